@@ -1,0 +1,23 @@
+// Original file: proto/switchyard/v1/resource.proto
+
+import type { Long } from '@grpc/proto-loader';
+
+export interface ApiKeyResource {
+  'id'?: (string);
+  'secretHash'?: (Buffer | Uint8Array | string);
+  'teamId'?: (string);
+  'allowedRoutes'?: (string)[];
+  'expiresAtUnixMs'?: (number | string | Long);
+  'inFlightMax'?: (number);
+  'requestsPerMinuteMax'?: (number);
+}
+
+export interface ApiKeyResource__Output {
+  'id': (string);
+  'secretHash': (Buffer);
+  'teamId': (string);
+  'allowedRoutes': (string)[];
+  'expiresAtUnixMs': (number);
+  'inFlightMax': (number);
+  'requestsPerMinuteMax': (number);
+}

@@ -1,0 +1,24 @@
+// Original file: proto/switchyard/v1/resource.proto
+
+
+export interface ProviderResource {
+  'id'?: (string);
+  'name'?: (string);
+  'kind'?: (string);
+  'baseUrl'?: (string);
+  'region'?: (string);
+  'credentialId'?: (string);
+  'credentialVersion'?: (number);
+  'connectionsMax'?: (number);
+}
+
+export interface ProviderResource__Output {
+  'id': (string);
+  'name': (string);
+  'kind': (string);
+  'baseUrl': (string);
+  'region': (string);
+  'credentialId': (string);
+  'credentialVersion': (number);
+  'connectionsMax': (number);
+}
