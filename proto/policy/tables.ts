@@ -98,7 +98,16 @@ export interface DecisionTables {
   readonly rootHash: string
   readonly cluster: ClusterTable | null
   /** By SHA-256 of the whole key, lower-case hexadecimal. */
-  readonly keys: ReadonlyMap<string, ApiKeyTable>
-  /** By the same hash; looked at first. */
-  readonly denied: ReadonlyMap<string, DenyTable>
+  readonly keys: LookupTable<ApiKeyTable>
+  /** By the same hash; looked at first. An entry past its `expiresAtMs` may stay: denying an expired key harms nobody. */
+  readonly denied: LookupTable<DenyTable>
+}
+
+/**
+ * The part of a map that a decision needs. Not a `Map`: behind it, generations share their shards, so that one denied key
+ * among a hundred thousand copies a few hundred entries instead of all.
+ */
+export interface LookupTable<T> {
+  get(secretHash: string): T | undefined
+  readonly size: number
 }
