@@ -36,6 +36,14 @@ export const descriptor = {
         "agentName": {
          "type": "string",
          "id": 5
+        },
+        "lapsedCertificateDer": {
+         "type": "bytes",
+         "id": 6
+        },
+        "lapsedKeySignature": {
+         "type": "bytes",
+         "id": 7
         }
        }
       },

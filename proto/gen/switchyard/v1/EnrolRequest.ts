@@ -7,6 +7,8 @@ export interface EnrolRequest {
   'sealingPublicKey'?: (Buffer | Uint8Array | string);
   'agentVersion'?: (string);
   'agentName'?: (string);
+  'lapsedCertificateDer'?: (Buffer | Uint8Array | string);
+  'lapsedKeySignature'?: (Buffer | Uint8Array | string);
 }
 
 export interface EnrolRequest__Output {
@@ -15,4 +17,6 @@ export interface EnrolRequest__Output {
   'sealingPublicKey': (Buffer);
   'agentVersion': (string);
   'agentName': (string);
+  'lapsedCertificateDer': (Buffer);
+  'lapsedKeySignature': (Buffer);
 }
