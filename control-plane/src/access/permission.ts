@@ -18,6 +18,8 @@ const granted = {
   'api-key.write': ['tenant-admin', 'developer'],
   'provider.read': ['tenant-admin', 'developer', 'viewer'],
   'provider.write': ['tenant-admin'],
+  // A reference makes agents read their own machine and send what they read to the provider's address.
+  'provider.reference': [],
   'model.read': ['tenant-admin', 'developer', 'viewer'],
   'model.write': ['tenant-admin'],
   'route.read': ['tenant-admin', 'developer', 'viewer'],

@@ -19,6 +19,21 @@ export async function bumpIntentRevisions(
   return new Map(rows.map((row) => [row.id, row.intentRevision]))
 }
 
+/** The same for every environment of a tenant that is not archived: for a change that any of its routes may feel. */
+export async function bumpTenantIntentRevisions(
+  transaction: Transaction,
+  tenantId: string,
+): Promise<ReadonlyMap<string, bigint>> {
+  const environments = await transaction.rows.environment.findMany({
+    where: { tenantId, archivedAt: null },
+    select: { id: true },
+  })
+  return bumpIntentRevisions(
+    transaction,
+    environments.map((environment) => environment.id),
+  )
+}
+
 /** Wakes the reconciler of this replica after a commit. Only a hint: the others poll, and a lost bell changes nothing. */
 export interface Bell {
   ring(): void

@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { throwRefusal } from '../../../proto/std/refusal.js'
+
+/**
+ * `value` as `schema` says, or a refusal `bad_input` that names the first wrong field as a caller would write it
+ * (`input.targets[0].modelId`). `root` is the name of the GraphQL argument.
+ */
+export function checkInput<Schema extends z.ZodType>(schema: Schema, value: unknown, root = 'input'): z.output<Schema> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const field = (issue?.path ?? []).reduce<string>(
+    (path, part) => (typeof part === 'number' ? `${path}[${part}]` : `${path}.${String(part)}`),
+    root,
+  )
+  return throwRefusal('bad_input', `${field}: ${issue?.message ?? 'not valid'}`, { field })
+}
+
+const controlCharacters = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
+
+/** The shapes that input fields are made of; compose them, do not repeat them. */
+export const shapes = {
+  /** A name that machines use: in URLs, in `model`, in metrics. */
+  slug: z
+    .string()
+    .regex(
+      /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      'expected 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash',
+    ),
+  /** A name that people read. */
+  title: z
+    .string()
+    .trim()
+    .min(1, 'expected at least one character')
+    .max(120, 'expected at most 120 characters')
+    .refine((text) => !controlCharacters.test(text), 'expected no control characters'),
+  id: z.string().regex(/^[a-z]{2,8}_[0-9a-z]{26}$/, 'expected an id such as env_01… as another answer gave it'),
+  region: z
+    .string()
+    .regex(
+      /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      'expected a region such as eu-central-1: lower-case letters, digits, dashes',
+    ),
+  integer: (min: number, max: number) =>
+    z
+      .number()
+      .int(`expected a whole number from ${min} to ${max}`)
+      .min(min, `expected at least ${min}`)
+      .max(max, `expected at most ${max}`),
+} as const
