@@ -1,0 +1,69 @@
+import type { Database, Transaction } from '../database/database.js'
+import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
+import type { Model } from './model.js'
+import { modelOf, withPrice } from './model-store.js'
+
+/** One route that has a target with a model, and what every model of that route can do. */
+export interface RouteWithModel {
+  readonly name: string
+  readonly environmentName: string
+  /** Capabilities of the other models among its targets. */
+  readonly otherCapabilities: readonly (readonly string[])[]
+}
+
+export interface ModelFilter {
+  readonly capability?: string | null | undefined
+  readonly name?: string | null | undefined
+  readonly includeArchived?: boolean | null | undefined
+}
+
+/** Questions about models that join or page. */
+export class ModelReader {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** In order of creation; without archived ones unless asked for. */
+  async page(tenantId: string, filter: ModelFilter, args: PageArgs): Promise<Page<Model>> {
+    const [afterId] = decodeCursor(args.after, 1) ?? []
+    const rows = await this.#database.rows.model.findMany({
+      where: {
+        tenantId,
+        ...(filter.capability == null ? {} : { capabilities: { has: filter.capability } }),
+        ...(filter.name == null ? {} : { name: filter.name }),
+        ...(filter.includeArchived ? {} : { archivedAt: null }),
+        ...(afterId === undefined ? {} : { id: { gt: afterId } }),
+      },
+      orderBy: { id: 'asc' },
+      take: args.first + 1,
+      include: withPrice,
+    })
+    return pageOf(rows.map(modelOf), args, (model) => encodeCursor(model.id))
+  }
+
+  /** Routes with a target that uses the model, by environment and name; in the transaction that decides by them. */
+  async findRoutesWith(transaction: Transaction, modelId: string): Promise<readonly RouteWithModel[]> {
+    const rows = await transaction.rows.route.findMany({
+      where: { targets: { some: { modelId } } },
+      select: {
+        name: true,
+        environment: { select: { name: true } },
+        targets: { select: { modelId: true, model: { select: { capabilities: true } } } },
+      },
+      orderBy: [{ environment: { name: 'asc' } }, { name: 'asc' }],
+    })
+    return rows.map((row) => ({
+      name: row.name,
+      environmentName: row.environment.name,
+      otherCapabilities: row.targets
+        .filter((target) => target.modelId !== modelId)
+        .map((target) => target.model.capabilities),
+    }))
+  }
+
+  async isTenantActive(transaction: Transaction, tenantId: string): Promise<boolean> {
+    return (await transaction.rows.tenant.count({ where: { id: tenantId, archivedAt: null } })) === 1
+  }
+}

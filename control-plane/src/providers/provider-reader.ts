@@ -1,0 +1,62 @@
+import type { Database, Transaction } from '../database/database.js'
+import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
+import type { Provider } from './provider.js'
+import { providerOf, withCredential } from './provider-store.js'
+
+/** One route that has a target at a provider. */
+export interface RouteAtProvider {
+  readonly name: string
+  readonly environmentName: string
+  readonly permittedRegions: readonly string[]
+}
+
+export interface ProviderFilter {
+  readonly kind?: string | null | undefined
+  readonly region?: string | null | undefined
+  readonly includeArchived?: boolean | null | undefined
+}
+
+/** Questions about providers that join or page. */
+export class ProviderReader {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** In order of creation; without archived ones unless asked for. */
+  async page(tenantId: string, filter: ProviderFilter, args: PageArgs): Promise<Page<Provider>> {
+    const [afterId] = decodeCursor(args.after, 1) ?? []
+    const rows = await this.#database.rows.provider.findMany({
+      where: {
+        tenantId,
+        ...(filter.kind == null ? {} : { kind: filter.kind }),
+        ...(filter.region == null ? {} : { region: filter.region }),
+        ...(filter.includeArchived ? {} : { archivedAt: null }),
+        ...(afterId === undefined ? {} : { id: { gt: afterId } }),
+      },
+      orderBy: { id: 'asc' },
+      take: args.first + 1,
+      include: withCredential,
+    })
+    return pageOf(rows.map(providerOf), args, (provider) => encodeCursor(provider.id))
+  }
+
+  /** Routes with a target at the provider, by environment and name; in the transaction that decides by them. */
+  async findRoutesAt(transaction: Transaction, providerId: string): Promise<readonly RouteAtProvider[]> {
+    const rows = await transaction.rows.route.findMany({
+      where: { targets: { some: { providerId } } },
+      select: { name: true, environment: { select: { name: true, permittedRegions: true } } },
+      orderBy: [{ environment: { name: 'asc' } }, { name: 'asc' }],
+    })
+    return rows.map((row) => ({
+      name: row.name,
+      environmentName: row.environment.name,
+      permittedRegions: row.environment.permittedRegions,
+    }))
+  }
+
+  async isTenantActive(transaction: Transaction, tenantId: string): Promise<boolean> {
+    return (await transaction.rows.tenant.count({ where: { id: tenantId, archivedAt: null } })) === 1
+  }
+}
