@@ -1,0 +1,156 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
+import pg from 'pg'
+import { must } from '../proto/std/assert.js'
+import { throwRefusal } from '../proto/std/refusal.js'
+import type { Log } from '../proto/std/service.js'
+
+/**
+ * Applies `prisma/migrations` at start, without Prisma's command line (a development dependency of 340 MB) and without a
+ * download. It keeps Prisma's own table, checksums and advisory lock, so `prisma migrate status` and `deploy` agree with
+ * what it did, and either may run after the other.
+ *
+ * A migration and its row in the table are one transaction: one that fails or is killed leaves nothing behind, and the
+ * next start tries again. What cannot run in a transaction (CREATE INDEX CONCURRENTLY) says so in its first line,
+ * `-- outside a transaction`, stands alone in its file, and is written so that it can be repeated.
+ */
+export interface MigrateOptions {
+  url: string
+  log: Pick<Log, 'info'>
+  /** Of `<name>/migration.sql`, applied in order of name; default: `prisma/migrations` of this source tree. */
+  folder?: string
+}
+
+/** Same key as Prisma's engine: replicas and people queue behind each other. */
+const advisoryLock = 72707369
+const outsideTransaction = '-- outside a transaction'
+
+/**
+ * Brings the database up to the newest migration and returns how many it applied. Refuses (`RefusalError`) when an
+ * earlier migration failed or one was edited after it had been applied; the message says what to do.
+ */
+export async function migrate(options: MigrateOptions): Promise<number> {
+  const migrations = await loadMigrations(options.folder ?? findFolder())
+  const client = new pg.Client({ connectionString: options.url, application_name: 'switchyard-migrate' })
+  // Postgres going away shows up in the query that runs, not as an uncaught event.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    await client.query('SELECT pg_advisory_lock($1)', [advisoryLock])
+    await client.query(createTable)
+    const applied = await loadApplied(client)
+    refuseFailed(applied)
+    let count = 0
+    for (const migration of migrations) {
+      const earlier = applied.get(migration.name)
+      if (earlier) {
+        refuseEdited(migration, earlier.checksum)
+        continue
+      }
+      await apply(client, migration)
+      options.log.info({ migration: migration.name }, 'applied a migration')
+      count++
+    }
+    return count
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+interface Migration {
+  name: string
+  sql: string
+  checksum: string
+}
+
+interface Applied {
+  checksum: string
+  finishedAt: Date | null
+  logs: string | null
+}
+
+const createTable = `CREATE TABLE IF NOT EXISTS _prisma_migrations (
+  id VARCHAR(36) PRIMARY KEY NOT NULL,
+  checksum VARCHAR(64) NOT NULL,
+  finished_at TIMESTAMPTZ,
+  migration_name VARCHAR(255) NOT NULL,
+  logs TEXT,
+  rolled_back_at TIMESTAMPTZ,
+  started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+  applied_steps_count INTEGER NOT NULL DEFAULT 0
+)`
+
+async function loadMigrations(folder: string): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => existsSync(path.join(folder, name, 'migration.sql'))).sort()
+  return Promise.all(
+    names.map(async (name) => {
+      const bytes = await readFile(path.join(folder, name, 'migration.sql'))
+      return { name, sql: bytes.toString('utf8'), checksum: createHash('sha256').update(bytes).digest('hex') }
+    }),
+  )
+}
+
+/** The SQL stays in the source tree: compiled code finds it by walking up out of `.build`. */
+function findFolder(): string {
+  for (let here = import.meta.dirname; ; here = path.dirname(here)) {
+    const folder = path.join(here, 'prisma', 'migrations')
+    if (existsSync(folder)) return folder
+    if (here === path.dirname(here)) {
+      return throwRefusal(
+        'unavailable',
+        `no prisma/migrations above ${import.meta.dirname}; the installation is incomplete`,
+      )
+    }
+  }
+}
+
+async function loadApplied(client: pg.Client): Promise<Map<string, Applied>> {
+  const { rows } = await client.query<{ migration_name: string } & Applied>(
+    `SELECT migration_name, checksum, finished_at AS "finishedAt", logs FROM _prisma_migrations WHERE rolled_back_at IS NULL`,
+  )
+  return new Map(rows.map((row) => [row.migration_name, row]))
+}
+
+function refuseFailed(applied: ReadonlyMap<string, Applied>): void {
+  const failed = [...applied].find(([, row]) => row.finishedAt === null)
+  if (!failed) return
+  const [name, { logs }] = failed
+  throwRefusal(
+    'migration_failed',
+    `migration ${name} failed earlier (${logs?.trim().split('\n')[0] || 'no reason recorded'}): repair its cause, then mark it with "npm run prisma -- migrate resolve --rolled-back ${name}" and start again`,
+  )
+}
+
+function refuseEdited(migration: Migration, checksum: string): void {
+  if (checksum === migration.checksum) return
+  throwRefusal(
+    'migration_edited',
+    `migration ${migration.name} is not the one this database was made with: run the version of Switchyard that made it, or begin with an empty database ("npm start -- --fresh" for the local one)`,
+  )
+}
+
+async function apply(client: pg.Client, migration: Migration): Promise<void> {
+  const row = [randomUUID(), migration.checksum, migration.name]
+  const finish = `UPDATE _prisma_migrations SET finished_at = now(), applied_steps_count = 1 WHERE id = $1`
+  const insert = `INSERT INTO _prisma_migrations (id, checksum, migration_name) VALUES ($1, $2, $3)`
+  const alone = migration.sql.startsWith(outsideTransaction)
+  if (!alone) await client.query('BEGIN')
+  await client.query(insert, row)
+  try {
+    await client.query(migration.sql)
+  } catch (error) {
+    if (alone) await client.query(`UPDATE _prisma_migrations SET logs = $2 WHERE id = $1`, [row[0], String(error)])
+    throw new Error(`migration ${migration.name} failed${describePlace(error, migration.sql)}`, { cause: error })
+  }
+  await client.query(finish, [must(row[0], 'a row has an id')])
+  if (!alone) await client.query('COMMIT')
+}
+
+/** Message and line of a Postgres error inside `sql`. */
+function describePlace(error: unknown, sql: string): string {
+  const { message, position } = error as { message?: string; position?: string }
+  const line = position ? ` (line ${sql.slice(0, Number(position)).split('\n').length})` : ''
+  return `: ${message ?? String(error)}${line}`
+}

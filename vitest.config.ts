@@ -1,0 +1,68 @@
+import path from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+const source = ['proto', 'prisma', 'control-plane', 'agent', 'sdk', 'deploy', 'test']
+const under = (pattern: string) => source.map((room) => `${room}/**/${pattern}`)
+const exclude = ['**/node_modules/**', '.build/**']
+const crossRoom = ['test/paths/**/*.test.ts', 'test/scenarios/**/*.test.ts']
+const withServers = [...under('*.pg.test.ts'), ...under('*.redis.test.ts')]
+const globalSetup = path.join(import.meta.dirname, 'test/harness/global-setup.ts')
+
+/**
+ * Projects by what a test needs: nothing, Postgres, Redis, the whole product. A file's name says which one it is in.
+ * TypeScript is turned into JavaScript by esbuild after our tsconfig (decorators without metadata).
+ */
+export default defineConfig({
+  resolve: {
+    // Tests import graphql as ESM, type-graphql as CommonJS; two copies of it refuse each other's types.
+    alias: [{ find: /^graphql$/, replacement: path.join(import.meta.dirname, 'node_modules/graphql/index.js') }],
+  },
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: under('*.test.ts'),
+          exclude: [...exclude, ...withServers, ...crossRoom],
+          testTimeout: 10_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'pg',
+          include: under('*.pg.test.ts'),
+          exclude: [...exclude, ...crossRoom],
+          globalSetup,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'redis',
+          include: under('*.redis.test.ts'),
+          exclude: [...exclude, ...crossRoom],
+          globalSetup,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: crossRoom,
+          exclude,
+          globalSetup,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+})
