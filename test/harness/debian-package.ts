@@ -12,13 +12,17 @@ export function unpackDebianPackages(name: string, packages: readonly string[]):
   if (existsSync(cache)) return cache
   const half = mkdtempSync(path.join(cacheFolder(), `${name}-half-`))
   try {
-    run('apt-get', ['download', ...packages], half, packages)
+    download(packages, half)
     for (const file of readdirSync(half).filter((entry) => entry.endsWith('.deb'))) {
-      run('dpkg', ['-x', file, '.'], half, packages)
+      run('dpkg', ['-x', file, '.'], half)
       rmSync(path.join(half, file))
     }
-    // Complete or absent: a run that is killed here leaves only a folder that nobody looks at.
-    if (!existsSync(cache)) renameSync(half, cache)
+    // Complete or absent: a run that is killed here leaves only a folder that nobody looks at. Another run may have won.
+    try {
+      renameSync(half, cache)
+    } catch (error) {
+      if (!existsSync(cache)) throw error
+    }
   } finally {
     rmSync(half, { recursive: true, force: true })
   }
@@ -40,14 +44,43 @@ function cacheFolder(): string {
   return folder
 }
 
-function run(command: string, args: readonly string[], cwd: string, packages: readonly string[]): void {
-  // apt refuses to drop to its own account in a folder that account cannot write; as root it then warns and goes on.
-  const result = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: 120_000 })
+/** With the system's package lists; where there are none (a bare container), with lists of our own, root or not. */
+function download(packages: readonly string[], folder: string): void {
+  const lists = mkdtempSync(path.join(os.tmpdir(), 'switchyard-test-apt-'))
+  const own = [
+    ['Dir::State', path.join(lists, 'state')],
+    ['Dir::Cache', path.join(lists, 'cache')],
+    // As root, apt would drop to an account that cannot reach these folders.
+    ['APT::Sandbox::User', os.userInfo().username],
+  ].flatMap(([name, value]) => ['-o', `${name}=${value}`])
+  try {
+    for (const each of ['state/lists/partial', 'cache/archives/partial']) {
+      mkdirSync(path.join(lists, each), { recursive: true })
+    }
+    const sandbox = own.slice(-2)
+    try {
+      run('apt-get', [...sandbox, 'download', ...packages], folder)
+    } catch {
+      run('apt-get', [...own, 'update'], folder)
+      run('apt-get', [...own, 'download', ...packages], folder)
+    }
+  } catch (cause) {
+    throw new Error(
+      `these tests need the Debian packages ${packages.join(', ')}: ${(cause as Error).message}\n` +
+        'What to do: on Debian or Ubuntu check that "apt-get update" works, or install the programs yourself ' +
+        '(redis-server; for PostgreSQL 15 postgresql-15); elsewhere put a redis-server 7 on the PATH.',
+      { cause },
+    )
+  } finally {
+    rmSync(lists, { recursive: true, force: true })
+  }
+}
+
+function run(command: string, args: readonly string[], cwd: string): void {
+  const result = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: 180_000 })
   if (result.status === 0) return
   const reason = result.error?.message ?? result.stderr.trim().split('\n').at(-1) ?? ''
   throw new Error(
-    `these tests need the Debian packages ${packages.join(', ')}, and "${command} ${args[0]}" failed: ${reason}\n` +
-      'What to do: on Debian or Ubuntu run "sudo apt-get update" once and test again, or install the programs yourself ' +
-      '("sudo apt-get install redis-server"); elsewhere install Redis 7 so that redis-server is on the PATH.',
+    `"${command} ${args.find((arg) => !arg.startsWith('-') && !arg.includes('=')) ?? ''}" failed: ${reason}`,
   )
 }

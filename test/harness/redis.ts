@@ -59,6 +59,7 @@ function findProgram(): Program {
     'libjemalloc2',
     'liblzf1',
     'libatomic1',
+    'libssl3',
     'liblua5.1-0',
     'lua-bitop',
     'lua-cjson',
