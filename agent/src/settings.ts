@@ -1,0 +1,246 @@
+import {
+  describeSettings,
+  readSettings,
+  SettingsError,
+  type SettingsOf,
+  setting,
+} from '../../proto/std/settings-table.js'
+
+/**
+ * Every environment variable of the agent; nothing else in it reads the environment. Bounds stand beside their defaults,
+ * and `checkRelations` holds what one row alone cannot say.
+ */
+const address = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/
+
+export const settingsTable = {
+  host: setting.text('SWITCHYARD_AGENT_HOST', {
+    fallback: '127.0.0.1',
+    sentence: 'Interface that clients connect to; 0.0.0.0 for all.',
+  }),
+  port: setting.integer('SWITCHYARD_AGENT_PORT', {
+    fallback: 7404,
+    min: 0,
+    max: 65_535,
+    sentence: 'Port that clients connect to; 0 takes any free one.',
+  }),
+  metricsHost: setting.text('SWITCHYARD_AGENT_METRICS_HOST', {
+    fallback: '127.0.0.1',
+    sentence: 'Interface of /metrics, /healthz and /readyz.',
+  }),
+  metricsPort: setting.integer('SWITCHYARD_AGENT_METRICS_PORT', {
+    fallback: 7405,
+    min: 0,
+    max: 65_535,
+    sentence: 'Port of /metrics, /healthz and /readyz; 0 takes any free one.',
+  }),
+  controlPlane: setting.text('SWITCHYARD_CONTROL_PLANE', {
+    pattern: address,
+    shape: 'host:port',
+    sentence: 'The control plane’s fleet port: configuration and reports, over mutual TLS.',
+  }),
+  enrol: setting.text('SWITCHYARD_ENROL', {
+    fallback: null,
+    pattern: address,
+    shape: 'host:port',
+    sentence: 'The control plane’s enrolment port; needed only together with a join token.',
+  }),
+  joinToken: setting.text('SWITCHYARD_JOIN_TOKEN', {
+    fallback: null,
+    secret: true,
+    pattern: /^sjt_[^.\s]{1,64}\.[A-Za-z0-9_-]{16,128}\.[A-Za-z0-9_-]{43}$/,
+    shape: 'a join token sjt_….….…',
+    sentence: 'One-time token of `createJoinToken`; used only while there is no valid certificate, ignored otherwise.',
+  }),
+  agentName: setting.text('SWITCHYARD_AGENT_NAME', {
+    fallback: 'agent',
+    pattern: /^[a-z0-9-]{1,63}$/,
+    shape: '1 to 63 of a-z, 0-9 and -',
+    sentence: 'Shown in the fleet. Not an identity: the certificate is.',
+  }),
+  dataDir: setting.text('SWITCHYARD_AGENT_DATA_DIR', {
+    fallback: '.switchyard/agent',
+    sentence: 'Folder of this agent alone: identity, last-known-good and spool. Keep it across restarts.',
+  }),
+  stateKey: setting.text('SWITCHYARD_AGENT_STATE_KEY', {
+    fallback: null,
+    secret: true,
+    pattern: /^[A-Za-z0-9+/]{43}=$/,
+    shape: '32 bytes in base64',
+    sentence: 'Encrypts what the agent keeps on disk. When absent a key is made once and kept 0600 in the data folder.',
+  }),
+  tlsCertFile: setting.text('SWITCHYARD_AGENT_TLS_CERT_FILE', {
+    fallback: null,
+    sentence: 'PEM chain for the client door; set together with the key file. When absent the door speaks plain HTTP.',
+  }),
+  tlsKeyFile: setting.text('SWITCHYARD_AGENT_TLS_KEY_FILE', {
+    fallback: null,
+    sentence: 'PEM private key for the client door.',
+  }),
+  credentialVariables: setting.list('SWITCHYARD_AGENT_CREDENTIAL_VARIABLES', {
+    pattern: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/,
+    shape: 'comma-separated variable names',
+    sentence:
+      'Environment variables that a credential reference `env:NAME` may name. Others are refused: who writes providers must not read this process.',
+  }),
+  credentialFolders: setting.list('SWITCHYARD_AGENT_CREDENTIAL_FOLDERS', {
+    pattern: /^\//,
+    shape: 'comma-separated absolute folders',
+    sentence: 'Folders inside which a credential reference `file:/path` may point. Others are refused.',
+  }),
+  connectionsMax: setting.integer('SWITCHYARD_AGENT_CONNECTIONS_MAX', {
+    fallback: 4_096,
+    min: 1,
+    max: 1_000_000,
+    sentence: 'Client connections open at once; beyond it new ones are closed.',
+  }),
+  inFlightMax: setting.integer('SWITCHYARD_AGENT_IN_FLIGHT_MAX', {
+    fallback: 1_024,
+    min: 1,
+    max: 100_000,
+    sentence: 'Requests running at once; beyond it 503 before the body is read.',
+  }),
+  bodyBytesMax: setting.integer('SWITCHYARD_AGENT_BODY_BYTES_MAX', {
+    fallback: 16 * 1024 * 1024,
+    min: 1_024,
+    max: 256 * 1024 * 1024,
+    sentence: 'Bytes of one request body; beyond it 413.',
+  }),
+  headerBytesMax: setting.integer('SWITCHYARD_AGENT_HEADER_BYTES_MAX', {
+    fallback: 16 * 1024,
+    min: 1_024,
+    max: 256 * 1024,
+    sentence: 'Bytes of one request head; beyond it 431.',
+  }),
+  requestTimeoutMs: setting.integer('SWITCHYARD_AGENT_REQUEST_TIMEOUT_MS', {
+    fallback: 30_000,
+    min: 100,
+    max: 600_000,
+    sentence: 'Milliseconds in which a client must have sent its whole request.',
+  }),
+  idleTimeoutMs: setting.integer('SWITCHYARD_AGENT_IDLE_TIMEOUT_MS', {
+    fallback: 65_000,
+    min: 100,
+    max: 3_600_000,
+    sentence: 'Milliseconds that a kept-alive client connection may be silent.',
+  }),
+  drainTimeoutMs: setting.integer('SWITCHYARD_AGENT_DRAIN_TIMEOUT_MS', {
+    fallback: 30_000,
+    min: 0,
+    max: 3_600_000,
+    sentence: 'Milliseconds after SIGTERM in which running streams may end by themselves.',
+  }),
+  snapshotBytesMax: setting.integer('SWITCHYARD_AGENT_SNAPSHOT_BYTES_MAX', {
+    fallback: 128 * 1024 * 1024,
+    min: 64 * 1024,
+    max: 1024 * 1024 * 1024,
+    sentence: 'Bytes of configuration that this agent takes; beyond it only revocations advance.',
+  }),
+  resourcesMax: setting.integer('SWITCHYARD_AGENT_RESOURCES_MAX', {
+    fallback: 500_000,
+    min: 100,
+    max: 10_000_000,
+    sentence: 'Resources of configuration that this agent takes; beyond it only revocations advance.',
+  }),
+  statusIntervalMs: setting.integer('SWITCHYARD_AGENT_STATUS_INTERVAL_MS', {
+    fallback: 3_000,
+    min: 100,
+    max: 60_000,
+    sentence: 'Milliseconds between two status messages to the control plane.',
+  }),
+  reconnectMinMs: setting.integer('SWITCHYARD_AGENT_RECONNECT_MIN_MS', {
+    fallback: 250,
+    min: 10,
+    max: 60_000,
+    sentence: 'First wait, in milliseconds, before a lost control plane is tried again; doubles with jitter.',
+  }),
+  reconnectMaxMs: setting.integer('SWITCHYARD_AGENT_RECONNECT_MAX_MS', {
+    fallback: 15_000,
+    min: 10,
+    max: 600_000,
+    sentence: 'Longest wait, in milliseconds, between two tries of the control plane.',
+  }),
+  spoolBytesMax: setting.integer('SWITCHYARD_AGENT_SPOOL_BYTES_MAX', {
+    fallback: 4 * 1024 * 1024 * 1024,
+    min: 1024 * 1024,
+    max: 1024 * 1024 * 1024 * 1024,
+    sentence: 'Bytes of unstored usage kept on disk; when full, new requests are refused with usage_spool_full.',
+  }),
+  spoolSpanBytesMax: setting.integer('SWITCHYARD_AGENT_SPOOL_SPAN_BYTES_MAX', {
+    fallback: 256 * 1024 * 1024,
+    min: 1024 * 1024,
+    max: 1024 * 1024 * 1024 * 1024,
+    sentence: 'Bytes of unstored spans kept on disk; when full, the oldest are dropped and counted.',
+  }),
+  spoolSegmentBytes: setting.integer('SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES', {
+    fallback: 16 * 1024 * 1024,
+    min: 64 * 1024,
+    max: 1024 * 1024 * 1024,
+    sentence: 'Bytes after which a spool file is closed and the next begun.',
+  }),
+  spoolRetainMs: setting.integer('SWITCHYARD_AGENT_SPOOL_RETAIN_MS', {
+    fallback: 24 * 3_600_000,
+    min: 0,
+    max: 30 * 24 * 3_600_000,
+    sentence: 'Milliseconds that stored spool files are kept, for reading again after a database restore.',
+  }),
+  logLevel: setting.choice('SWITCHYARD_LOG_LEVEL', {
+    fallback: 'info',
+    among: ['debug', 'info', 'warn', 'error', 'silent'],
+    sentence: 'Least severe log line that is written.',
+  }),
+} as const
+
+export type AgentSettings = SettingsOf<typeof settingsTable> & {
+  /** Values of the variables named in `credentialVariables`; absent ones left out. */
+  readonly credentialEnvironment: ReadonlyMap<string, string>
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Settings from `environment` (the process's own unless a test gives another); `SettingsError` names every wrong one. */
+export function readAgentSettings(environment: Environment = process.env): AgentSettings {
+  const values = readSettings(settingsTable, environment)
+  checkRelations(values)
+  const credentialEnvironment = new Map<string, string>()
+  for (const name of values.credentialVariables) {
+    const value = environment[name]
+    if (value !== undefined && value !== '') credentialEnvironment.set(name, value)
+  }
+  return Object.freeze({ ...values, credentialEnvironment })
+}
+
+function checkRelations(values: SettingsOf<typeof settingsTable>): void {
+  const faults: string[] = []
+  if ((values.tlsCertFile === null) !== (values.tlsKeyFile === null)) {
+    faults.push('SWITCHYARD_AGENT_TLS_CERT_FILE and SWITCHYARD_AGENT_TLS_KEY_FILE are set together or not at all')
+  }
+  if (values.joinToken !== null && values.enrol === null) {
+    faults.push('SWITCHYARD_JOIN_TOKEN needs SWITCHYARD_ENROL: host:port of the control plane’s enrolment port')
+  }
+  if (values.reconnectMinMs > values.reconnectMaxMs) {
+    faults.push('SWITCHYARD_AGENT_RECONNECT_MIN_MS is at most SWITCHYARD_AGENT_RECONNECT_MAX_MS')
+  }
+  if (values.spoolSegmentBytes * 2 > Math.min(values.spoolBytesMax, values.spoolSpanBytesMax)) {
+    faults.push('SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES is at most half of each spool size')
+  }
+  if (faults.length > 0) throw new SettingsError(faults.join('\n'))
+}
+
+/** What `--help` prints. */
+export function describeAgentSettings(): string {
+  return `Switchyard agent: enforces the control plane's configuration on live traffic.
+
+Usage: npm run agent                     settings come from the environment
+       npm run agent -- --help           this text
+
+Example, first start:
+  SWITCHYARD_CONTROL_PLANE=switchyard.example.com:7402 \\
+  SWITCHYARD_ENROL=switchyard.example.com:7403 \\
+  SWITCHYARD_JOIN_TOKEN=sjt_… \\
+  SWITCHYARD_AGENT_DATA_DIR=/var/lib/switchyard-agent \\
+  npm run agent
+Afterwards the data folder holds the identity and the join token is not needed.
+
+${describeSettings(settingsTable)}
+`
+}
