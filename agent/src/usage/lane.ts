@@ -1,0 +1,365 @@
+import fs from 'node:fs'
+import { assert } from '../../../proto/std/assert.js'
+import {
+  decodeCarry,
+  decodeDrop,
+  encodeCarry,
+  encodeDrop,
+  encodeSeal,
+  type FrameKind,
+  frameHeaderBytes,
+  frameKind,
+  writeFrame,
+} from './frame.js'
+import { RangeSet } from './range-set.js'
+import { emptySegment, type LaneKey, noteRecord, readSeal, type SegmentInfo, scanSegment, sealOf } from './segment.js'
+import type { SyncedFile, SyncGroup } from './sync-group.js'
+
+/** The one call on the request path that touches the disk; a test puts faults here. Returns the bytes written. */
+export type WriteCall = (fd: number, bytes: Buffer, length: number) => number
+
+export interface LaneOptions {
+  key: LaneKey
+  directory: string
+  /** A segment is ended once the next frame would take it beyond this. */
+  segmentBytes: number
+  sync: SyncGroup
+  /** Shared by all lanes: frames are put together here. */
+  scratch: Buffer
+  write: WriteCall
+  /** The lane's files grew or shrank by so many bytes. */
+  onBytes: (deltaBytes: number) => void
+  onFault: (fault: Error) => void
+}
+
+/** Frames kept in memory while the disk refuses them. */
+const pendingBytesMax = 64 << 20
+
+/**
+ * One lane on disk: a run of segments, only the last of which grows. Every segment that a running agent begins repeats
+ * the open frames of requests still running, so that elder segments can be deleted and recovery reads the newest alone.
+ *
+ * A disk that refuses a write stops nothing here: the frame waits in memory, `faulted` is true, and `retry` goes on in a
+ * new segment. Sequences that even memory could not hold are written down as a drop.
+ */
+export class SpoolLane {
+  readonly key: LaneKey
+  readonly segments: SegmentInfo[] = []
+  /** Every sequence below is a row, a dead letter or a declared drop in Postgres, as far as we were told. */
+  storedNext = 0
+  readonly #options: LaneOptions
+  readonly #open = new Map<number, Uint8Array>()
+  #nextSequence = 0
+  #file: SyncedFile | null = null
+  #pending: { kind: FrameKind; sequence: number; body: Uint8Array }[] = []
+  #pendingBytes = 0
+  readonly #lost = new RangeSet()
+  #faulted = false
+  /** Elder segments hold open frames whose requests are not known to this process (yet). */
+  #unrecovered = false
+
+  constructor(options: LaneOptions) {
+    this.#options = options
+    this.key = options.key
+  }
+
+  /** One more than the largest sequence ever given out. */
+  get nextSequence(): number {
+    return this.#nextSequence
+  }
+
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  isOpen(sequence: number): boolean {
+    return this.#open.has(sequence)
+  }
+
+  /** The disk refused the last write; `retry` has not succeeded yet. */
+  get faulted(): boolean {
+    return this.#faulted
+  }
+
+  get bytes(): number {
+    let sum = 0
+    for (const segment of this.segments) sum += segment.bytes
+    return sum
+  }
+
+  /** Records that Postgres is not known to have; those stored above the watermark count too. */
+  get waitingCount(): number {
+    return Math.max(0, this.#nextSequence - this.storedNext - this.#open.size)
+  }
+
+  /** Bytes of segments that hold anything not stored. */
+  get unstoredBytes(): number {
+    let sum = 0
+    for (const segment of this.segments) if (!this.#isStored(segment)) sum += segment.bytes
+    return sum
+  }
+
+  // — the request path: plain writes, nothing thrown —
+
+  open(body: Uint8Array): number {
+    const sequence = this.#nextSequence++
+    this.#open.set(sequence, body)
+    this.#append(frameKind.open, sequence, body)
+    return sequence
+  }
+
+  close(sequence: number, body: Uint8Array): void {
+    assert(this.#open.delete(sequence), 'lane: a request is closed once')
+    this.#append(frameKind.close, sequence, body)
+  }
+
+  /** A record without an open frame, or a span. */
+  add(body: Uint8Array): number {
+    const sequence = this.#nextSequence++
+    this.#append(this.key.class === 'usage' ? frameKind.close : frameKind.span, sequence, body)
+    return sequence
+  }
+
+  // — upkeep —
+
+  /** Declares [first, last] gone. */
+  drop(first: number, last: number, reason: string): void {
+    this.#append(frameKind.drop, first, encodeDrop(last, reason))
+  }
+
+  /** Ends the growing segment, if any; the next frame begins a new one. */
+  endSegment(final = false): void {
+    const file = this.#file
+    const segment = this.segments.at(-1)
+    if (!file || !segment) return
+    try {
+      this.#writeFrame(file, segment, frameKind.seal, this.#nextSequence, encodeSeal(sealOf(segment, final)))
+    } catch (fault) {
+      this.#options.onFault(fault as Error)
+    }
+    segment.complete = true
+    segment.final = final
+    this.#file = null
+    this.#options.sync.retire(file)
+  }
+
+  /** Ends the lane for good when no request is open and nothing waits in memory; else recovery will see to it. */
+  finish(): void {
+    if (!this.retry()) return
+    this.#unrecovered = false
+    this.endSegment(this.#open.size === 0)
+  }
+
+  /** Writes what waited in memory into a new segment. True when nothing waits any more. */
+  retry(): boolean {
+    if (!this.#faulted) return true
+    try {
+      if (!this.#file) this.#beginSegment()
+      const waiting = this.#pending
+      while (waiting.length > 0) {
+        const next = waiting[0] as (typeof waiting)[number]
+        this.#write(next.kind, next.sequence, next.body)
+        this.#pendingBytes -= next.body.length
+        waiting.shift()
+      }
+      for (const { start, end } of this.#lost.ranges()) {
+        this.#write(frameKind.drop, start, encodeDrop(end - 1, 'disk_fault'))
+        this.#lost.forgetBelow(end)
+      }
+      this.#faulted = false
+      return true
+    } catch (fault) {
+      this.#fail(fault as Error)
+      return false
+    }
+  }
+
+  /** Takes note of the watermark; stored segments are stamped with `nowMs`. May go back after a restore. */
+  markStored(nextSequence: number, nowMs: number): void {
+    this.storedNext = nextSequence
+    for (const segment of this.segments) {
+      if (!this.#isStored(segment)) segment.storedAtMs = null
+      else segment.storedAtMs ??= nowMs
+    }
+  }
+
+  /** Removes a complete segment and its file. */
+  remove(segment: SegmentInfo): void {
+    assert(segment.complete, 'lane: only a complete segment is removed')
+    this.segments.splice(this.segments.indexOf(segment), 1)
+    this.#options.onBytes(-segment.bytes)
+    fs.rmSync(segment.path, { force: true })
+  }
+
+  // — start-up —
+
+  /** Learns the segments that an earlier life left behind. `files` in ascending order of number. Blocks. */
+  load(files: readonly { number: number; path: string }[]): { damagedBytes: number } {
+    let damagedBytes = 0
+    for (const file of files) {
+      const segment = emptySegment(this.#options.directory, this.key, file.number)
+      const seal = readSeal(file.path)
+      segment.complete = true
+      if (seal) {
+        segment.bytes = fs.statSync(file.path).size
+        segment.sequenceMin = seal.sequenceMin
+        segment.sequenceMax = seal.sequenceMax
+        segment.recordCount = seal.recordCount
+        segment.final = seal.final
+        if (seal.sequenceMax >= this.#nextSequence) this.#nextSequence = seal.sequenceMax + 1
+      } else damagedBytes += this.#scanUnsealed(segment)
+      this.segments.push(segment)
+      this.#options.onBytes(segment.bytes)
+    }
+    return { damagedBytes }
+  }
+
+  #scanUnsealed(segment: SegmentInfo): number {
+    const scan = scanSegment(segment.path, (frame) => {
+      const next = frame.kind === frameKind.carry || frame.kind === frameKind.seal ? frame.sequence : frame.sequence + 1
+      if (next > this.#nextSequence) this.#nextSequence = next
+      if (frame.kind === frameKind.close || frame.kind === frameKind.span) {
+        noteRecord(segment, frame.sequence, frame.sequence)
+      } else if (frame.kind === frameKind.drop) {
+        noteDrop(segment, frame.sequence, decodeDrop(frame.body)?.lastSequence ?? frame.sequence)
+      }
+    })
+    segment.bytes = scan.validBytes
+    return scan.damagedBytes
+  }
+
+  /**
+   * Finishes what a killed agent left: the torn tail is cut off, every open frame without its close becomes the record
+   * that `interrupt` makes of it, under its own sequence, and the lane is sealed. May be cut short anywhere and run again.
+   */
+  recover(interrupt: (open: Uint8Array) => Uint8Array): { interruptedCount: number } {
+    const last = this.segments.at(-1)
+    if (!last || last.final) return { interruptedCount: 0 }
+    this.#unrecovered = true
+    const open = this.#findOpen()
+    if (fs.statSync(last.path).size > last.bytes) fs.truncateSync(last.path, last.bytes)
+    try {
+      this.#file = { fd: fs.openSync(last.path, 'a', 0o600), dirty: false }
+      last.complete = false
+    } catch (fault) {
+      this.#fail(fault as Error)
+    }
+    for (const [sequence, body] of open) this.#append(frameKind.close, sequence, interrupt(body))
+    this.finish()
+    return { interruptedCount: open.size }
+  }
+
+  /** Open frames without a close, newest segment first, back to one that can be understood without its elders. */
+  #findOpen(): Map<number, Uint8Array> {
+    const open = new Map<number, Uint8Array>()
+    const closed = new Set<number>()
+    for (const segment of [...this.segments].reverse()) {
+      if (segment.final) break
+      let carriedMissing = Number.POSITIVE_INFINITY
+      scanSegment(segment.path, (frame) => {
+        if (frame.kind === frameKind.carry) {
+          const carry = decodeCarry(frame.body)
+          if (carry?.selfContained) carriedMissing = carry.openCount
+        } else if (frame.kind === frameKind.open) {
+          carriedMissing -= 1
+          if (!closed.has(frame.sequence)) open.set(frame.sequence, Buffer.from(frame.body))
+        } else if (frame.kind === frameKind.close) {
+          closed.add(frame.sequence)
+          open.delete(frame.sequence)
+        }
+      })
+      if (carriedMissing <= 0) break
+    }
+    return new Map([...open].sort(([a], [b]) => a - b))
+  }
+
+  // — writing —
+
+  #append(kind: FrameKind, sequence: number, body: Uint8Array): void {
+    if (!this.#faulted) {
+      try {
+        this.#write(kind, sequence, body)
+        return
+      } catch (fault) {
+        this.#fail(fault as Error)
+      }
+    }
+    // The new segment that `retry` begins repeats the open frames of running requests, so they need not wait.
+    if (kind === frameKind.open) return
+    if (this.#pendingBytes + body.length > pendingBytesMax) this.#lost.add(sequence, sequence + 1)
+    else {
+      this.#pending.push({ kind, sequence, body })
+      this.#pendingBytes += body.length
+    }
+  }
+
+  #write(kind: FrameKind, sequence: number, body: Uint8Array): void {
+    let segment = this.segments.at(-1)
+    let file = this.#file
+    if (!file || !segment || segment.bytes + frameHeaderBytes + body.length > this.#options.segmentBytes) {
+      this.endSegment()
+      ;({ file, segment } = this.#beginSegment())
+    }
+    this.#writeFrame(file, segment, kind, sequence, body)
+    if (kind === frameKind.close || kind === frameKind.span) noteRecord(segment, sequence, sequence)
+    else if (kind === frameKind.drop)
+      noteDrop(segment, sequence, decodeDrop(Buffer.from(body))?.lastSequence ?? sequence)
+  }
+
+  #writeFrame(file: SyncedFile, segment: SegmentInfo, kind: FrameKind, sequence: number, body: Uint8Array): void {
+    const size = writeFrame(this.#options.scratch, kind, sequence, body)
+    this.#writeBytes(file, segment, this.#options.scratch, size)
+  }
+
+  #writeBytes(file: SyncedFile, segment: SegmentInfo, bytes: Buffer, size: number): void {
+    const written = this.#options.write(file.fd, bytes, size)
+    if (written !== size) throw new Error(`the disk took ${written} of ${size} bytes`)
+    segment.bytes += size
+    this.#options.onBytes(size)
+    this.#options.sync.touch(file)
+  }
+
+  #beginSegment(): { file: SyncedFile; segment: SegmentInfo } {
+    const number = (this.segments.at(-1)?.number ?? -1) + 1
+    const segment = emptySegment(this.#options.directory, this.key, number)
+    // A close that waits in memory, or a recovery cut short, leaves an open frame that only an elder segment holds.
+    const selfContained = this.#pending.length === 0 && !this.#unrecovered
+    const carry = encodeCarry({ openCount: this.#open.size, selfContained })
+    let size = frameHeaderBytes + carry.length
+    for (const body of this.#open.values()) size += frameHeaderBytes + body.length
+    const block = Buffer.allocUnsafe(size)
+    let offset = writeFrame(block, frameKind.carry, this.#nextSequence, carry)
+    for (const [sequence, body] of this.#open) {
+      offset += writeFrame(block.subarray(offset), frameKind.open, sequence, body)
+    }
+    const file: SyncedFile = { fd: fs.openSync(segment.path, 'ax', 0o600), dirty: false }
+    // Known from here on even if the write fails: its number is taken.
+    this.segments.push(segment)
+    this.#file = file
+    this.#writeBytes(file, segment, block, size)
+    this.#options.sync.syncFolder(this.#options.directory)
+    return { file, segment }
+  }
+
+  /** The growing segment may end in half a frame; it is left so, readers know where its whole frames end. */
+  #fail(fault: Error): void {
+    this.#faulted = true
+    if (this.#file) {
+      this.#options.sync.retire(this.#file)
+      this.#file = null
+      const segment = this.segments.at(-1) as SegmentInfo
+      segment.complete = true
+      if (segment.bytes === 0) this.remove(segment)
+    }
+    this.#options.onFault(fault)
+  }
+
+  #isStored(segment: SegmentInfo): boolean {
+    return segment.complete && segment.sequenceMax < this.storedNext
+  }
+}
+
+function noteDrop(segment: SegmentInfo, first: number, last: number): void {
+  noteRecord(segment, first, last)
+  segment.recordCount -= 1
+}

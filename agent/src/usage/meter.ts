@@ -1,0 +1,86 @@
+import { spanCodec, usageRecordCodec } from '../../../proto/gen/codec.js'
+import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
+import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
+import type { Log } from '../../../proto/std/service.js'
+import { recordBytesMax, type Spool } from './spool.js'
+
+/**
+ * What is known before the first upstream byte. Should the agent be killed, the record is made of nothing else, so it
+ * names at least request, trace, start, tenant, environment, key, user, operation, route and requested model.
+ */
+export type OpenFacts = UsageRecord
+
+/** A request that is being served; belongs to exactly one `close`. */
+export interface OpenRecord {
+  readonly sequence: number
+  closed: boolean
+}
+
+/**
+ * Writes down what is served: `open` before the first upstream byte, `close` before the last client byte, or `record`
+ * for a request that was refused before any upstream. Synchronous, a plain write each; never throws and never waits for
+ * the disk. When the spool cannot take more, `accepting` is false and the door refuses with `usage_spool_full`.
+ */
+export class Meter {
+  readonly #spool: Spool
+  readonly #log: Log
+
+  constructor(spool: Spool, log: Log) {
+    this.#spool = spool
+    this.#log = log.child({ service: 'meter' })
+  }
+
+  /** False: refuse new requests (spool full, disk faulty, or not started). */
+  get accepting(): boolean {
+    return this.#spool.accepting
+  }
+
+  open(facts: OpenFacts): OpenRecord {
+    return { sequence: this.#spool.usage.open(this.#encodeRecord(facts)), closed: false }
+  }
+
+  /** A second call with the same `open` is our fault: logged, ignored. */
+  close(open: OpenRecord, record: UsageRecord): void {
+    if (open.closed) {
+      this.#log.error({ sequence: open.sequence, requestId: record.requestId }, 'a usage record was closed twice')
+      return
+    }
+    open.closed = true
+    this.#spool.usage.close(open.sequence, this.#encodeRecord(record))
+  }
+
+  /** The record of a request that reached no upstream. */
+  record(record: UsageRecord): void {
+    this.#spool.usage.add(this.#encodeRecord(record))
+  }
+
+  /** Sampled by the caller. Dropped (and counted) oldest first when spans are over their budget. */
+  span(span: Span): void {
+    const body = spanCodec.encode(span)
+    if (body.length <= recordBytesMax) this.#spool.spans.add(body)
+    else this.#spool.spans.add(spanCodec.encode({ ...span, attributes: [] }))
+  }
+
+  #encodeRecord(record: UsageRecord): Uint8Array {
+    const body = usageRecordCodec.encode(record)
+    return body.length <= recordBytesMax ? body : usageRecordCodec.encode(cutDown(record))
+  }
+}
+
+const textMax = 256
+const hopsMax = 16
+
+/** The same record with long texts and hop lists cut: an absurd one must not be lost for its size. */
+function cutDown(record: UsageRecord): UsageRecord {
+  const entries = Object.entries(record).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value.slice(0, textMax) : value,
+  ])
+  const cut: UsageRecord = Object.fromEntries(entries)
+  return {
+    ...cut,
+    hops: (record.hops ?? [])
+      .slice(0, hopsMax)
+      .map((hop) => ({ ...hop, upstreamModel: hop.upstreamModel?.slice(0, textMax) ?? '' })),
+  }
+}
