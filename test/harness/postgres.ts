@@ -50,7 +50,12 @@ const templateName = 'switchyard_template'
 const urlVariable = 'SWITCHYARD_TEST_POSTGRES_URL'
 
 const fastSettings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
-const commonSettings = { max_connections: '400', shared_buffers: '64MB', max_wal_size: '256MB' }
+const commonSettings = {
+  deadlock_timeout: '100ms',
+  max_connections: '400',
+  shared_buffers: '64MB',
+  max_wal_size: '256MB',
+}
 
 /** A fresh migrated database on the run's server; the test file drops it when it is done. */
 export async function testDatabase(): Promise<TestDatabase> {

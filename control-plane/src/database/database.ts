@@ -1,5 +1,10 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
+import { Backoff } from '../../../proto/std/backoff.js'
+import { type Clock, systemClock } from '../../../proto/std/clock.js'
+import { randomUnit } from '../../../proto/std/ids.js'
+import { RefusalError } from '../../../proto/std/refusal.js'
+import { classifyDatabaseError, unavailableRefusal } from './database-error.js'
 import { Prisma, PrismaClient } from './generated/client.js'
 
 export interface DatabaseOptions {
@@ -8,6 +13,8 @@ export interface DatabaseOptions {
   poolMax: number
   /** Connections for set-based SQL (ingest, rollups, snapshots); apart, so that a flood of usage cannot starve GraphQL. */
   sqlPoolMax: number
+  /** For the waits between tries; default: the system's. */
+  clock?: Clock
 }
 
 /** One unit of work: its rows, and one `now` for everything in it. */
@@ -16,6 +23,12 @@ export interface Transaction {
   readonly now: Date
 }
 
+/** How often a unit of work is tried that Postgres gave up for another one's sake (deadlock, serialization failure). */
+const triesMax = 5
+/** A connection that hangs in a transaction holds its row locks; Postgres ends it after this. Longer than `timeout`. */
+const idleInTransactionMs = 30_000
+const connectMs = 5_000
+
 /**
  * The way to Postgres. Prisma for rows that people edit; `sql` (node-postgres) where one set-based statement replaces a
  * thousand round trips. Only stores and readers hold one.
@@ -23,26 +36,90 @@ export interface Transaction {
 export class Database {
   readonly rows: PrismaClient
   readonly sql: pg.Pool
+  readonly #clock: Clock
 
   constructor(options: DatabaseOptions) {
+    this.#clock = options.clock ?? systemClock
+    const connection = {
+      connectionString: options.url,
+      application_name: 'switchyard',
+      connectionTimeoutMillis: connectMs,
+      idle_in_transaction_session_timeout: idleInTransactionMs,
+    }
     this.rows = new PrismaClient({
-      adapter: new PrismaPg({ connectionString: options.url, max: options.poolMax }),
-      transactionOptions: { maxWait: 5_000, timeout: 15_000 },
+      adapter: new PrismaPg({ ...connection, max: options.poolMax }),
+      transactionOptions: { maxWait: connectMs, timeout: 15_000 },
+      // The other formats put a piece of our source into the message.
+      errorFormat: 'minimal',
     })
-    this.sql = new pg.Pool({ connectionString: options.url, max: options.sqlPoolMax })
-    // A pooled connection that dies while idle (Postgres restarted) must not end the process; the next query reports it.
+    this.sql = new pg.Pool({ ...connection, max: options.sqlPoolMax })
+    // A connection that dies while nothing runs on it (Postgres restarted) must not end the process; the next query
+    // reports it. The pool listens to those that lie idle in it, the second line to those that are lent out.
     this.sql.on('error', () => {})
+    this.sql.on('connect', (client) => client.on('error', () => {}))
   }
 
-  /** Runs `work` in one transaction at `now`; any throw rolls back whole. */
+  /**
+   * Runs `work` in one transaction at `now`; any throw rolls back whole. A deadlock or serialization failure is tried
+   * again, up to five times, so `work` changes nothing but rows. Refuses `unavailable` when Postgres is away; after a
+   * connection that was lost in the commit itself nobody knows the outcome, so that is never tried again here.
+   */
   transaction<T>(now: Date, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.rows.$transaction((rows) => work({ rows, now }), {
-      isolationLevel: Prisma.TransactionIsolationLevel.ReadCommitted,
+    return this.#retried(() =>
+      this.rows.$transaction((rows) => work({ rows, now }), {
+        isolationLevel: Prisma.TransactionIsolationLevel.ReadCommitted,
+      }),
+    )
+  }
+
+  /**
+   * The same promise for set-based SQL: one transaction on one connection of `sql`. The connection is given back, or
+   * thrown away when it is in doubt.
+   */
+  sqlTransaction<T>(
+    work: (client: pg.PoolClient) => Promise<T>,
+    isolation: 'read committed' | 'repeatable read' = 'read committed',
+  ): Promise<T> {
+    return this.#retried(async () => {
+      const client = await this.sql.connect()
+      let doubtful = true
+      try {
+        await client.query(`BEGIN ISOLATION LEVEL ${isolation}`)
+        const result = await work(client).catch(async (error: unknown) => {
+          // A dead connection rolls back by itself; what matters is the first error.
+          await client.query('ROLLBACK').then(
+            () => {
+              doubtful = false
+            },
+            () => {},
+          )
+          throw error
+        })
+        await client.query('COMMIT')
+        doubtful = false
+        return result
+      } finally {
+        client.release(doubtful)
+      }
     })
   }
 
   async close(): Promise<void> {
     await this.rows.$disconnect()
     await this.sql.end()
+  }
+
+  async #retried<T>(attempt: () => Promise<T>): Promise<T> {
+    const backoff = new Backoff({ minMs: 10, maxMs: 200 }, randomUnit)
+    for (;;) {
+      try {
+        return await attempt()
+      } catch (error) {
+        const refusal = unavailableRefusal(error)
+        if (refusal) throw Object.assign(new RefusalError(refusal), { cause: error })
+        if (classifyDatabaseError(error)?.kind !== 'conflict' || backoff.attempt + 1 >= triesMax) throw error
+        await this.#clock.sleep(backoff.nextMs())
+      }
+    }
   }
 }
