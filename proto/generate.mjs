@@ -60,7 +60,17 @@ fs.writeFileSync(
   `${banner}import type { INamespace } from 'protobufjs'\n\nexport const descriptor = ${JSON.stringify(schema.toJSON({ keepComments: false }), null, 1)} as unknown as INamespace\n`,
 )
 
-const stored = ['Resource', 'SnapshotHeader', 'UsageRecord', 'Span', 'Batch', 'CredentialEnvelope', 'SnapshotUpdate']
+const stored = [
+  'Resource',
+  'SnapshotHeader',
+  'UsageRecord',
+  'Span',
+  'Batch',
+  'CredentialEnvelope',
+  'SnapshotUpdate',
+  'ReportMessage',
+  'ReportReply',
+]
 fs.writeFileSync(
   path.join(out, 'codec.ts'),
   `${banner}import protobuf from 'protobufjs'\nimport { descriptor } from './descriptor.js'\n` +

@@ -8,6 +8,8 @@ import type { Span, Span__Output } from './switchyard/v1/Span.js'
 import type { Batch, Batch__Output } from './switchyard/v1/Batch.js'
 import type { CredentialEnvelope, CredentialEnvelope__Output } from './switchyard/v1/CredentialEnvelope.js'
 import type { SnapshotUpdate, SnapshotUpdate__Output } from './switchyard/v1/SnapshotUpdate.js'
+import type { ReportMessage, ReportMessage__Output } from './switchyard/v1/ReportMessage.js'
+import type { ReportReply, ReportReply__Output } from './switchyard/v1/ReportReply.js'
 
 /** Bytes of one message. `encode` takes plain objects (64-bit integers as safe numbers, enums as numbers, bytes as Uint8Array) and does not
  * validate; `decode` throws on malformed bytes, gives enums as strings, every absent plain field as its default. */
@@ -34,3 +36,5 @@ export const spanCodec: Codec<Span, Span__Output> = codecOf('switchyard.v1.Span'
 export const batchCodec: Codec<Batch, Batch__Output> = codecOf('switchyard.v1.Batch')
 export const credentialEnvelopeCodec: Codec<CredentialEnvelope, CredentialEnvelope__Output> = codecOf('switchyard.v1.CredentialEnvelope')
 export const snapshotUpdateCodec: Codec<SnapshotUpdate, SnapshotUpdate__Output> = codecOf('switchyard.v1.SnapshotUpdate')
+export const reportMessageCodec: Codec<ReportMessage, ReportMessage__Output> = codecOf('switchyard.v1.ReportMessage')
+export const reportReplyCodec: Codec<ReportReply, ReportReply__Output> = codecOf('switchyard.v1.ReportReply')
