@@ -1,30 +1,43 @@
 import 'reflect-metadata'
 import { defaultFieldResolver, type GraphQLField, type GraphQLSchema, isObjectType } from 'graphql'
 import { buildSchema } from 'type-graphql'
-import { assert, must } from '../../../proto/std/assert.js'
+import { AssertionFault, assert, must } from '../../../proto/std/assert.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import { type AccessRule, mayTouch } from './access-rule.js'
 import type { GraphContext } from './context.js'
+import { ResolverInstances } from './resolver-instances.js'
 
 /** A resolver class, as a key. */
 export type ResolverClass = abstract new (...args: never[]) => object
-export type ResolverInstances = ReadonlyMap<ResolverClass, object>
 
 /**
- * The GraphQL schema of `resolvers`: each class with the instance that answers for it. Faults when a field is not
- * classified (see `Access`), so an unclassified field cannot reach a user.
+ * The GraphQL schema of `classes`. Faults when a field is not classified (see `Access`), so an unclassified field cannot
+ * reach a user. `instances` answers for them; without it the schema can be printed but not executed.
  */
-export async function buildGraphSchema(resolvers: ResolverInstances): Promise<GraphQLSchema> {
-  const classes = [...resolvers.keys()]
+export async function buildGraphSchema(
+  classes: readonly ResolverClass[],
+  instances: ResolverInstances = new ResolverInstances([]),
+): Promise<GraphQLSchema> {
   const first = must(classes[0], 'a schema needs at least one resolver')
   const schema = await buildSchema({
     resolvers: [first, ...classes.slice(1)],
-    container: { get: (wanted: ResolverClass) => must(resolvers.get(wanted), `no instance of ${wanted.name}`) },
+    container: { get: (wanted: ResolverClass) => instances.get(wanted) },
+    pubSub: noPubSub,
     // Services validate, with zod, naming the field.
     validate: false,
   })
   enforceAccess(schema)
   return schema
+}
+
+/** type-graphql wants one as soon as there is a subscription; ours bring their own source instead. */
+const noPubSub = {
+  publish: () => {
+    throw new AssertionFault('nothing publishes by topic')
+  },
+  subscribe: (): never => {
+    throw new AssertionFault('a subscription names its source in `subscribe`')
+  },
 }
 
 /** Every field of every object type of the schema that is ours, as `Type.field`, with its rule. */

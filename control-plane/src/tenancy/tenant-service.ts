@@ -10,13 +10,17 @@ import type { AuditStore } from '../audit/audit-store.js'
 import type { Database } from '../database/database.js'
 import type { Page, PageArgs } from '../database/page.js'
 import { isUniqueViolation } from '../database/unique-violation.js'
-import { type Bell, bumpTenantIntentRevisions } from './intent-revision.js'
+import type { ApiKeyStore } from './api-key-store.js'
+import type { EnvironmentStore } from './environment-store.js'
+import { type Bell, bumpIntentRevisions, bumpTenantIntentRevisions } from './intent-revision.js'
 import { auditTenant, createTenantInput, type Tenant, updateTenantInput } from './tenant.js'
 import type { TenantStore } from './tenant-store.js'
 
 export interface TenantServiceOptions {
   readonly database: Database
   readonly tenants: TenantStore
+  readonly environments: EnvironmentStore
+  readonly apiKeys: ApiKeyStore
   readonly audit: AuditStore
   readonly clock: Clock
   readonly bell: Bell
@@ -94,22 +98,25 @@ export class TenantService {
     return changed
   }
 
-  /** Out of service for good: no key of it works any more, running streams end by themselves. Archiving twice changes nothing. */
+  /** Out of service for good, with its environments and keys; running streams end by themselves. Archiving twice changes nothing. */
   async archive(actor: Actor, tenantId: string): Promise<Tenant> {
     checkInput(updateTenantInput.shape.tenantId, tenantId, 'tenantId')
     requirePermission(actor, 'tenant.write', tenantId)
-    const { database, tenants, audit, clock, bell } = this.#options
+    const { database, tenants, environments, apiKeys, audit, clock, bell } = this.#options
     const changed = await database.transaction(new Date(clock.nowMs()), async (transaction) => {
       const tenant = await tenants.findLocked(transaction, tenantId)
       if (tenant === null) return throwRefusal('not_found', 'no such tenant', { field: 'tenantId' })
       if (tenant.archivedAt !== null) return tenant
       const next: Tenant = { ...tenant, archivedAt: transaction.now }
       await tenants.update(transaction, next)
+      const environmentIds = await environments.activeIds(transaction, tenantId)
+      await bumpIntentRevisions(transaction, environmentIds)
+      await environments.archive(transaction, environmentIds)
+      const revokedKeyCount = await apiKeys.revokeAllOf(transaction, environmentIds)
       await audit.append(transaction, {
         ...{ actor, tenantId, action: 'tenant.archive', subjectKind: 'tenant', subjectId: tenantId },
-        ...{ before: auditTenant(tenant), after: auditTenant(next) },
+        ...{ before: auditTenant(tenant), after: { ...auditTenant(next), environmentIds, revokedKeyCount } },
       })
-      await bumpTenantIntentRevisions(transaction, tenantId)
       await bumpDenyRevision(transaction)
       return next
     })

@@ -1,0 +1,65 @@
+import type { Database, Transaction } from '../database/database.js'
+import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
+import type { Environment } from './environment.js'
+
+/** Rows of environments. `intentRevision` is changed by `bumpIntentRevisions` only. */
+export class EnvironmentStore {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  async find(id: string): Promise<Environment | null> {
+    return this.#database.rows.environment.findUnique({ where: { id } })
+  }
+
+  async findMany(ids: readonly string[]): Promise<readonly Environment[]> {
+    return this.#database.rows.environment.findMany({ where: { id: { in: [...ids] } } })
+  }
+
+  /** In order of creation. */
+  async page(args: PageArgs, tenantId: string): Promise<Page<Environment>> {
+    const [afterId] = decodeCursor(args.after, 1) ?? []
+    const rows = await this.#database.rows.environment.findMany({
+      where: { tenantId, ...(afterId === undefined ? {} : { id: { gt: afterId } }) },
+      orderBy: { id: 'asc' },
+      take: args.first + 1,
+    })
+    return pageOf(rows, args, (row) => encodeCursor(row.id))
+  }
+
+  /** Locks the row until the transaction ends. */
+  async findLocked(transaction: Transaction, id: string): Promise<Environment | null> {
+    await transaction.rows.$queryRaw`SELECT id FROM "Environment" WHERE id = ${id} FOR UPDATE`
+    return transaction.rows.environment.findUnique({ where: { id } })
+  }
+
+  /** Ids of the tenant's environments that are not archived. */
+  async activeIds(transaction: Transaction, tenantId: string): Promise<readonly string[]> {
+    const where = { tenantId, archivedAt: null }
+    const rows = await transaction.rows.environment.findMany({ where, select: { id: true }, orderBy: { id: 'asc' } })
+    return rows.map((row) => row.id)
+  }
+
+  async insert(transaction: Transaction, environment: Environment): Promise<void> {
+    await transaction.rows.environment.create({
+      data: { ...environment, permittedRegions: [...environment.permittedRegions] },
+    })
+  }
+
+  async update(transaction: Transaction, environment: Environment): Promise<void> {
+    const { id, permittedRegions, archivedAt } = environment
+    await transaction.rows.environment.update({
+      where: { id },
+      data: { permittedRegions: [...permittedRegions], archivedAt },
+    })
+  }
+
+  async archive(transaction: Transaction, ids: readonly string[]): Promise<void> {
+    await transaction.rows.environment.updateMany({
+      where: { id: { in: [...ids] }, archivedAt: null },
+      data: { archivedAt: transaction.now },
+    })
+  }
+}
