@@ -63,6 +63,21 @@ export class ModelReader {
     }))
   }
 
+  /** Those of `ids` that are the tenant's and not archived; they stay so until the transaction ends. */
+  async findUsable(
+    transaction: Transaction,
+    tenantId: string,
+    ids: readonly string[],
+  ): Promise<ReadonlyMap<string, Model>> {
+    await transaction.rows.$queryRaw`
+      SELECT id FROM "Model" WHERE id = ANY(${[...new Set(ids)]}) AND "tenantId" = ${tenantId} ORDER BY id FOR SHARE`
+    const rows = await transaction.rows.model.findMany({
+      where: { id: { in: [...ids] }, tenantId, archivedAt: null },
+      include: withPrice,
+    })
+    return new Map(rows.map((row) => [row.id, modelOf(row)]))
+  }
+
   async isTenantActive(transaction: Transaction, tenantId: string): Promise<boolean> {
     return (await transaction.rows.tenant.count({ where: { id: tenantId, archivedAt: null } })) === 1
   }

@@ -30,21 +30,6 @@ export class ModelStore {
     return row === null ? null : modelOf(row)
   }
 
-  /** Those of `ids` that are the tenant's and not archived; they stay so until the transaction ends. */
-  async findUsable(
-    transaction: Transaction,
-    tenantId: string,
-    ids: readonly string[],
-  ): Promise<ReadonlyMap<string, Model>> {
-    await transaction.rows.$queryRaw`
-      SELECT id FROM "Model" WHERE id = ANY(${[...new Set(ids)]}) AND "tenantId" = ${tenantId} ORDER BY id FOR SHARE`
-    const rows = await transaction.rows.model.findMany({
-      where: { id: { in: [...ids] }, tenantId, archivedAt: null },
-      include: withPrice,
-    })
-    return new Map(rows.map((row) => [row.id, modelOf(row)]))
-  }
-
   countOfTenant(transaction: Transaction, tenantId: string): Promise<number> {
     return transaction.rows.model.count({ where: { tenantId, archivedAt: null } })
   }

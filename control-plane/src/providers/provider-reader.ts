@@ -56,6 +56,21 @@ export class ProviderReader {
     }))
   }
 
+  /** Those of `ids` that are the tenant's and not archived; they stay so until the transaction ends. */
+  async findUsable(
+    transaction: Transaction,
+    tenantId: string,
+    ids: readonly string[],
+  ): Promise<ReadonlyMap<string, Provider>> {
+    await transaction.rows.$queryRaw`
+      SELECT id FROM "Provider" WHERE id = ANY(${[...new Set(ids)]}) AND "tenantId" = ${tenantId} ORDER BY id FOR SHARE`
+    const rows = await transaction.rows.provider.findMany({
+      where: { id: { in: [...ids] }, tenantId, archivedAt: null },
+      include: withCredential,
+    })
+    return new Map(rows.map((row) => [row.id, providerOf(row)]))
+  }
+
   async isTenantActive(transaction: Transaction, tenantId: string): Promise<boolean> {
     return (await transaction.rows.tenant.count({ where: { id: tenantId, archivedAt: null } })) === 1
   }

@@ -43,21 +43,6 @@ export class ProviderStore {
     return row === null ? null : providerOf(row)
   }
 
-  /** Those of `ids` that are the tenant's and not archived; they stay so until the transaction ends. */
-  async findUsable(
-    transaction: Transaction,
-    tenantId: string,
-    ids: readonly string[],
-  ): Promise<ReadonlyMap<string, Provider>> {
-    await transaction.rows.$queryRaw`
-      SELECT id FROM "Provider" WHERE id = ANY(${[...new Set(ids)].sort()}) AND "tenantId" = ${tenantId} ORDER BY id FOR SHARE`
-    const rows = await transaction.rows.provider.findMany({
-      where: { id: { in: [...ids] }, tenantId, archivedAt: null },
-      include: withCredential,
-    })
-    return new Map(rows.map((row) => [row.id, providerOf(row)]))
-  }
-
   countOfTenant(transaction: Transaction, tenantId: string): Promise<number> {
     return transaction.rows.provider.count({ where: { tenantId, archivedAt: null } })
   }

@@ -208,7 +208,7 @@ export function explainFault(fault: unknown, baseUrl: string): Outcome {
     case 'UND_ERR_BODY_TIMEOUT':
       return no('request', 'took the request but did not answer in time; is it overloaded?')
   }
-  if (code.startsWith('HPE_')) {
+  if (code === 'HTTPParserError' || code.startsWith('HPE_')) {
     return no('request', 'did not answer with HTTP; does this port want https:// instead of http://?')
   }
   return no('connect', `could not be called (${code}).`)

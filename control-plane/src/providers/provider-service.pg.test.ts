@@ -1,0 +1,189 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { actorOf, type Intent, platformAdmin, refusalOf, startIntent } from '../../../test/harness/intent.js'
+import { credentialContext } from './credential.js'
+
+let intent: Intent
+beforeAll(async () => {
+  intent = await startIntent()
+})
+afterAll(() => intent.drop())
+
+let count = 0
+function fields(more: object = {}) {
+  return {
+    ...{ tenantId: intent.tenant.tenantId, name: `provider-${++count}`, kind: 'vllm' as const },
+    ...{ baseUrl: 'http://vllm:8000/v1/', region: 'eu-central-1', ...more },
+  }
+}
+
+describe('creating a provider', () => {
+  test('stores it, seals the secret, bumps every environment and wakes the reconciler', async () => {
+    const rung = intent.ringCount()
+    const { provider, intentRevisions } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ credential: { secret: 'sk-very-secret' } }),
+    )
+    expect(provider).toMatchObject({ baseUrl: 'http://vllm:8000/v1', connectionsMax: 256, rowVersion: 1 })
+    expect(provider.credential).toMatchObject({ version: 1, kind: 'secret', reference: null })
+    expect([...intentRevisions.keys()].sort()).toEqual(
+      [intent.tenant.environmentId, intent.tenant.otherEnvironmentId].sort(),
+    )
+    expect(intent.ringCount()).toBe(rung + 1)
+    const row = await intent.database.rows.credential.findFirstOrThrow({ where: { providerId: provider.id } })
+    expect(Buffer.from(row.ciphertext ?? []).toString('latin1')).not.toContain('sk-very-secret')
+    const opened = intent.keyRing.open(
+      row.ciphertext ?? new Uint8Array(),
+      row.wrapKeyId ?? '',
+      credentialContext(row.id, 1),
+    )
+    expect(Buffer.from(opened).toString()).toBe('sk-very-secret')
+  })
+
+  test('leaves an audit entry that does not hold the secret', async () => {
+    const { provider } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ credential: { secret: 'sk-audited' } }),
+    )
+    await intent.providers.rotateCredential(intent.tenant.admin, {
+      providerId: provider.id,
+      credential: { secret: 'sk-audited-too' },
+    })
+    const entries = await intent.database.rows.auditEntry.findMany({ where: { subjectId: provider.id } })
+    expect(entries.map((entry) => entry.action).sort()).toEqual(['provider.create', 'provider.rotate-credential'])
+    expect(JSON.stringify(entries)).not.toContain('sk-audited')
+    expect(JSON.stringify(entries)).toContain('"version":2')
+  })
+
+  test.each([
+    [{ name: 'No Spaces' }, 'input.name'],
+    [{ kind: 'bedrock' }, 'input.kind'],
+    [{ baseUrl: 'http://169.254.169.254/' }, 'input.baseUrl'],
+    [{ region: 'EU' }, 'input.region'],
+    [{ connectionsMax: 0 }, 'input.connectionsMax'],
+    [{ credential: {} }, 'input.credential'],
+    [{ credential: { secret: 'a', reference: 'env:A' } }, 'input.credential'],
+    [{ credential: { secret: 'two words' } }, 'input.credential.secret'],
+    [{ credential: { secret: 'line\r\nx-evil: 1' } }, 'input.credential.secret'],
+    [{ credential: { reference: 'file:/etc/../etc/shadow' } }, 'input.credential.reference'],
+    [{ credential: { reference: 'vault:x' } }, 'input.credential.reference'],
+  ])('refuses %j by its field', async (wrong, field) => {
+    const refusal = await refusalOf(() => intent.providers.create(platformAdmin, fields(wrong)))
+    expect(refusal).toMatchObject({ code: 'bad_input', field })
+  })
+
+  test('refuses a taken name', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields())
+    const again = await refusalOf(() => intent.providers.create(intent.tenant.admin, fields({ name: provider.name })))
+    expect(again).toMatchObject({ code: 'conflict', field: 'input.name' })
+  })
+
+  test('leaves references to platform admins', async () => {
+    const reference = { credential: { reference: 'env:UPSTREAM_KEY' } }
+    expect(await refusalOf(() => intent.providers.create(intent.tenant.admin, fields(reference)))).toMatchObject({
+      code: 'forbidden',
+    })
+    const { provider } = await intent.providers.create(platformAdmin, fields(reference))
+    expect(provider.credential).toMatchObject({ kind: 'reference', reference: 'env:UPSTREAM_KEY' })
+  })
+})
+
+describe('changing a provider', () => {
+  test('another origin needs the credential again, another path does not', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields({ credential: { secret: 'sk-1' } }))
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    expect((await change({ baseUrl: 'http://vllm:8000/v2' })).provider.rowVersion).toBe(2)
+    expect(await refusalOf(() => change({ baseUrl: 'http://evil:8000/v2' }))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.baseUrl' },
+    })
+    const moved = await change({ baseUrl: 'http://good:8000/v2', credential: { secret: 'sk-2' } })
+    expect(moved.provider).toMatchObject({ baseUrl: 'http://good:8000/v2', credential: { version: 2 }, rowVersion: 3 })
+  })
+
+  test('a credential is rotated, one retired version is kept, and it is removed', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields({ credential: { secret: 'sk-1' } }))
+    for (const secret of ['sk-2', 'sk-3']) {
+      await intent.providers.rotateCredential(intent.tenant.admin, { providerId: provider.id, credential: { secret } })
+    }
+    const rows = () =>
+      intent.database.rows.credential.findMany({ where: { providerId: provider.id }, orderBy: { version: 'asc' } })
+    expect((await rows()).map((row) => [row.version, row.retiredAt === null])).toEqual([
+      [2, false],
+      [3, true],
+    ])
+    const removed = await intent.providers.removeCredential(intent.tenant.admin, provider.id)
+    expect(removed.provider).toMatchObject({ credential: null, rowVersion: 4 })
+    const again = await intent.providers.rotateCredential(intent.tenant.admin, {
+      ...{ providerId: provider.id, credential: { secret: 'sk-4' } },
+    })
+    expect(again.provider.credential?.version).toBe(4)
+  })
+
+  test('a stale row version is a conflict', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields())
+    const change = { providerId: provider.id, rowVersion: 1, name: `renamed-${++count}` }
+    await intent.providers.update(intent.tenant.admin, change)
+    expect(await refusalOf(() => intent.providers.update(intent.tenant.admin, change))).toMatchObject({
+      ...{ code: 'conflict', field: 'input.rowVersion' },
+    })
+  })
+
+  test('an archived provider is gone from the list, keeps no credential, and changes no more', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields({ credential: { secret: 'sk' } }))
+    const { provider: archived } = await intent.providers.archive(intent.tenant.admin, provider.id)
+    expect(archived).toMatchObject({ credential: null })
+    expect(await intent.database.rows.credential.count({ where: { providerId: provider.id } })).toBe(0)
+    const page = await intent.providers.list(
+      intent.tenant.admin,
+      intent.tenant.tenantId,
+      {},
+      { first: 100, after: null },
+    )
+    expect(page.items.map(({ item }) => item.id)).not.toContain(provider.id)
+    expect(await refusalOf(() => intent.providers.archive(intent.tenant.admin, provider.id))).toMatchObject({
+      code: 'conflict',
+    })
+  })
+})
+
+describe('who may', () => {
+  test("another tenant's provider does not exist, a lesser role is forbidden", async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields())
+    const other = await intent.makeTenant()
+    expect(await intent.providers.find(other.admin, provider.id)).toBeNull()
+    const missing = await refusalOf(() => intent.providers.archive(other.admin, `prv_${'0'.repeat(26)}`))
+    expect(await refusalOf(() => intent.providers.archive(other.admin, provider.id))).toEqual(missing)
+    for (const role of ['developer', 'viewer'] as const) {
+      const actor = actorOf(intent.tenant.tenantId, role)
+      expect(await intent.providers.find(actor, provider.id)).toMatchObject({ id: provider.id })
+      expect(await refusalOf(() => intent.providers.archive(actor, provider.id))).toMatchObject({ code: 'forbidden' })
+      expect(await refusalOf(() => intent.providers.test(actor, provider.id))).toMatchObject({ code: 'forbidden' })
+    }
+  })
+})
+
+test('a test opens the credential and shows it to the provider; a reference is left to the agents', async () => {
+  let shown = ''
+  const server = createServer((request, response) => {
+    shown = request.headers.authorization ?? ''
+    response.end('{"data":[{"id":"m"}]}')
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
+  const { provider } = await intent.providers.create(
+    intent.tenant.admin,
+    fields({ baseUrl, credential: { secret: 'sk-tested' } }),
+  )
+  const { test: result } = await intent.providers.test(intent.tenant.admin, provider.id)
+  server.close()
+  expect(result).toMatchObject({ ok: true, models: ['m'] })
+  expect(shown).toBe('Bearer sk-tested')
+  const { provider: referring } = await intent.providers.create(
+    platformAdmin,
+    fields({ credential: { reference: 'file:/run/secrets/key' } }),
+  )
+  const untested = await intent.providers.test(intent.tenant.admin, referring.id)
+  expect(untested.test).toMatchObject({ ok: false, step: 'credential' })
+  expect(untested.test.sentence).toContain('only agents can read')
+})

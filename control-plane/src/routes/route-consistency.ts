@@ -1,0 +1,140 @@
+import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
+import { checkSection, environmentSection, type NamedResource, nameOf } from '../../../proto/snapshot/consistency.js'
+import { must } from '../../../proto/std/assert.js'
+import { type Refusal, refuse } from '../../../proto/std/refusal.js'
+import type { Model } from '../models/model.js'
+import type { Provider } from '../providers/provider.js'
+import type { HopDeadlines, Route } from './route.js'
+
+/**
+ * Whether a route can work, asked in the mutation that would make it so. The last word belongs to the same function that
+ * the compiler and the agents ask (`proto/snapshot/consistency.ts`): what is accepted here is never refused there. Before
+ * it come the questions about deadlines, which are about sense, not about safety.
+ */
+export interface RouteSurroundings {
+  readonly environment: {
+    readonly id: string
+    readonly tenantId: string
+    readonly name: string
+    readonly permittedRegions: readonly string[]
+  }
+  /** By id: those of the tenant that are not archived. */
+  readonly providers: ReadonlyMap<string, Provider>
+  readonly models: ReadonlyMap<string, Model>
+}
+
+/** The first thing that keeps `route` from working, as a refusal of `input`, or null. Pure. */
+export function findFlaw(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
+  return findMissing(route, around) ?? findDeadlineFlaw(route) ?? findSectionFlaw(route, around)
+}
+
+function no(field: string, message: string): Refusal<'bad_input'> {
+  return refuse('bad_input', `${field}: ${message}`, { field })
+}
+
+function findMissing(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
+  for (const [index, target] of route.targets.entries()) {
+    const path = `input.targets[${index}]`
+    const provider = around.providers.get(target.providerId)
+    if (provider === undefined) return no(`${path}.providerId`, 'no such provider')
+    if (!around.models.has(target.modelId)) return no(`${path}.modelId`, 'no such model')
+    const { permittedRegions, name } = around.environment
+    if (!permittedRegions.includes(provider.region)) {
+      return no(
+        `${path}.providerId`,
+        `the provider ${provider.name} is in ${provider.region}, but ${name} permits only ${permittedRegions.join(', ') || 'no region at all'}`,
+      )
+    }
+  }
+  return null
+}
+
+const within = ['connectTimeoutMs', 'firstTokenTimeoutMs', 'idleTimeoutMs'] as const satisfies (keyof HopDeadlines)[]
+
+function findDeadlineFlaw(route: Route): Refusal<'bad_input'> | null {
+  let connectMs = 0
+  for (const [index, target] of route.targets.entries()) {
+    const path = `input.targets[${index}]`
+    const longer = within.find((deadline) => target[deadline] > target.totalTimeoutMs)
+    if (longer !== undefined) {
+      return no(
+        `${path}.${longer}`,
+        `${target[longer]} ms is longer than the target's total of ${target.totalTimeoutMs} ms`,
+      )
+    }
+    if (target.totalTimeoutMs > route.totalTimeoutMs) {
+      return no(
+        `${path}.totalTimeoutMs`,
+        `${target.totalTimeoutMs} ms is longer than the route's total of ${route.totalTimeoutMs} ms`,
+      )
+    }
+    if (connectMs >= route.totalTimeoutMs) {
+      return no(
+        path,
+        `never reached: the targets before it may spend ${connectMs} ms on connecting alone, and the route's total is ${route.totalTimeoutMs} ms`,
+      )
+    }
+    connectMs += target.connectTimeoutMs
+  }
+  return null
+}
+
+function findSectionFlaw(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
+  const { environment } = around
+  const [flaw] = checkSection(environmentSection(environment.tenantId, environment.id), sectionOf(route, around))
+  if (flaw === undefined) return null
+  return no(flaw.path === '' ? 'input' : `input.${flaw.path.replace(/^rules\[0\]\.?/, '')}`, flaw.message)
+}
+
+/** The smallest section that holds the route: what the compiler would make if there were nothing else. */
+function sectionOf(route: Route, around: RouteSurroundings): readonly NamedResource[] {
+  const { environment } = around
+  const used = {
+    providers: new Set(route.targets.map((target) => target.providerId)),
+    models: new Set(route.targets.map((target) => target.modelId)),
+  }
+  const resources: Resource__Output[] = [
+    {
+      kind: 'environment',
+      environment: {
+        ...{ tenantId: environment.tenantId, tenantName: '', permittedRegions: [...environment.permittedRegions] },
+        ...{ environmentId: environment.id, environmentName: environment.name },
+      },
+    },
+    ...[...used.providers].map((id) =>
+      providerResource(must(around.providers.get(id), 'missing ones are found before')),
+    ),
+    ...[...used.models].map((id) => modelResource(must(around.models.get(id), 'missing ones are found before'))),
+    routeResource(route),
+  ]
+  return resources.map((resource) => ({ name: nameOf(resource) ?? '', resource }))
+}
+
+function providerResource(provider: Provider): Resource__Output {
+  const { id, name, kind, baseUrl, region, connectionsMax } = provider
+  return {
+    kind: 'provider',
+    provider: { id, name, kind, baseUrl, region, connectionsMax, credentialId: '', credentialVersion: 0 },
+  }
+}
+
+function modelResource(model: Model): Resource__Output {
+  const { id, name, upstreamModel, contextTokensMax } = model
+  return {
+    kind: 'model',
+    model: { id, name, upstreamModel, contextTokensMax, capabilities: [...model.capabilities], price: null },
+  }
+}
+
+function routeResource(route: Route): Resource__Output {
+  const targets = route.targets.map((target) => ({
+    ...{ id: target.id, providerId: target.providerId, modelId: target.modelId },
+    upstreamModel: target.upstreamModel ?? '',
+    deadlines: {
+      ...{ connectMs: target.connectTimeoutMs, firstTokenMs: target.firstTokenTimeoutMs },
+      ...{ idleMs: target.idleTimeoutMs, totalMs: target.totalTimeoutMs },
+    },
+  }))
+  const { id, name, totalTimeoutMs } = route
+  return { kind: 'route', route: { id, name, totalTimeoutMs, rules: [{ id: `${id}/0`, condition: '', targets }] } }
+}

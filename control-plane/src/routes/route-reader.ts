@@ -1,0 +1,66 @@
+import type { Database, Transaction } from '../database/database.js'
+import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
+import type { Route } from './route.js'
+import { routeOf, withTargets } from './route-store.js'
+
+export interface RouteFilter {
+  readonly environmentId?: string | null | undefined
+  readonly name?: string | null | undefined
+  readonly providerId?: string | null | undefined
+  readonly modelId?: string | null | undefined
+}
+
+/** What a route needs to know of the environment it belongs to. */
+export interface EnvironmentOfRoute {
+  readonly id: string
+  readonly tenantId: string
+  readonly name: string
+  readonly permittedRegions: readonly string[]
+  /** False: it or its tenant is archived. */
+  readonly active: boolean
+}
+
+/** Questions about routes that join or page. */
+export class RouteReader {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** In order of creation. */
+  async page(tenantId: string, filter: RouteFilter, args: PageArgs): Promise<Page<Route>> {
+    const [afterId] = decodeCursor(args.after, 1) ?? []
+    const target = {
+      ...(filter.providerId == null ? {} : { providerId: filter.providerId }),
+      ...(filter.modelId == null ? {} : { modelId: filter.modelId }),
+    }
+    const rows = await this.#database.rows.route.findMany({
+      where: {
+        tenantId,
+        ...(filter.environmentId == null ? {} : { environmentId: filter.environmentId }),
+        ...(filter.name == null ? {} : { name: filter.name }),
+        ...(Object.keys(target).length === 0 ? {} : { targets: { some: target } }),
+        ...(afterId === undefined ? {} : { id: { gt: afterId } }),
+      },
+      orderBy: { id: 'asc' },
+      take: args.first + 1,
+      include: withTargets,
+    })
+    return pageOf(rows.map(routeOf), args, (route) => encodeCursor(route.id))
+  }
+
+  /** The environment, or null; without a transaction as it is now, with one as it is under that transaction's locks. */
+  async findEnvironment(id: string, transaction?: Transaction): Promise<EnvironmentOfRoute | null> {
+    const row = await (transaction?.rows ?? this.#database.rows).environment.findUnique({
+      where: { id },
+      select: {
+        ...{ id: true, tenantId: true, name: true, permittedRegions: true, archivedAt: true },
+        tenant: { select: { archivedAt: true } },
+      },
+    })
+    if (row === null) return null
+    const { tenant, archivedAt, ...environment } = row
+    return { ...environment, active: archivedAt === null && tenant.archivedAt === null }
+  }
+}
