@@ -11,13 +11,13 @@ export const root = path.resolve(import.meta.dirname, '..', '..')
 const nodeOldest = [20, 19]
 
 /** What to tell the user; printed as it is, without a stack. */
-export class SetUpError extends Error {}
+export class SetUpFault extends Error {}
 
 /**
  * Makes the clone ready to run; `say` gets a line before anything that takes longer than a second. Two at once on one
  * clone wait for each other. `compile: false` leaves out the compiler (the test run shows its complaints itself).
  */
-export async function setUp({ say, compile = true }) {
+export async function setUp({ say = console.log, compile = true } = {}) {
   refuseOldNode()
   const release = await lock(say)
   try {
@@ -38,7 +38,7 @@ export async function setUp({ say, compile = true }) {
 function refuseOldNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major > nodeOldest[0] || (major === nodeOldest[0] && minor >= nodeOldest[1])) return
-  throw new SetUpError(
+  throw new SetUpFault(
     `Node ${process.versions.node} is too old: Switchyard needs ${nodeOldest.join('.')} or newer (tested on 20 and 24), see https://nodejs.org`,
   )
 }
@@ -48,7 +48,7 @@ function whyInstall() {
   const wanted = readJson(path.join(root, 'package-lock.json'))
   // npm's own note of what it installed. Packages of other platforms are optional and rightly absent.
   const found = readJson(path.join(root, 'node_modules', '.package-lock.json'))
-  if (!wanted) throw new SetUpError(`package-lock.json is missing in ${root}: clone again`)
+  if (!wanted) throw new SetUpFault(`package-lock.json is missing in ${root}: clone again`)
   if (!found) return 'none yet'
   for (const [name, entry] of Object.entries(wanted.packages)) {
     if (!name.includes('node_modules/') || entry.link || entry.optional) continue
@@ -75,11 +75,11 @@ function run(command, args) {
         output = (output + text).slice(-20_000)
       })
     }
-    child.once('error', (error) => reject(new SetUpError(`${command} cannot be run: ${error.message}`)))
+    child.once('error', (error) => reject(new SetUpFault(`${command} cannot be run: ${error.message}`)))
     child.once('close', (code) => {
       if (code === 0) return resolve()
       const what = [path.basename(command), ...args.map((arg) => path.basename(arg))].join(' ')
-      reject(new SetUpError(`"${what}" failed:\n${output.trim()}`))
+      reject(new SetUpFault(`"${what}" failed:\n${output.trim()}`))
     })
   })
 }
