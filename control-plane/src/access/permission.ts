@@ -52,3 +52,10 @@ export function requirePermission(actor: Actor, permission: Permission, tenantId
     `this needs the permission ${permission}; ask an admin of your tenant for a role that has it`,
   )
 }
+
+/** Every permission that the actor holds in its own tenant (a platform admin: all), sorted. */
+export function permissionsOf(actor: Actor): readonly Permission[] {
+  return (Object.keys(granted) as Permission[])
+    .filter((permission) => isPermitted(actor, permission, actor.principal.tenantId))
+    .sort()
+}

@@ -55,14 +55,14 @@ export const createApiKeyInput = z.object({
   expiresAt: z.date().nullish(),
 })
 
-/** What is left out stays; null takes away where that means something (team, expiry). */
+/** What is left out stays; null takes a team or an expiry away. */
 export const updateApiKeyInput = z.object({
   apiKeyId: shapes.id,
-  name: shapes.title.optional(),
+  name: shapes.title.nullish(),
   teamId: shapes.id.nullish(),
-  allowedRoutes: allowedRoutes.optional(),
-  inFlightMax: inFlightMax.optional(),
-  requestsPerMinuteMax: requestsPerMinuteMax.optional(),
+  allowedRoutes: allowedRoutes.nullish(),
+  inFlightMax: inFlightMax.nullish(),
+  requestsPerMinuteMax: requestsPerMinuteMax.nullish(),
   expiresAt: z.date().nullish(),
 })
 

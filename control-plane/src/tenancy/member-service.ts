@@ -86,7 +86,11 @@ export class MemberService {
         throwRefusal('conflict', 'nobody can disable their own membership', { field: 'input.disabled' })
       }
       const disabledAt =
-        disabled === undefined ? member.disabledAt : disabled ? (member.disabledAt ?? transaction.now) : null
+        disabled === undefined || disabled === null
+          ? member.disabledAt
+          : disabled
+            ? (member.disabledAt ?? transaction.now)
+            : null
       const next: Member = {
         ...member,
         ...{ email: email === undefined ? member.email : email, displayName: displayName ?? member.displayName },

@@ -43,9 +43,9 @@ export const createMemberInput = z.object({
 export const updateMemberInput = z.object({
   memberId: shapes.id,
   email: email.nullish(),
-  displayName: shapes.title.optional(),
-  roles: rolesOfMember.optional(),
-  disabled: z.boolean().optional(),
+  displayName: shapes.title.nullish(),
+  roles: rolesOfMember.nullish(),
+  disabled: z.boolean().nullish(),
 })
 
 export function auditMember(member: Member) {
