@@ -14,9 +14,14 @@ const firstEpochBaseMs = Date.UTC(2025, 0, 1)
 export function takeBootEpoch(directory: string, seenMax: number, clock: Clock): number {
   const file = path.join(directory, 'boot-epoch')
   const last = Math.max(readEpoch(file), seenMax)
-  const epoch = last === 0 ? Math.max(1, Math.floor((clock.nowMs() - firstEpochBaseMs) / 1000)) : last + 1
+  const epoch = last === 0 ? calendarEpoch(clock) : last + 1
   writeFileDurably(file, `${epoch}\n`)
   return epoch
+}
+
+/** Seconds since 2025: beyond what an agent that boots less than once a second can have reached by counting. */
+export function calendarEpoch(clock: Clock): number {
+  return Math.max(1, Math.floor((clock.nowMs() - firstEpochBaseMs) / 1000))
 }
 
 function readEpoch(file: string): number {

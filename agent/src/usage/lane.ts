@@ -43,11 +43,11 @@ const pendingBytesMax = 64 << 20
  * new segment. Sequences that even memory could not hold are written down as a drop.
  */
 export class SpoolLane {
-  readonly key: LaneKey
   readonly segments: SegmentInfo[] = []
   /** Every sequence below is a row, a dead letter or a declared drop in Postgres, as far as we were told. */
   storedNext = 0
   readonly #options: LaneOptions
+  #key: LaneKey
   readonly #open = new Map<number, Uint8Array>()
   #nextSequence = 0
   #file: SyncedFile | null = null
@@ -60,7 +60,11 @@ export class SpoolLane {
 
   constructor(options: LaneOptions) {
     this.#options = options
-    this.key = options.key
+    this.#key = options.key
+  }
+
+  get key(): LaneKey {
+    return this.#key
   }
 
   /** One more than the largest sequence ever given out. */
@@ -74,6 +78,12 @@ export class SpoolLane {
 
   isOpen(sequence: number): boolean {
     return this.#open.has(sequence)
+  }
+
+  /** The smallest running request at or above `sequence`, or null. */
+  firstOpen(sequence: number): number | null {
+    for (const open of this.#open.keys()) if (open >= sequence) return open
+    return null
   }
 
   /** The disk refused the last write; `retry` has not succeeded yet. */
@@ -189,6 +199,17 @@ export class SpoolLane {
     this.segments.splice(this.segments.indexOf(segment), 1)
     this.#options.onBytes(-segment.bytes)
     fs.rmSync(segment.path, { force: true })
+  }
+
+  /** Gives the lane, with everything in it, another boot epoch: nothing of it was ever sent. Throws when a rename fails. */
+  rekey(bootEpoch: number): void {
+    this.#key = { ...this.#key, bootEpoch }
+    for (const [index, segment] of this.segments.entries()) {
+      const path = emptySegment(this.#options.directory, this.#key, segment.number).path
+      fs.renameSync(segment.path, path)
+      this.segments[index] = { ...segment, path }
+    }
+    this.#options.sync.syncFolder(this.#options.directory)
   }
 
   // — start-up —

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
-import { takeBootEpoch } from './boot-epoch.js'
+import { calendarEpoch, takeBootEpoch } from './boot-epoch.js'
 import { frameHeaderBytes } from './frame.js'
 import { interruptedRecord } from './interrupted-record.js'
 import { SpoolLane, type WriteCall } from './lane.js'
@@ -112,7 +112,7 @@ export class Spool implements Service {
     this.spanBytesMax = options.spanBytesMax ?? 256 * 2 ** 20
     this.#segmentBytes = options.segmentBytes ?? 32 * 2 ** 20
     this.#retainMs = options.retainMs ?? 24 * 3_600_000
-    assert(this.#segmentBytes >= 4 * recordBytesMax, 'spool: a segment holds at least four of the largest records')
+    assert(this.#segmentBytes >= 4096, 'spool: a segment is at least a page')
     assert(this.usageBytesMax >= 4 * this.#segmentBytes, 'spool: the usage budget is at least four segments')
     assert(this.spanBytesMax >= 2 * this.#segmentBytes, 'spool: the span budget is at least two segments')
     this.#sync = new SyncGroup({
@@ -249,6 +249,16 @@ export class Spool implements Service {
   declareLost(lane: SpoolLane, first: number, last: number): void {
     this.#alarm({ code: 'lost', detail: { lane: laneName(lane.key), first, last } })
     lane.drop(first, last, 'lost_on_disk')
+  }
+
+  /** This life's epoch turns out to be taken: moves its lanes, with all that is in them, to one that cannot be. */
+  rekey(): void {
+    this.#bootEpoch = takeBootEpoch(this.directory, Math.max(this.#bootEpoch, calendarEpoch(this.#clock)), this.#clock)
+    for (const lane of [this.usage, this.spans]) {
+      this.#lanes.delete(laneName(lane.key))
+      lane.rekey(this.#bootEpoch)
+      this.#lanes.set(laneName(lane.key), lane)
+    }
   }
 
   // — inside —

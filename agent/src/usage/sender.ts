@@ -1,0 +1,224 @@
+import type { Lane__Output } from '../../../proto/gen/switchyard/v1/Lane.js'
+import type { ReportMessage } from '../../../proto/gen/switchyard/v1/ReportMessage.js'
+import type { ReportReply__Output } from '../../../proto/gen/switchyard/v1/ReportReply.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import { protocolVersion } from '../../../proto/std/protocol-version.js'
+import type { Log } from '../../../proto/std/service.js'
+import type { SpoolLane } from './lane.js'
+import { LaneReader } from './lane-reader.js'
+import { RangeSet } from './range-set.js'
+import { laneName, type SpoolClass } from './segment.js'
+import type { Spool } from './spool.js'
+
+export interface SenderOptions {
+  spool: Spool
+  agentVersion: string
+  clock: Clock
+  log: Log
+  /** Of one batch. Default 500. */
+  recordsMax?: number
+  /** Of one batch's payloads. Default 256 KiB. */
+  bytesMax?: number
+  /** A sent record is sent again when the watermark stood still before it for so long; doubles while it stands. Default 10 s. */
+  stallMs?: number
+}
+
+/** What is known of one lane on this stream. */
+interface LaneState {
+  readonly reader: LaneReader
+  /** Sent and, as far as we know, not stored. */
+  readonly sent: RangeSet
+  /** The control plane told its watermark on this stream. */
+  welcomed: boolean
+  /** sent := stored before the next reading. */
+  rewindWanted: boolean
+  stall: { sequence: number; sinceUs: number; waitMs: number } | null
+}
+
+export interface SenderStats {
+  readonly sentRecordCount: number
+  readonly sentBytes: number
+  readonly resendCount: number
+  readonly creditBytes: Readonly<Record<SpoolClass, number>>
+}
+
+const wireClass = { usage: 1, spans: 2 } as const
+const stallMaxMs = 160_000
+
+/**
+ * Decides what to send next: usage before spans, eldest lane first, within the credit of each class. Two watermarks per
+ * lane: *sent*, which is a guess and falls back to *stored* on every reconnect and whenever stored stands still although
+ * the record it waits for was sent; and *stored*, which only Postgres moves.
+ *
+ * A long request leaves a gap while it runs, and stored rightly waits before it: that is no stall, because the missing
+ * record was not sent.
+ */
+export class Sender {
+  readonly #options: Required<SenderOptions>
+  readonly #log: Log
+  readonly #states = new Map<SpoolLane, LaneState>()
+  #credit: Record<SpoolClass, number> = { usage: 0, spans: 0 }
+  #sentRecordCount = 0
+  #sentBytes = 0
+  #resendCount = 0
+  /** Lanes of this life of which a batch has left: from then on their watermark may be above zero. */
+  readonly #everSent = new Set<SpoolLane>()
+
+  constructor(options: SenderOptions) {
+    this.#options = { recordsMax: 500, bytesMax: 256 << 10, stallMs: 10_000, ...options }
+    this.#log = options.log
+  }
+
+  stats(): SenderStats {
+    return {
+      sentRecordCount: this.#sentRecordCount,
+      sentBytes: this.#sentBytes,
+      resendCount: this.#resendCount,
+      creditBytes: { ...this.#credit },
+    }
+  }
+
+  /** A new stream: forgets credit and what was sent; the hello names every lane. */
+  async begin(): Promise<ReportMessage> {
+    await this.end()
+    this.#credit = { usage: 0, spans: 0 }
+    const lanes = this.#options.spool.lanes()
+    for (const lane of lanes) this.#states.set(lane, freshState(lane))
+    return {
+      hello: { protocolVersion, agentVersion: this.#options.agentVersion, lanes: lanes.map(wireLane) },
+    }
+  }
+
+  async end(): Promise<void> {
+    const states = [...this.#states.values()]
+    this.#states.clear()
+    for (const { reader } of states) await reader.close()
+  }
+
+  /** `rekeyed`: the boot epoch had been used before and was changed; the stream must begin anew. */
+  receive(reply: ReportReply__Output): 'ok' | 'rekeyed' {
+    if (reply.credit) {
+      const of = reply.credit.class === 'USAGE' ? 'usage' : 'spans'
+      this.#credit[of] += reply.credit.bytes
+    }
+    if (reply.stored?.lane) return this.#onStored(reply.stored.lane, reply.stored.nextSequence)
+    return 'ok'
+  }
+
+  #onStored(wire: Lane__Output, nextSequence: number): 'ok' | 'rekeyed' {
+    const { spool } = this.#options
+    const key = {
+      bootEpoch: wire.bootEpoch,
+      lane: wire.lane,
+      class: wire.class === 'USAGE' ? 'usage' : 'spans',
+    } as const
+    const lane = spool.lane(key)
+    const state = lane && this.#states.get(lane)
+    if (!lane || !state) return 'ok'
+    if (nextSequence > 0 && lane.key.bootEpoch === spool.bootEpoch && !this.#everSent.has(lane)) {
+      // Somebody reported under this epoch before us: our folder is older than our name (a restored disk image).
+      this.#log.error({ lane: laneName(lane.key), nextSequence }, 'the boot epoch was used before; taking a new one')
+      spool.rekey()
+      return 'rekeyed'
+    }
+    if (nextSequence < lane.storedNext) {
+      this.#log.warn(
+        { lane: laneName(lane.key), was: lane.storedNext, now: nextSequence },
+        'the control plane stores less than before; sending again what it lacks',
+      )
+      state.rewindWanted = true
+    }
+    if (!state.welcomed) state.rewindWanted = true
+    state.welcomed = true
+    if (nextSequence !== lane.storedNext) {
+      state.stall = null
+      spool.markStored(lane, nextSequence)
+      state.sent.forgetBelow(nextSequence)
+    }
+    return 'ok'
+  }
+
+  /** The next message for which there is credit, or null: then wait for a write, a reply or a tick. One call at a time. */
+  async next(): Promise<ReportMessage | null> {
+    for (const lane of this.#options.spool.lanes()) {
+      const state = this.#states.get(lane)
+      if (!state?.welcomed || this.#credit[lane.key.class] <= 0) continue
+      const message = await this.#nextOf(lane, state)
+      if (message) return message
+    }
+    return null
+  }
+
+  async #nextOf(lane: SpoolLane, state: LaneState): Promise<ReportMessage | null> {
+    if (state.rewindWanted) {
+      state.rewindWanted = false
+      state.sent.clear()
+      state.reader.rewind()
+    }
+    const bytesMax = Math.min(this.#options.bytesMax, this.#credit[lane.key.class])
+    const entries = await state.reader.read({ recordsMax: this.#options.recordsMax, bytesMax })
+    const first = entries[0]
+    if (!first) {
+      this.#declareHole(lane, state)
+      return null
+    }
+    this.#everSent.add(lane)
+    if (first.kind === 'drop') {
+      state.sent.add(first.first, first.last + 1)
+      return {
+        drop: { lane: wireLane(lane), firstSequence: first.first, lastSequence: first.last, reason: first.reason },
+      }
+    }
+    const records = entries.flatMap((entry) => (entry.kind === 'record' ? [entry] : []))
+    records.sort((a, b) => a.sequence - b.sequence)
+    let bytes = 0
+    for (const record of records) {
+      bytes += record.payload.length
+      state.sent.add(record.sequence, record.sequence + 1)
+    }
+    this.#credit[lane.key.class] -= bytes
+    this.#sentRecordCount += records.length
+    this.#sentBytes += bytes
+    return { batch: { lane: wireLane(lane), records } }
+  }
+
+  /**
+   * Everything readable was sent, and yet the sequence that stored waits for is neither sent nor running: it is in no
+   * segment (torn by a power cut, damaged). Left alone it would hold the watermark for ever.
+   */
+  #declareHole(lane: SpoolLane, state: LaneState): void {
+    const first = lane.storedNext
+    if (state.rewindWanted || lane.faulted || !state.reader.atEnd) return
+    if (first >= lane.nextSequence || lane.isOpen(first) || state.sent.has(first)) return
+    const end = Math.min(state.sent.firstFrom(first) ?? lane.nextSequence, lane.firstOpen(first) ?? lane.nextSequence)
+    this.#options.spool.declareLost(lane, first, end - 1)
+  }
+
+  /** Called about once a second: notices watermarks that stand still. True when something must be sent again. */
+  tick(): boolean {
+    const nowUs = this.#options.clock.monotonicUs()
+    let rewound = false
+    for (const [lane, state] of this.#states) {
+      const sequence = lane.storedNext
+      if (!state.welcomed || state.rewindWanted || !state.sent.has(sequence)) continue
+      if (state.stall?.sequence !== sequence) {
+        state.stall = { sequence, sinceUs: nowUs, waitMs: this.#options.stallMs }
+      } else if (nowUs - state.stall.sinceUs >= state.stall.waitMs * 1000) {
+        state.stall = { sequence, sinceUs: nowUs, waitMs: Math.min(state.stall.waitMs * 2, stallMaxMs) }
+        state.rewindWanted = true
+        rewound = true
+        this.#resendCount += 1
+        this.#log.info({ lane: laneName(lane.key), sequence }, 'sent but not stored; sending again')
+      }
+    }
+    return rewound
+  }
+}
+
+function freshState(lane: SpoolLane): LaneState {
+  return { reader: new LaneReader(lane), sent: new RangeSet(), welcomed: false, rewindWanted: false, stall: null }
+}
+
+function wireLane(lane: SpoolLane) {
+  return { bootEpoch: lane.key.bootEpoch, lane: lane.key.lane, class: wireClass[lane.key.class] }
+}
