@@ -1,0 +1,203 @@
+import { must } from '../../proto/std/assert.js'
+import type { GraphqlCall } from './graphql-call.js'
+import type { Upstream } from './upstream.js'
+
+/** What the demo needs from one start to the next, kept in `.switchyard/state.json`. */
+export interface DemoSeed {
+  readonly tenantId: string
+  readonly environmentId: string
+  readonly clusterId: string
+  readonly apiKeyId: string
+  /** The whole key: the control plane keeps only its hash. */
+  readonly apiKey: string
+}
+
+const demo = {
+  tenant: { slug: 'acme', name: 'Acme (demo)' },
+  region: 'local',
+  environments: ['production', 'development'],
+  team: 'assistants',
+  cluster: { name: 'local', kind: 'gpu', cloud: 'local', region: 'local' },
+}
+
+/**
+ * Makes the demo tenant true over the same API that everybody uses: what is there stays, what is missing is made, routes
+ * point at `upstream`. Safe to run at every start.
+ */
+export async function seedDemo(call: GraphqlCall, upstream: Upstream, known: DemoSeed | null): Promise<DemoSeed> {
+  const tenantId = await ensureTenant(call)
+  const environments = new Map<string, string>()
+  for (const name of demo.environments) environments.set(name, await ensureEnvironment(call, tenantId, name))
+  const environmentId = must(environments.get('production'), 'the demo has a production environment')
+  const teamId = await ensureTeam(call, tenantId)
+  const clusterId = await ensureCluster(call)
+  const providerId = await ensureProvider(call, tenantId, upstream)
+  for (const model of upstream.models) {
+    const modelId = await ensureModel(call, tenantId, model)
+    for (const id of environments.values()) await ensureRoute(call, id, model.route, { providerId, modelId })
+  }
+  const key = await ensureApiKey(call, { tenantId, environmentId, teamId }, known)
+  return { tenantId, environmentId, clusterId, ...key }
+}
+
+/** A fresh one-time token for an agent of the demo's cluster. */
+export async function createJoinToken(call: GraphqlCall, clusterId: string): Promise<string> {
+  const answer = await call<{ createJoinToken: { secret: string } }>(
+    `mutation ($input: CreateJoinTokenInput!) { createJoinToken(input: $input) { secret } }`,
+    { input: { clusterId, validMinutes: 60 } },
+  )
+  return answer.createJoinToken.secret
+}
+
+interface List<Node> {
+  edges: { node: Node }[]
+}
+
+function nodesOf<Node>(list: List<Node>): Node[] {
+  return list.edges.map((edge) => edge.node)
+}
+
+async function ensureTenant(call: GraphqlCall): Promise<string> {
+  // The demo's tenant was the first of its installation; a hundred later ones do not hide it.
+  const { tenants } = await call<{ tenants: List<{ id: string; slug: string }> }>(
+    `{ tenants(first: 100) { edges { node { id slug } } } }`,
+  )
+  const found = nodesOf(tenants).find((tenant) => tenant.slug === demo.tenant.slug)
+  if (found) return found.id
+  const made = await call<{ createTenant: { tenant: { id: string } } }>(
+    `mutation ($input: CreateTenantInput!) { createTenant(input: $input) { tenant { id } } }`,
+    { input: demo.tenant },
+  )
+  return made.createTenant.tenant.id
+}
+
+async function ensureEnvironment(call: GraphqlCall, tenantId: string, name: string): Promise<string> {
+  const { environments } = await call<{ environments: List<{ id: string; name: string }> }>(
+    `query ($tenantId: ID) { environments(tenantId: $tenantId, first: 100) { edges { node { id name } } } }`,
+    { tenantId },
+  )
+  const found = nodesOf(environments).find((environment) => environment.name === name)
+  if (found) return found.id
+  const made = await call<{ createEnvironment: { environment: { id: string } } }>(
+    `mutation ($input: CreateEnvironmentInput!) { createEnvironment(input: $input) { environment { id } } }`,
+    { input: { tenantId, name, permittedRegions: [demo.region] } },
+  )
+  return made.createEnvironment.environment.id
+}
+
+async function ensureTeam(call: GraphqlCall, tenantId: string): Promise<string> {
+  const { teams } = await call<{ teams: List<{ id: string; name: string }> }>(
+    `query ($tenantId: ID) { teams(tenantId: $tenantId, first: 100) { edges { node { id name } } } }`,
+    { tenantId },
+  )
+  const found = nodesOf(teams).find((team) => team.name === demo.team)
+  if (found) return found.id
+  const made = await call<{ createTeam: { team: { id: string } } }>(
+    `mutation ($input: CreateTeamInput!) { createTeam(input: $input) { team { id } } }`,
+    { input: { tenantId, name: demo.team } },
+  )
+  return made.createTeam.team.id
+}
+
+async function ensureCluster(call: GraphqlCall): Promise<string> {
+  const { clusters } = await call<{ clusters: List<{ id: string; name: string }> }>(
+    `{ clusters(first: 100) { edges { node { id name } } } }`,
+  )
+  const found = nodesOf(clusters).find((cluster) => cluster.name === demo.cluster.name)
+  if (found) return found.id
+  const made = await call<{ createCluster: { cluster: { id: string } } }>(
+    `mutation ($input: CreateClusterInput!) { createCluster(input: $input) { cluster { id } } }`,
+    { input: demo.cluster },
+  )
+  return made.createCluster.cluster.id
+}
+
+async function ensureProvider(call: GraphqlCall, tenantId: string, upstream: Upstream): Promise<string> {
+  const { providers } = await call<{ providers: List<{ id: string; name: string; baseUrl: string }> }>(
+    `query ($tenantId: ID) { providers(tenantId: $tenantId, first: 100) { edges { node { id name baseUrl } } } }`,
+    { tenantId },
+  )
+  const credential = upstream.secret === null ? null : { secret: upstream.secret }
+  const found = nodesOf(providers).find((provider) => provider.name === upstream.providerName)
+  if (!found) {
+    const { providerName: name, kind, baseUrl } = upstream
+    const made = await call<{ createProvider: { provider: { id: string } } }>(
+      `mutation ($input: CreateProviderInput!) { createProvider(input: $input) { provider { id } } }`,
+      { input: { tenantId, name, kind, baseUrl, region: demo.region, credential } },
+    )
+    return made.createProvider.provider.id
+  }
+  // Another port base, another server, or another key: the provider follows.
+  if (found.baseUrl !== upstream.baseUrl || credential !== null)
+    await call(`mutation ($input: UpdateProviderInput!) { updateProvider(input: $input) { provider { id } } }`, {
+      input: { providerId: found.id, baseUrl: upstream.baseUrl, credential },
+    })
+  return found.id
+}
+
+async function ensureModel(call: GraphqlCall, tenantId: string, model: Upstream['models'][number]): Promise<string> {
+  const { models } = await call<{ models: List<{ id: string; name: string }> }>(
+    `query ($tenantId: ID) { models(tenantId: $tenantId, first: 100) { edges { node { id name } } } }`,
+    { tenantId },
+  )
+  const found = nodesOf(models).find((candidate) => candidate.name === model.name)
+  if (found) return found.id
+  const { name, capability, inputUsdPerMillion, outputUsdPerMillion } = model
+  const made = await call<{ createModel: { model: { id: string } } }>(
+    `mutation ($input: CreateModelInput!) { createModel(input: $input) { model { id } } }`,
+    { input: { tenantId, name, capabilities: [capability], price: { inputUsdPerMillion, outputUsdPerMillion } } },
+  )
+  return made.createModel.model.id
+}
+
+interface Route {
+  id: string
+  name: string
+  targets: { providerId: string; modelId: string }[]
+}
+
+async function ensureRoute(
+  call: GraphqlCall,
+  environmentId: string,
+  name: string,
+  target: { providerId: string; modelId: string },
+): Promise<void> {
+  const { routes } = await call<{ routes: List<Route> }>(
+    `query ($environmentId: ID) {
+      routes(environmentId: $environmentId, first: 100) { edges { node { id name targets { providerId modelId } } } }
+    }`,
+    { environmentId },
+  )
+  const found = nodesOf(routes).find((route) => route.name === name)
+  if (!found) {
+    await call(`mutation ($input: CreateRouteInput!) { createRoute(input: $input) { route { id } } }`, {
+      input: { environmentId, name, targets: [target] },
+    })
+    return
+  }
+  const [first] = found.targets
+  if (first?.providerId === target.providerId && first.modelId === target.modelId) return
+  await call(`mutation ($input: UpdateRouteInput!) { updateRoute(input: $input) { route { id } } }`, {
+    input: { routeId: found.id, targets: [target] },
+  })
+}
+
+async function ensureApiKey(
+  call: GraphqlCall,
+  owner: { tenantId: string; environmentId: string; teamId: string },
+  known: DemoSeed | null,
+): Promise<{ apiKeyId: string; apiKey: string }> {
+  if (known && known.tenantId === owner.tenantId) {
+    const { apiKey } = await call<{ apiKey: { revokedAt: string | null; expiresAt: string | null } | null }>(
+      `query ($id: ID!) { apiKey(id: $id) { revokedAt expiresAt } }`,
+      { id: known.apiKeyId },
+    )
+    if (apiKey && apiKey.revokedAt === null && apiKey.expiresAt === null)
+      return { apiKeyId: known.apiKeyId, apiKey: known.apiKey }
+  }
+  const made = await call<{ createApiKey: { apiKey: { id: string }; secret: string } }>(
+    `mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { id } secret } }`,
+    { input: { environmentId: owner.environmentId, teamId: owner.teamId, name: 'demo' } },
+  )
+  return { apiKeyId: made.createApiKey.apiKey.id, apiKey: made.createApiKey.secret }
+}
