@@ -1,0 +1,321 @@
+import type pg from 'pg'
+import { must } from '../../../proto/std/assert.js'
+import type { Database } from '../database/database.js'
+import {
+  type ApiKeyRow,
+  type ClusterRow,
+  compileApiKey,
+  compileDenyEntry,
+  type DenyRow,
+  type EnvironmentIntent,
+  type EnvironmentRow,
+  type ModelRow,
+  type ProviderRow,
+  type RouteRow,
+  type TargetRow,
+} from './compile-snapshot.js'
+import type { CompiledResource } from './snapshot.js'
+
+/**
+ * Cheap to ask, four times a second on every replica: each number rises with every commit that concerns the fleet, under
+ * the lock of the row that it is in. Never "ids above the last": sequences commit out of order.
+ */
+export interface IntentPulse {
+  /** Null: this installation has no identity yet. */
+  readonly epoch: number | null
+  readonly denyRevision: number
+  /** Changes whenever an environment's revision, or the number of environments or clusters, does. */
+  readonly intent: string
+  /** Newest stored generation, by view. */
+  readonly heads: ReadonlyMap<string, { readonly epoch: number; readonly generation: number }>
+  /** Id of the key that signs. */
+  readonly signingKeyId: string | null
+}
+
+/** What one pass needs, as it was at one instant. */
+export interface Intent {
+  readonly epoch: number
+  readonly denyRevision: number
+  readonly clusters: readonly ClusterRow[]
+  /** Archived ones included. */
+  readonly environments: readonly EnvironmentRow[]
+  /** By environment id: the ones that were asked for. */
+  readonly loaded: ReadonlyMap<string, EnvironmentIntent>
+  /** Of keys that are revoked and have not expired, by the environment they belonged to. */
+  readonly denied: ReadonlyMap<string, readonly CompiledResource[]>
+}
+
+/** Reads intent by set-based SQL, never a row per round trip. Keeps compiled keys by (row id, row version). */
+export class IntentReader {
+  readonly #sql: pg.Pool
+  readonly #apiKeys = new Map<string, CachedResource>()
+  readonly #denied = new Map<string, CachedResource>()
+
+  constructor(database: Pick<Database, 'sql'>) {
+    this.#sql = database.sql
+  }
+
+  async loadPulse(): Promise<IntentPulse> {
+    const { rows } = await this.#sql.query<{
+      epoch: string | null
+      denyRevision: string | null
+      intent: string
+      signingKeyId: string | null
+      heads: { view: string; epoch: number; generation: number }[] | null
+    }>(pulseQuery)
+    const row = must(rows[0], 'a query without FROM returns one row')
+    return {
+      epoch: row.epoch === null ? null : Number(row.epoch),
+      denyRevision: Number(row.denyRevision ?? 0),
+      intent: row.intent,
+      signingKeyId: row.signingKeyId,
+      heads: new Map((row.heads ?? []).map(({ view, epoch, generation }) => [view, { epoch, generation }])),
+    }
+  }
+
+  /**
+   * Intent at one instant (one repeatable-read transaction): revisions, placement and denials always, the content of those
+   * environments that `wanted` picks. Null while the installation has no identity.
+   */
+  async load(wanted: (environment: EnvironmentRow) => boolean): Promise<Intent | null> {
+    const client = await this.#sql.connect()
+    let broken = false
+    try {
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      const intent = await this.#loadIn(client, wanted)
+      await client.query('COMMIT')
+      return intent
+    } catch (error) {
+      broken = true
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  async #loadIn(client: pg.PoolClient, wanted: (environment: EnvironmentRow) => boolean): Promise<Intent | null> {
+    const head = await client.query<{ epoch: string; denyRevision: string | null }>(
+      `SELECT epoch, (SELECT revision FROM "DenyRevision" WHERE id = 1) AS "denyRevision" FROM "Installation"`,
+    )
+    const installation = head.rows[0]
+    if (installation === undefined) return null
+    const clusters = await client.query<ClusterRow>(`SELECT id, name, cloud, region FROM "Cluster" ORDER BY id`)
+    const environments = (
+      await client.query<EnvironmentRow & { intentRevision: string }>(
+        `SELECT e.id, e."tenantId", t.name AS "tenantName", e.name, e."permittedRegions", e."intentRevision",
+                (e."archivedAt" IS NOT NULL OR t."archivedAt" IS NOT NULL) AS archived
+         FROM "Environment" e JOIN "Tenant" t ON t.id = e."tenantId" ORDER BY e.id`,
+      )
+    ).rows.map((row) => Object.freeze({ ...row, intentRevision: Number(row.intentRevision) }))
+    const loaded = await this.#loadEnvironments(
+      client,
+      environments.filter((environment) => !environment.archived && wanted(environment)),
+    )
+    return {
+      epoch: Number(installation.epoch),
+      denyRevision: Number(installation.denyRevision ?? 0),
+      clusters: clusters.rows,
+      environments,
+      loaded,
+      denied: await this.#loadDenied(client),
+    }
+  }
+
+  async #loadEnvironments(
+    client: pg.PoolClient,
+    environments: readonly EnvironmentRow[],
+  ): Promise<ReadonlyMap<string, EnvironmentIntent>> {
+    if (environments.length === 0) return new Map()
+    const ids = environments.map((environment) => environment.id)
+    const routes = await loadRoutes(client, ids)
+    const targets = [...routes.values()].flat().flatMap((route) => route.targets)
+    const providers = await loadProviders(client, [...new Set(targets.map((target) => target.providerId))])
+    const models = await loadModels(client, [...new Set(targets.map((target) => target.modelId))])
+    const apiKeys = await this.#loadApiKeys(client, ids)
+    return new Map(
+      environments.map((environment) => [
+        environment.id,
+        {
+          environment,
+          routes: routes.get(environment.id) ?? [],
+          // A target of another tenant cannot be made; were it there, it must not work.
+          providers: providers.filter((provider) => provider.tenantId === environment.tenantId),
+          models: models.filter((model) => model.tenantId === environment.tenantId),
+          apiKeys: apiKeys.get(environment.id) ?? [],
+        },
+      ]),
+    )
+  }
+
+  async #loadApiKeys(
+    client: pg.PoolClient,
+    environmentIds: readonly string[],
+  ): Promise<ReadonlyMap<string, readonly CompiledResource[]>> {
+    const index = await client.query<{ id: string; environmentId: string; rowVersion: number }>(
+      // A key that expired long ago refuses nobody who was not refused yesterday.
+      `SELECT id, "environmentId", "rowVersion" FROM "ApiKey"
+       WHERE "environmentId" = ANY($1) AND "revokedAt" IS NULL
+         AND ("expiresAt" IS NULL OR "expiresAt" > now() - interval '1 day')
+       ORDER BY id COLLATE "C"`,
+      [environmentIds],
+    )
+    const stale = index.rows.filter(({ id, rowVersion }) => this.#apiKeys.get(id)?.rowVersion !== rowVersion)
+    if (stale.length > 0) {
+      const { rows } = await client.query<Omit<ApiKeyRow, 'expiresAtMs'> & { expiresAt: Date | null }>(
+        `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "expiresAt", "inFlightMax",
+                "requestsPerMinuteMax"
+         FROM "ApiKey" WHERE id = ANY($1)`,
+        [stale.map(({ id }) => id)],
+      )
+      for (const row of rows) {
+        const resource = compileApiKey({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
+        this.#apiKeys.set(row.id, { rowVersion: row.rowVersion, resource })
+      }
+    }
+    return resourcesByEnvironment(index.rows, this.#apiKeys)
+  }
+
+  async #loadDenied(client: pg.PoolClient): Promise<ReadonlyMap<string, readonly CompiledResource[]>> {
+    const index = await client.query<{ id: string; environmentId: string; rowVersion: number }>(
+      `SELECT id, "environmentId", "rowVersion" FROM "ApiKey"
+       WHERE "revokedAt" IS NOT NULL AND ("expiresAt" IS NULL OR "expiresAt" > now())
+       ORDER BY id COLLATE "C"`,
+    )
+    const stale = index.rows.filter(({ id, rowVersion }) => this.#denied.get(id)?.rowVersion !== rowVersion)
+    if (stale.length > 0) {
+      const { rows } = await client.query<
+        Omit<DenyRow, 'expiresAtMs'> & { expiresAt: Date | null; rowVersion: number }
+      >(
+        `SELECT id, "environmentId", "secretHash", "abortOnRevoke" AS abort, "expiresAt", "rowVersion"
+         FROM "ApiKey" WHERE id = ANY($1)`,
+        [stale.map(({ id }) => id)],
+      )
+      for (const row of rows) {
+        const resource = compileDenyEntry({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
+        this.#denied.set(row.id, { rowVersion: row.rowVersion, resource })
+        this.#apiKeys.delete(row.id)
+      }
+    }
+    // Expired entries go; the index is all there is.
+    if (this.#denied.size > index.rows.length) {
+      const kept = new Set(index.rows.map(({ id }) => id))
+      for (const id of this.#denied.keys()) if (!kept.has(id)) this.#denied.delete(id)
+    }
+    return resourcesByEnvironment(index.rows, this.#denied)
+  }
+
+  /** Forgets every compiled key that is not among `resources`; called after a pass over everything. */
+  retain(resources: Iterable<readonly CompiledResource[]>): void {
+    const kept = new Set<CompiledResource>()
+    for (const list of resources) for (const resource of list) kept.add(resource)
+    for (const [id, { resource }] of this.#apiKeys) if (!kept.has(resource)) this.#apiKeys.delete(id)
+  }
+}
+
+interface CachedResource {
+  readonly rowVersion: number
+  readonly resource: CompiledResource
+}
+
+function resourcesByEnvironment(
+  index: readonly { readonly id: string; readonly environmentId: string }[],
+  cache: ReadonlyMap<string, CachedResource>,
+): ReadonlyMap<string, readonly CompiledResource[]> {
+  const groups = groupBy(index, (row) => row.environmentId)
+  return new Map(
+    [...groups].map(([environmentId, rows]) => [
+      environmentId,
+      rows.map(({ id }) => must(cache.get(id), 'a row of the index was compiled').resource),
+    ]),
+  )
+}
+
+const pulseQuery = `
+  SELECT (SELECT epoch FROM "Installation") AS epoch,
+         (SELECT revision FROM "DenyRevision" WHERE id = 1) AS "denyRevision",
+         (SELECT count(*) || '/' || coalesce(sum("intentRevision"), 0) FROM "Environment")
+           || '/' || (SELECT count(*) FROM "Cluster") AS intent,
+         (SELECT id FROM "SigningKey" WHERE "retiredAt" IS NULL ORDER BY "createdAt" DESC, id DESC LIMIT 1)
+           AS "signingKeyId",
+         (SELECT json_agg(newest) FROM (
+            SELECT s.view, s.epoch, s.generation FROM "Cluster" c CROSS JOIN LATERAL (
+              SELECT view, epoch, generation FROM "Snapshot" WHERE view = c.id || '/main'
+              ORDER BY epoch DESC, generation DESC LIMIT 1) s) newest) AS heads`
+
+async function loadRoutes(
+  client: pg.PoolClient,
+  environmentIds: readonly string[],
+): Promise<ReadonlyMap<string, readonly RouteRow[]>> {
+  const routes = await client.query<{ id: string; environmentId: string; name: string; totalTimeoutMs: number }>(
+    `SELECT id, "environmentId", name, "totalTimeoutMs" FROM "Route" WHERE "environmentId" = ANY($1) ORDER BY id`,
+    [environmentIds],
+  )
+  const targets = await client.query<TargetRow & { routeId: string }>(
+    `SELECT t.id, t."routeId", t."providerId", t."modelId", t."upstreamModel", t."connectTimeoutMs" AS "connectMs",
+            t."firstTokenTimeoutMs" AS "firstTokenMs", t."idleTimeoutMs" AS "idleMs", t."totalTimeoutMs" AS "totalMs"
+     FROM "RouteTarget" t JOIN "Route" r ON r.id = t."routeId"
+     WHERE r."environmentId" = ANY($1) ORDER BY t."routeId", t.position`,
+    [environmentIds],
+  )
+  const byRoute = groupBy(targets.rows, (target) => target.routeId)
+  return groupBy(
+    routes.rows.map((route) => ({ ...route, targets: byRoute.get(route.id) ?? [] })),
+    (route) => route.environmentId,
+  )
+}
+
+async function loadProviders(
+  client: pg.PoolClient,
+  ids: readonly string[],
+): Promise<readonly (ProviderRow & { tenantId: string })[]> {
+  const { rows } = await client.query<ProviderRow & { tenantId: string }>(
+    `SELECT p.id, p."tenantId", p."rowVersion", p.name, p.kind, p."baseUrl", p.region, p."connectionsMax",
+            c.id AS "credentialId", c.version AS "credentialVersion"
+     FROM "Provider" p LEFT JOIN LATERAL (
+       SELECT id, version FROM "Credential" WHERE "providerId" = p.id AND "retiredAt" IS NULL
+       ORDER BY version DESC LIMIT 1) c ON true
+     WHERE p.id = ANY($1) AND p."archivedAt" IS NULL ORDER BY p.id`,
+    [ids],
+  )
+  return rows
+}
+
+async function loadModels(
+  client: pg.PoolClient,
+  ids: readonly string[],
+): Promise<readonly (ModelRow & { tenantId: string })[]> {
+  const { rows } = await client.query<
+    Omit<ModelRow, 'price'> & {
+      tenantId: string
+      priceVersion: number | null
+      input: string
+      cachedInput: string
+      output: string
+    }
+  >(
+    `SELECT m.id, m."tenantId", m."rowVersion", m.name, m."upstreamModel", m.capabilities, m."contextTokensMax",
+            p.version AS "priceVersion", p."inputNanoUsdPerMillion" AS input,
+            p."cachedInputNanoUsdPerMillion" AS "cachedInput", p."outputNanoUsdPerMillion" AS output
+     FROM "Model" m LEFT JOIN LATERAL (
+       SELECT * FROM "ModelPrice" WHERE "modelId" = m.id ORDER BY version DESC LIMIT 1) p ON true
+     WHERE m.id = ANY($1) AND m."archivedAt" IS NULL ORDER BY m.id`,
+    [ids],
+  )
+  return rows.map(({ priceVersion, input, cachedInput, output, ...model }) => ({
+    ...model,
+    price:
+      priceVersion === null
+        ? null
+        : { version: priceVersion, input: Number(input), cachedInput: Number(cachedInput), output: Number(output) },
+  }))
+}
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(keyOf(item))
+    if (group === undefined) groups.set(keyOf(item), [item])
+    else group.push(item)
+  }
+  return groups
+}
