@@ -119,13 +119,17 @@ export const setting = {
       read: (text) => options.among.find((choice) => choice === text),
     })
   },
-  /** Comma-separated texts; empty when absent. */
-  list(variable: string, options: Described & { shape?: string; pattern?: RegExp }) {
+  /** Comma-separated texts; `fallback` (none, unless said) when absent, a fault when absent and `required`. */
+  list(
+    variable: string,
+    options: Described & { shape?: string; pattern?: RegExp; fallback?: readonly string[]; required?: boolean },
+  ) {
+    const fallback = options.required ? undefined : (options.fallback ?? [])
     return declare<readonly string[]>(variable, {
       shape: options.shape ?? 'comma-separated texts',
       sentence: options.sentence,
-      fallback: [],
-      defaultText: 'none',
+      fallback,
+      ...(fallback === undefined ? {} : { defaultText: fallback.join(',') || 'none' }),
       ...(options.secret === undefined ? {} : { secret: options.secret }),
       read: (text) => {
         const items = text.split(',').map((item) => item.trim())

@@ -2,6 +2,7 @@ import type { GraphQLFormattedError } from 'graphql'
 import { GraphQLError } from 'graphql'
 import { type Refusal, RefusalError } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
+import { unavailableRefusal } from '../database/database-error.js'
 
 /**
  * The only place where refusals and faults become GraphQL errors. `extensions.code` is from this closed set (plus
@@ -53,13 +54,10 @@ export function formatGraphError(
       }
     }
   }
-  if (isOutage(cause)) {
+  const unavailable = unavailableRefusal(cause)
+  if (unavailable !== null) {
     boundary.log.warn({ requestId: boundary.requestId, fault: cause }, 'the database did not answer')
-    return {
-      ...place,
-      message: 'the database does not answer right now; try again in a moment',
-      extensions: { code: graphCodes.unavailable, requestId: boundary.requestId },
-    }
+    return { ...place, message: unavailable.message, extensions: refusalExtensions(unavailable, boundary) }
   }
   boundary.log.error({ requestId: boundary.requestId, path: formatted.path, fault: cause }, 'a resolver failed')
   return {
@@ -106,22 +104,4 @@ function fieldOfCoercion(message: string): string | null {
   const at = /got invalid value .* at "([^"]+)"/s.exec(message)?.[1]
   if (at !== undefined) return at
   return /^Variable "\$([A-Za-z0-9_]+)"/.exec(message)?.[1] ?? null
-}
-
-const outageCodes: ReadonlySet<string> = new Set([
-  // Prisma: unreachable, timed out, closed the connection, no free connection in time, transaction could not start.
-  ...['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037'],
-  // Sockets and PostgreSQL: shutting down, starting up, too many connections.
-  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', '57P01', '57P02', '57P03', '53300'],
-])
-
-function isOutage(cause: unknown): boolean {
-  for (let error = cause, depth = 0; error instanceof Error && depth < 4; error = error.cause, depth++) {
-    if (outageCodes.has(String((error as { code?: unknown }).code))) return true
-    if (error.name === 'PrismaClientInitializationError') return true
-    // Of driver adapters: the code is a word.
-    const kind = (error as { cause?: { kind?: unknown } }).cause?.kind
-    if (kind === 'DatabaseNotReachable' || kind === 'ConnectionClosed' || kind === 'SocketTimeout') return true
-  }
-  return false
 }

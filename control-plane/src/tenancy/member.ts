@@ -22,7 +22,11 @@ export const membersPerTenantMax = 10_000
 export const memberRoles = ['tenant-admin', 'developer', 'viewer'] as const satisfies readonly (typeof roles)[number][]
 
 const rolesOfMember = z
-  .array(z.enum(memberRoles, `expected one of ${memberRoles.join(', ')}`))
+  .array(
+    z
+      .string()
+      .refine((role) => memberRoles.some((known) => known === role), `expected one of ${memberRoles.join(', ')}`),
+  )
   .min(1, 'expected at least one role')
   .max(memberRoles.length, 'expected each role once')
   .transform((chosen) => memberRoles.filter((role) => chosen.includes(role)))

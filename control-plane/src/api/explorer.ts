@@ -1,0 +1,73 @@
+import fastifyStatic from '@fastify/static'
+import { getDistDirectory, isSandboxFrame, renderAltair, renderInitSnippet, SANDBOX_FRAME_CSP } from 'altair-static'
+import type { FastifyInstance } from 'fastify'
+
+const firstQuery = `# Switchyard. Put your token into the header Authorization (the sun icon on the left), then run this.
+query Viewer {
+  viewer {
+    subject
+    tenantId
+    roles
+    permissions
+  }
+}
+`
+
+/**
+ * The in-browser explorer, whole from this server: its content security policy lets it talk to nobody else, so what does
+ * not work offline would not work at all.
+ */
+export async function registerExplorer(server: FastifyInstance, graphPath: string): Promise<void> {
+  const options = {
+    baseURL: '/explorer/',
+    endpointURL: graphPath,
+    subscriptionsEndpoint: graphPath,
+    subscriptionsProtocol: 'graphql-ws',
+    initialSubscriptionRequestHandlerId: 'graphql-ws' as const,
+    initialQuery: firstQuery,
+    initialHeaders: { Authorization: 'Bearer ' },
+    disableAccount: true,
+    serveInitialOptionsInSeperateRequest: 'initial-options.js',
+  }
+  const page = renderAltair(options)
+  const script = renderInitSnippet(options)
+
+  await server.register(async (explorer) => {
+    explorer.addHook('onSend', async (request, reply) => {
+      reply.header('content-security-policy', isSandboxFrame(request.url) ? SANDBOX_FRAME_CSP : policyFor(request.host))
+      reply.header('referrer-policy', 'no-referrer')
+    })
+    explorer.get('/explorer', (_, reply) => reply.redirect('/explorer/', 302))
+    explorer.get('/explorer/', (_, reply) => reply.type('text/html; charset=utf-8').send(page))
+    explorer.get('/explorer/initial-options.js', (_, reply) =>
+      reply.type('text/javascript; charset=utf-8').send(script),
+    )
+    await explorer.register(fastifyStatic, {
+      root: getDistDirectory(),
+      prefix: '/explorer/',
+      index: false,
+      decorateReply: false,
+      wildcard: false,
+    })
+  })
+}
+
+/** `'self'` does not cover `ws:` in every browser, so our own host is named when it looks like one. */
+function policyFor(host: string): string {
+  const sockets = /^[A-Za-z0-9.[\]:-]{1,255}$/.test(host) ? ` ws://${host} wss://${host}` : ''
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    // Altair's components carry their own styles.
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "font-src 'self' data:",
+    `connect-src 'self'${sockets}`,
+    "worker-src 'self' blob:",
+    "frame-src 'self'",
+    "manifest-src 'self'",
+    "base-uri 'self'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
+}
