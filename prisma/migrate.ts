@@ -21,6 +21,8 @@ export interface MigrateOptions {
   log: Pick<Log, 'info'>
   /** Of `<name>/migration.sql`, applied in order of name; default: `prisma/migrations` of this source tree. */
   folder?: string
+  /** Stop after this one; for data of an older release, which is filled in before the newer ones change it. */
+  until?: string
 }
 
 /** Same key as Prisma's engine: replicas and people queue behind each other. */
@@ -44,6 +46,7 @@ export async function migrate(options: MigrateOptions): Promise<number> {
     refuseFailed(applied)
     let count = 0
     for (const migration of migrations) {
+      if (options.until !== undefined && migration.name > options.until) break
       const earlier = applied.get(migration.name)
       if (earlier) {
         refuseEdited(migration, earlier.checksum)
@@ -57,6 +60,11 @@ export async function migrate(options: MigrateOptions): Promise<number> {
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/** Name and checksum of every migration of this release, in order. */
+export async function listMigrations(folder = findFolder()): Promise<{ name: string; checksum: string }[]> {
+  return (await loadMigrations(folder)).map(({ name, checksum }) => ({ name, checksum }))
 }
 
 interface Migration {

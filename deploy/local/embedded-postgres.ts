@@ -106,6 +106,23 @@ export async function removeEmbeddedPostgres(folder: string, outOfReachFolder = 
   await fs.rm(movedDataFolder(folder, outOfReachFolder), { recursive: true, force: true })
 }
 
+/**
+ * Moves everything `startEmbeddedPostgres` keeps for `folder` to `target` (beside it), for a database that is to be
+ * replaced and must not be lost. The server must be stopped. Returns false when there was nothing.
+ */
+export async function setAsideEmbeddedPostgres(
+  folder: string,
+  target: string,
+  outOfReachFolder = defaultOutOfReachFolder,
+): Promise<boolean> {
+  if (!existsSync(folder)) return false
+  await clearStaleLock(path.join(folder, 'data'))
+  const moved = movedDataFolder(folder, outOfReachFolder)
+  if (existsSync(moved)) await fs.rename(moved, movedDataFolder(target, outOfReachFolder))
+  await fs.rename(folder, target)
+  return true
+}
+
 const serverSettings = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',

@@ -59,13 +59,20 @@ const commonSettings = {
 
 /** A fresh migrated database on the run's server; the test file drops it when it is done. */
 export async function testDatabase(): Promise<TestDatabase> {
+  return createDatabase(runUrl(), templateName)
+}
+
+/** The same without a table in it. */
+export async function emptyDatabase(): Promise<TestDatabase> {
+  return createDatabase(runUrl(), 'template0')
+}
+
+function runUrl(): string {
   const url = process.env[urlVariable]
-  if (!url) {
-    throw new Error(
-      'no test Postgres: a file that calls testDatabase() ends in .pg.test.ts, .redis.test.ts or lies in test/',
-    )
-  }
-  return cloneTemplate(url)
+  if (url) return url
+  throw new Error(
+    'no test Postgres: a file that calls testDatabase() ends in .pg.test.ts, .redis.test.ts or lies in test/paths or test/scenarios',
+  )
 }
 
 /** A server of one's own: for benches and simulations, and for tests that kill it. */
@@ -95,7 +102,7 @@ export async function startTestPostgres(options: TestPostgresOptions = {}): Prom
     get pid() {
       return server.pid
     },
-    database: () => cloneTemplate(server.url()),
+    database: () => createDatabase(server.url(), templateName),
     kill: async () => {
       process.kill(server.pid, 'SIGKILL')
       await server.exited
@@ -126,9 +133,9 @@ async function makeTemplate(url: string): Promise<void> {
   await migrate({ url: databaseUrl(url, templateName), log: { info: () => {} } })
 }
 
-async function cloneTemplate(url: string): Promise<TestDatabase> {
+async function createDatabase(url: string, template: string): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
-  await withClient(url, (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${templateName}`))
+  await withClient(url, (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${template}`))
   return {
     url: databaseUrl(url, name),
     drop: () =>
