@@ -220,8 +220,10 @@ function checkRelations(values: SettingsOf<typeof settingsTable>): void {
   if (values.reconnectMinMs > values.reconnectMaxMs) {
     faults.push('SWITCHYARD_AGENT_RECONNECT_MIN_MS is at most SWITCHYARD_AGENT_RECONNECT_MAX_MS')
   }
-  if (values.spoolSegmentBytes * 2 > Math.min(values.spoolBytesMax, values.spoolSpanBytesMax)) {
-    faults.push('SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES is at most half of each spool size')
+  if (values.spoolSegmentBytes > Math.min(values.spoolBytesMax / 4, values.spoolSpanBytesMax / 2)) {
+    faults.push(
+      'SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES is at most a quarter of SWITCHYARD_AGENT_SPOOL_BYTES_MAX and half of SWITCHYARD_AGENT_SPOOL_SPAN_BYTES_MAX',
+    )
   }
   if (faults.length > 0) throw new SettingsError(faults.join('\n'))
 }

@@ -80,6 +80,8 @@ export interface BidiStream<Sent, Received> {
   end(): void
   /** Ends the call now. `messages` then ends without a fault. */
   cancel(): void
+  /** Ends the call now, with this as its fault. */
+  fail(reason: string): void
 }
 
 /** Wraps a call that was just opened. */
@@ -118,7 +120,7 @@ export function bidiStream<Sent, Received>(call: grpc.ClientDuplexStream<Sent, R
       try {
         for await (const message of call) yield message as Received
       } catch (fault) {
-        if (!cancelled) throw CallFault.of(fault)
+        if (!cancelled) throw ended ?? CallFault.of(fault)
       } finally {
         call.cancel()
       }
@@ -126,6 +128,10 @@ export function bidiStream<Sent, Received>(call: grpc.ClientDuplexStream<Sent, R
     end: () => call.end(),
     cancel: () => {
       cancelled = true
+      call.cancel()
+    },
+    fail: (reason) => {
+      ended ??= new CallFault(grpc.status.UNAVAILABLE, reason)
       call.cancel()
     },
   }

@@ -12,14 +12,11 @@ import { StateBox } from './state-box.js'
 export class StateFolder {
   readonly path: string
   readonly box: StateBox
-  /** Number of this boot; rises with each start of this folder. The first half of every usage key. */
-  readonly bootEpoch: number
   #temporaryCount = 0
 
-  private constructor(folder: string, box: StateBox, bootEpoch: number) {
+  private constructor(folder: string, box: StateBox) {
     this.path = folder
     this.box = box
-    this.bootEpoch = bootEpoch
   }
 
   /**
@@ -33,8 +30,7 @@ export class StateFolder {
       await takeLock(path.join(absolute, 'lock'))
       await removeTemporaries(absolute)
       const box = new StateBox(stateKey === null ? await ownKey(absolute) : Buffer.from(stateKey, 'base64'))
-      const bootEpoch = await nextBootEpoch(path.join(absolute, 'boot-epoch'))
-      return new StateFolder(absolute, box, bootEpoch)
+      return new StateFolder(absolute, box)
     } catch (fault) {
       const code = (fault as NodeJS.ErrnoException).code
       if (code === 'EACCES' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EPERM' || code === 'ENOSPC') {
@@ -103,7 +99,8 @@ async function writeDurably(file: string, bytes: Uint8Array, mark: string): Prom
   await syncFolder(path.dirname(file))
 }
 
-async function syncFolder(folder: string): Promise<void> {
+/** Makes new and removed names of a folder survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await fs.open(folder, 'r')
   try {
     await handle.sync()
@@ -112,7 +109,8 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-async function readIfThere(file: string): Promise<Buffer | null> {
+/** Null when the file does not exist. */
+export async function readIfThere(file: string): Promise<Buffer | null> {
   try {
     return await fs.readFile(file)
   } catch (fault) {
@@ -142,19 +140,6 @@ async function ownKey(folder: string): Promise<Buffer> {
   const key = randomBytes(32)
   await writeDurably(file, Buffer.from(`${key.toString('base64')}\n`), 'new')
   return key
-}
-
-async function nextBootEpoch(file: string): Promise<number> {
-  const kept = await readIfThere(file)
-  const last = kept === null ? 0 : Number(kept.toString('latin1').trim())
-  if (!Number.isSafeInteger(last) || last < 0) {
-    throwRefusal(
-      'boot_epoch_damaged',
-      `${file} is not a number; write into it a number above every boot epoch that \`fleet\` shows for this agent`,
-    )
-  }
-  await writeDurably(file, Buffer.from(`${last + 1}\n`), 'new')
-  return last + 1
 }
 
 /** The holder's process id and start time: a later process may get the same id, never the same start. */

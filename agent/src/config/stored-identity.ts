@@ -17,9 +17,18 @@ export interface StoredIdentity {
   readonly clusterId: string
   readonly agentId: string
   readonly credential: Credential
-  /** X25519: provider credentials are sealed to its public half. Apart from the TLS key, and never renewed with it. */
-  readonly sealingPrivateKey: KeyObject
-  readonly signingKeys: readonly { readonly keyId: string; readonly publicKey: Buffer }[]
+  /** X25519, 32 raw bytes: provider credentials are sealed to its public half. Apart from the TLS key, never renewed with it. */
+  readonly sealingPrivateKey: Buffer
+  /** Ed25519 keys that may sign snapshots now. */
+  readonly signingKeys: readonly SigningKey[]
+  /** Keys that could until lately: good for what already lies on the disk, for nothing that arrives. */
+  readonly retiredKeys: readonly SigningKey[]
+}
+
+export interface SigningKey {
+  readonly keyId: string
+  /** 32 raw bytes. */
+  readonly publicKey: Buffer
 }
 
 const formatVersion = 1
@@ -77,7 +86,13 @@ interface IdentityJson {
   notBeforeMs: number
   notAfterMs: number
   sealingPrivateKey: string
-  signingKeys: { keyId: string; publicKey: string }[]
+  signingKeys: SigningKeyJson[]
+  retiredKeys: SigningKeyJson[]
+}
+
+interface SigningKeyJson {
+  keyId: string
+  publicKey: string
 }
 
 function toJson(identity: StoredIdentity): IdentityJson {
@@ -92,8 +107,9 @@ function toJson(identity: StoredIdentity): IdentityJson {
     ca: credential.caDer.map((der) => der.toString('base64')),
     notBeforeMs: credential.notBeforeMs,
     notAfterMs: credential.notAfterMs,
-    sealingPrivateKey: exported(identity.sealingPrivateKey),
-    signingKeys: identity.signingKeys.map((key) => ({ keyId: key.keyId, publicKey: key.publicKey.toString('base64') })),
+    sealingPrivateKey: identity.sealingPrivateKey.toString('base64'),
+    signingKeys: identity.signingKeys.map(keyToJson),
+    retiredKeys: identity.retiredKeys.map(keyToJson),
   }
 }
 
@@ -110,12 +126,18 @@ function fromJson(json: IdentityJson): StoredIdentity {
       notBeforeMs: json.notBeforeMs,
       notAfterMs: json.notAfterMs,
     }),
-    sealingPrivateKey: imported(json.sealingPrivateKey),
-    signingKeys: json.signingKeys.map((key) => ({
-      keyId: key.keyId,
-      publicKey: Buffer.from(key.publicKey, 'base64'),
-    })),
+    sealingPrivateKey: Buffer.from(json.sealingPrivateKey, 'base64'),
+    signingKeys: json.signingKeys.map(keyFromJson),
+    retiredKeys: json.retiredKeys.map(keyFromJson),
   })
+}
+
+function keyToJson(key: SigningKey): SigningKeyJson {
+  return { keyId: key.keyId, publicKey: key.publicKey.toString('base64') }
+}
+
+function keyFromJson(json: SigningKeyJson): SigningKey {
+  return Object.freeze({ keyId: json.keyId, publicKey: Buffer.from(json.publicKey, 'base64') })
 }
 
 function exported(key: KeyObject): string {
