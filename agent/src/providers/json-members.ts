@@ -1,0 +1,151 @@
+/**
+ * Finds the members of one JSON object in its raw bytes, without making values of them, so that a member can be replaced
+ * where it stands and every other byte goes on untouched. Runs after `JSON.parse` has accepted the text, so it need not
+ * judge the grammar; it must only never mistake a byte inside a text or a nested value for structure.
+ */
+export interface Span {
+  /** First byte of the value. */
+  readonly start: number
+  /** Byte after the value. */
+  readonly end: number
+}
+
+export interface Members {
+  /** By name; only the names asked for. */
+  readonly spans: ReadonlyMap<string, Span>
+  /** A name that occurred twice; parsers disagree about which one counts, so the caller refuses it. */
+  readonly duplicate: string | null
+  /** Byte of the opening brace. */
+  readonly open: number
+  readonly empty: boolean
+}
+
+const quote = 0x22
+const backslash = 0x5c
+const colon = 0x3a
+const comma = 0x2c
+const openBrace = 0x7b
+const closeBrace = 0x7d
+const openBracket = 0x5b
+const closeBracket = 0x5d
+
+/** The members called one of `names` in the object that begins at or after `from`. Null when there is no object. */
+export function findMembers(bytes: Buffer, from: number, names: readonly string[]): Members | null {
+  const open = skipSpace(bytes, from)
+  if (bytes[open] !== openBrace) return null
+  const spans = new Map<string, Span>()
+  let duplicate: string | null = null
+  let at = skipSpace(bytes, open + 1)
+  const empty = bytes[at] === closeBrace
+  while (bytes[at] === quote) {
+    const nameEnd = skipText(bytes, at)
+    const name = nameOf(bytes, at + 1, nameEnd - 1, names)
+    at = skipSpace(bytes, nameEnd)
+    if (bytes[at] !== colon) return null
+    const start = skipSpace(bytes, at + 1)
+    const end = skipValue(bytes, start)
+    if (name !== null) {
+      if (spans.has(name)) duplicate = name
+      spans.set(name, { start, end })
+    }
+    at = skipSpace(bytes, end)
+    if (bytes[at] !== comma) break
+    at = skipSpace(bytes, at + 1)
+  }
+  return { spans, duplicate, open, empty }
+}
+
+/** A replacement of the bytes of `span`; an empty span inserts. */
+export interface Edit {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** `bytes` with every edit applied; edits are in order of `start` and do not overlap. */
+export function applyEdits(bytes: Buffer, edits: readonly Edit[]): Buffer {
+  let length = bytes.length
+  for (const edit of edits) length += Buffer.byteLength(edit.text) - (edit.end - edit.start)
+  const out = Buffer.allocUnsafe(length)
+  let read = 0
+  let write = 0
+  for (const edit of edits) {
+    write += bytes.copy(out, write, read, edit.start)
+    write += out.write(edit.text, write)
+    read = edit.end
+  }
+  bytes.copy(out, write, read)
+  return out
+}
+
+/** The name asked for that these bytes spell, escapes included (`mod\u0065l` is `model` to every parser). */
+function nameOf(bytes: Buffer, start: number, end: number, names: readonly string[]): string | null {
+  for (const name of names) {
+    if (name.length === end - start && spells(bytes, start, name)) return name
+  }
+  for (let i = start; i < end; i++) {
+    if (bytes[i] !== backslash) continue
+    const decoded: unknown = JSON.parse(bytes.toString('utf8', start - 1, end + 1))
+    return names.find((name) => name === decoded) ?? null
+  }
+  return null
+}
+
+function spells(bytes: Buffer, start: number, name: string): boolean {
+  for (let i = 0; i < name.length; i++) if (bytes[start + i] !== name.charCodeAt(i)) return false
+  return true
+}
+
+function skipSpace(bytes: Buffer, from: number): number {
+  let at = from
+  for (let byte = bytes[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[at]) at += 1
+  return at
+}
+
+/** Texts shorter than this are cheaper to walk than to search with a native call. */
+const walkedLength = 48
+
+/** From an opening quote to the byte after the closing one. */
+function skipText(bytes: Buffer, from: number): number {
+  let at = from + 1
+  const walkEnd = Math.min(bytes.length, at + walkedLength)
+  while (at < walkEnd) {
+    const byte = bytes[at]
+    if (byte === quote) return at + 1
+    at += byte === backslash ? 2 : 1
+  }
+  for (;;) {
+    const end = bytes.indexOf(quote, at)
+    if (end === -1) return bytes.length
+    // The quote closes the text unless an odd number of backslashes stands before it.
+    let first = end
+    while (first > at && bytes[first - 1] === backslash) first -= 1
+    if (((end - first) & 1) === 0) return end + 1
+    at = end + 1
+  }
+}
+
+function skipValue(bytes: Buffer, from: number): number {
+  const first = bytes[from]
+  if (first === quote) return skipText(bytes, from)
+  if (first !== openBrace && first !== openBracket) {
+    let at = from
+    for (; at < bytes.length; at++) {
+      const byte = bytes[at]
+      if (byte === comma || byte === closeBrace || byte === closeBracket || byte === undefined || byte <= 0x20) break
+    }
+    return at
+  }
+  let depth = 0
+  for (let at = from; at < bytes.length; ) {
+    const byte = bytes[at]
+    if (byte === quote) {
+      at = skipText(bytes, at)
+      continue
+    }
+    at += 1
+    if (byte === openBrace || byte === openBracket) depth += 1
+    else if ((byte === closeBrace || byte === closeBracket) && --depth === 0) return at
+  }
+  return bytes.length
+}

@@ -1,0 +1,259 @@
+import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import type { StreamReader, StreamReaderOptions } from '../provider-dialect.js'
+import { SseSplitter } from '../sse-splitter.js'
+import { isFields, tokensOf, usageOf } from './answer.js'
+
+/**
+ * Reads a streamed chat completion as it passes. The bytes go on as they came, except that a client which did not ask for
+ * usage does not get what we asked for on its behalf: the last chunk (no choices, only usage) is withheld and running
+ * totals are cut out of the others.
+ *
+ * A chunk is parsed as a whole only once per stream (the first: model, and whether this is the protocol at all). For the
+ * rest it is enough to look for member names in the raw text: a quote inside a JSON text is always escaped, so
+ * `"usage":{` can only be structure. Whether that member is the chunk's own is proven by parsing just its value, which
+ * must end where the chunk ends; anything else takes the slow way.
+ */
+const eventBytesMax = 4 * 1024 * 1024
+/** Characters of undelivered-usage text kept for counting: a million is above any model's longest answer. */
+const countedLengthMax = 1024 * 1024
+
+export class ChatStreamReader implements StreamReader {
+  started = false
+  done = false
+  finished = false
+  malformed = false
+  tail: Buffer | null = null
+  error: string | null = null
+  usage: TokenUsage | null = null
+  model: string | null = null
+
+  readonly #splitter = new SseSplitter(eventBytesMax)
+  readonly #options: StreamReaderOptions
+  #escapedText = ''
+  #pieces: Buffer[] | null = null
+  #from = 0
+
+  constructor(options: StreamReaderOptions) {
+    this.#options = options
+  }
+
+  push(chunk: Buffer): Buffer | null {
+    const splitter = this.#splitter
+    splitter.feed(chunk)
+    const bytes = splitter.bytes
+    this.#pieces = null
+    this.#from = 0
+    let end = 0
+    while (!this.#ended && splitter.next()) {
+      if (splitter.dataCount > 0) this.#readEvent(bytes)
+      // The terminal event waits in `tail`; a broken one and an error are answered by the caller, not passed on.
+      end = this.#ended ? splitter.eventStart : splitter.eventEnd
+    }
+    if (splitter.overflown) this.malformed = true
+    splitter.keepRest()
+    return this.#take(end > this.#from ? bytes.subarray(this.#from, end) : null)
+  }
+
+  #take(last: Buffer | null): Buffer | null {
+    const pieces = this.#pieces
+    if (pieces === null) return last
+    if (last !== null) pieces.push(last)
+    return pieces.length === 0 ? null : pieces.length === 1 ? (pieces[0] ?? null) : Buffer.concat(pieces)
+  }
+
+  get #ended(): boolean {
+    return this.done || this.malformed || this.error !== null
+  }
+
+  /** The upstream ended: a last event without its empty line still counts. Gives what is left to send on. */
+  end(): Buffer | null {
+    return this.#splitter.restBytes === 0 || this.done ? null : this.push(Buffer.from('\n\n'))
+  }
+
+  deliveredText(): string {
+    const escaped = Buffer.from(this.#escapedText, 'latin1').toString('utf8')
+    try {
+      return JSON.parse(`"${escaped}"`) as string
+    } catch {
+      return escaped
+    }
+  }
+
+  #readEvent(bytes: Buffer): void {
+    const { eventStart, eventEnd, dataStart, dataEnd, dataCount } = this.#splitter
+    if (dataEnd <= dataStart && dataCount === 1) return
+    if (bytes[dataStart] === 0x5b && bytes.toString('latin1', dataStart, dataEnd).trimEnd() === '[DONE]') {
+      this.done = true
+      this.tail = Buffer.from(bytes.subarray(eventStart, eventEnd))
+      return
+    }
+    const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
+    if (!text.startsWith('{') || !text.trimEnd().endsWith('}')) {
+      this.malformed = true
+      return
+    }
+    if (!this.started && !this.#readFirst(text)) return
+    this.started = true
+    if (!this.finished) this.finished = hasFinishReason(text)
+    if (text.startsWith('{"error"') && this.#readError(text)) return
+    const name = text.lastIndexOf('"usage"')
+    if (name !== -1 && this.#readUsage(text, name, dataCount === 1 ? dataStart : -1)) return
+    if (this.#escapedText.length < countedLengthMax) this.#escapedText += escapedDelta(text)
+  }
+
+  /** False when the first event is not JSON, or is an error. */
+  #readFirst(text: string): boolean {
+    const chunk = parse(text)
+    if (chunk === null) {
+      this.malformed = true
+      return false
+    }
+    if (typeof chunk['model'] === 'string') this.model = latin1ToText(chunk['model'])
+    // Ollama's own counts, on servers that send only those.
+    if (chunk['usage'] === undefined) this.usage = usageOf(chunk)
+    return !this.#readError(text)
+  }
+
+  #readError(text: string): boolean {
+    const error = parse(text)?.['error']
+    if (error === undefined || error === null) return false
+    const message = isFields(error) ? error['message'] : error
+    this.error = latin1ToText(typeof message === 'string' ? message : 'the upstream reported an error')
+    return true
+  }
+
+  /** Takes the usage told in this chunk; true when there was one. Cuts it, or the chunk, out of what is sent on. */
+  #readUsage(text: string, name: number, dataStart: number): boolean {
+    const valueStart = skipColon(text, name + 7)
+    if (valueStart === -1 || text.charCodeAt(valueStart) !== 0x7b) return false
+    let valueEnd = text.length - 1
+    let value = parse(text.slice(valueStart, valueEnd))
+    if (value === null) {
+      // Not the last member of the chunk, or not a member of the chunk itself: the slow way.
+      const whole = parse(text)
+      if (whole === null) {
+        this.malformed = true
+        return false
+      }
+      if (!isFields(whole['usage'])) return false
+      value = whole['usage']
+      valueEnd = endOfObject(text, valueStart)
+    }
+    const tokens = tokensOf(value)
+    if (tokens === null) return false
+    this.usage = tokens
+    this.#escapedText = ''
+    const { wantsUsage, wantsContinuousUsage, depth } = this.#options
+    const choiceless = text.includes('"choices":[]') || /"choices"\s*:\s*\[\s*\]/.test(text)
+    if (choiceless) {
+      if (!wantsUsage) this.#cut(this.#splitter.eventStart, this.#splitter.eventEnd)
+    } else if (depth === 'continuous' && !wantsContinuousUsage && dataStart !== -1) {
+      if (wantsUsage && hasFinishReason(text)) return true
+      const comma = text.lastIndexOf(',', name)
+      const isLater = comma !== -1 && text.slice(comma + 1, name).trim() === ''
+      const start = isLater ? comma : name
+      const following = /^\s*,/.exec(text.slice(valueEnd, valueEnd + 16))
+      this.#cut(dataStart + start, dataStart + valueEnd + (isLater || following === null ? 0 : following[0].length))
+    }
+    return true
+  }
+
+  #cut(start: number, end: number): void {
+    this.#pieces ??= []
+    if (start > this.#from) this.#pieces.push(this.#splitter.bytes.subarray(this.#from, start))
+    this.#from = end
+  }
+}
+
+function parse(text: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isFields(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function hasFinishReason(text: string): boolean {
+  return text.includes('"finish_reason":"') || text.includes('"finish_reason": "')
+}
+
+/** Index of the value after the colon that follows a name, or -1. */
+function skipColon(text: string, from: number): number {
+  let at = skipSpace(text, from)
+  if (text.charCodeAt(at) !== 0x3a) return -1
+  at = skipSpace(text, at + 1)
+  return at
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from
+  while (text.charCodeAt(at) === 0x20) at += 1
+  return at
+}
+
+/** Index after the object that begins at `from`. The text is valid JSON. */
+function endOfObject(text: string, from: number): number {
+  let depth = 0
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === 0x22) at = endOfText(text, at + 1)
+    else if (code === 0x7b) depth += 1
+    else if (code === 0x7d && --depth === 0) return at + 1
+  }
+  return text.length
+}
+
+/** Index of the quote that closes a text whose first character is at `from`; the length when none does. */
+function endOfText(text: string, from: number): number {
+  for (let at = text.indexOf('"', from); at !== -1; at = text.indexOf('"', at + 1)) {
+    let first = at
+    while (first > from && text.charCodeAt(first - 1) === 0x5c) first -= 1
+    if (((at - first) & 1) === 0) return at
+  }
+  return text.length
+}
+
+/** What the model said in this chunk, still JSON-escaped and in bytes: one text, or several where parts are many. */
+function escapedDelta(text: string): string {
+  const name = text.indexOf('"content"')
+  const simple =
+    name !== -1 &&
+    text.indexOf('"content"', name + 9) === -1 &&
+    !text.includes('_calls"') &&
+    !text.includes('"reasoning') &&
+    !text.includes('"refusal":"')
+  if (simple) {
+    const start = skipColon(text, name + 9)
+    if (start !== -1 && text.charCodeAt(start) === 0x22) return text.slice(start + 1, endOfText(text, start + 1))
+  }
+  const choices = parse(text)?.['choices']
+  if (!Array.isArray(choices)) return ''
+  const said: string[] = []
+  for (const choice of choices) {
+    if (!isFields(choice)) continue
+    gatherTexts(choice['delta'], said)
+    if (typeof choice['text'] === 'string') said.push(choice['text'])
+  }
+  return said.length === 0 ? '' : JSON.stringify(said.join('')).slice(1, -1)
+}
+
+const silentNames: ReadonlySet<string> = new Set(['role', 'id', 'type', 'index'])
+
+/** Every text of a delta that is generated: content, reasoning, refusal, names and arguments of tool calls. */
+function gatherTexts(value: unknown, said: string[]): void {
+  if (typeof value === 'string') said.push(value)
+  else if (Array.isArray(value)) for (const item of value) gatherTexts(item, said)
+  else if (isFields(value)) {
+    for (const [name, member] of Object.entries(value)) if (!silentNames.has(name)) gatherTexts(member, said)
+  }
+}
+
+function latin1(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
+}
+
+/** A text parsed out of bytes read as Latin-1, as what it is. */
+function latin1ToText(text: string): string {
+  return Buffer.from(text, 'latin1').toString('utf8')
+}

@@ -1,0 +1,319 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { TargetTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import type { StreamReader } from '../providers/provider-dialect.js'
+import type { HopOutcome } from './record.js'
+
+/**
+ * One hop: sends a request to one target and sees it to its end under four deadlines.
+ *
+ *   connect       until a connection is there and the request is written to it (waiting for a free one included)
+ *   first token   from then until the first event of a stream; a whole answer has no first token, its total counts
+ *   idle          between two reads; stands still while the client is the slow one, which has a limit of its own
+ *   total         from the start of the hop, and never beyond what the route has left
+ *
+ * Nothing reaches the client before the first event, so until then (`committed` false) the next hop may try. One timer
+ * serves all deadlines: it is only ever set sooner, and on firing looks what is due. A stream sets no timer per chunk.
+ */
+export interface TargetCallOptions {
+  readonly dispatcher: Dispatcher
+  readonly target: TargetTable
+  readonly path: string
+  readonly headers: string[]
+  readonly body: Buffer
+  /** Null: a whole answer is wanted. */
+  readonly reader: StreamReader | null
+  readonly sink: StreamSink
+  readonly clock: Clock
+  readonly startedUs: number
+  /** When the hop must be over, on the monotonic clock. */
+  readonly dueUs: number
+  readonly answerBytesMax: number
+  readonly clientStallMs: number
+}
+
+/** Where a stream goes. */
+export interface StreamSink {
+  /** The first event is here; nothing can be taken back after this. */
+  begin(atUs: number): void
+  /** False: wait for `onDrain`. */
+  write(bytes: Buffer): boolean
+  onDrain(listener: () => void): void
+}
+
+/** Body of an answer that is not 2xx: enough for any message, small enough to read for courtesy. */
+const errorBytesMax = 256 * 1024
+/** After the terminal event an upstream has this long to end its answer, so that the connection can be used again. */
+const lingerUs = 1_000_000
+
+type Phase = 'connect' | 'first_token' | 'stream' | 'stalled' | 'answer' | 'linger' | 'over'
+
+export class TargetCall implements Dispatcher.DispatchHandler {
+  outcome: HopOutcome = 'aborted'
+  httpStatus = 0
+  /** The stream has begun to reach the client. */
+  committed = false
+  /** A whole answer, or the body of an error. */
+  answer: Buffer | null = null
+  contentType = 'application/json'
+  retryAfterSeconds: number | null = null
+  /** For the operator's log; never for a client. */
+  fault: Error | null = null
+  /** The client took nothing for too long. */
+  stalled = false
+  endedUs = 0
+
+  readonly #options: TargetCallOptions
+  #phase: Phase = 'connect'
+  #controller: Dispatcher.DispatchController | null = null
+  #streamed = false
+  #chunks: Buffer[] = []
+  #chunkBytes = 0
+  #chunkBytesMax: number
+  /** Of the phase; the hop's own is `#options.dueUs`. */
+  #phaseDueUs: number
+  #armedUs = Number.POSITIVE_INFINITY
+  #cancelTimer: (() => void) | null = null
+  #resolve: (call: this) => void = ignore
+
+  constructor(options: TargetCallOptions) {
+    this.#options = options
+    this.#chunkBytesMax = options.answerBytesMax
+    this.#phaseDueUs = options.startedUs + options.target.deadlines.connectMs * 1000
+  }
+
+  get reader(): StreamReader | null {
+    return this.#options.reader
+  }
+
+  /** Sends; resolves with itself when the hop is over for the client. Never rejects. */
+  run(): Promise<this> {
+    const { dispatcher, path, headers, body } = this.#options
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+      this.#arm()
+      dispatcher.dispatch({ method: 'POST', path, headers, body }, this)
+    })
+  }
+
+  /** Ends the hop at once: closes the connection to the upstream. */
+  cancel(): void {
+    this.#fail('aborted', null)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController) {
+    this.#controller = controller
+    if (this.#phase === 'over') return controller.abort(new CallOver())
+    this.#phase = this.#options.reader === null ? 'answer' : 'first_token'
+    this.#phaseDueUs =
+      this.#options.reader === null
+        ? Number.POSITIVE_INFINITY
+        : this.#options.clock.monotonicUs() + this.#options.target.deadlines.firstTokenMs * 1000
+    this.#arm()
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders) {
+    if (status < 200 || this.#phase === 'over') return
+    this.httpStatus = status
+    const contentType = headers['content-type']
+    if (typeof contentType === 'string') this.contentType = contentType
+    const encoding = headers['content-encoding']
+    if (encoding !== undefined && encoding !== 'identity')
+      return this.#fail('malformed', new Error('answer is encoded'))
+    if (status >= 300) {
+      this.#chunkBytesMax = errorBytesMax
+      this.retryAfterSeconds = retryAfterOf(headers['retry-after'], this.#options.clock)
+      this.#enter('answer')
+    } else if (this.#options.reader !== null && this.contentType.startsWith('text/event-stream')) {
+      this.#streamed = true
+    } else {
+      this.#enter('answer')
+    }
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer) {
+    if (this.#phase === 'over' || this.#phase === 'linger') return
+    if (this.#streamed) return this.#onStreamBytes(chunk)
+    this.#chunkBytes += chunk.length
+    if (this.#chunkBytes > this.#chunkBytesMax) {
+      return this.#fail(this.httpStatus < 300 ? 'malformed' : outcomeOf(this.httpStatus), new Error('answer too large'))
+    }
+    this.#chunks.push(chunk)
+    this.#enter('answer')
+  }
+
+  onResponseEnd() {
+    const phase = this.#phase
+    if (phase === 'over') return
+    if (phase === 'linger') return this.#finish()
+    if (this.#streamed) return this.#onStreamEnd()
+    this.answer = this.#chunks.length === 1 ? (this.#chunks[0] ?? null) : Buffer.concat(this.#chunks)
+    this.#settle(outcomeOf(this.httpStatus))
+    this.#finish()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error) {
+    if (this.#phase === 'over') return
+    if (this.#phase === 'linger') return this.#finish()
+    this.fault = error
+    const isProtocol = error.name === 'HTTPParserError' || error.name === 'ResponseContentLengthMismatchError'
+    const isSlow = (error as { code?: unknown }).code === 'UND_ERR_CONNECT_TIMEOUT'
+    this.#settle(isSlow ? 'timeout_connect' : isProtocol || this.committed ? 'malformed' : 'connect_error')
+    this.#finish()
+  }
+
+  #onStreamBytes(chunk: Buffer) {
+    const { reader, sink, clock } = this.#options
+    if (reader === null) return
+    const bytes = reader.push(chunk)
+    if (!this.committed && reader.started) {
+      this.committed = true
+      sink.begin(clock.monotonicUs())
+    }
+    const mayGoOn = bytes === null || this.#pass(bytes)
+    if (reader.done) return this.#completeStream()
+    if (reader.malformed) return this.#fail('malformed', new Error('the stream is not server-sent events of JSON'))
+    if (reader.error !== null) return this.#fail('upstream_5xx', new Error(reader.error))
+    if (!mayGoOn) this.#stall()
+    else if (this.committed) this.#enter('stream')
+  }
+
+  #onStreamEnd(): void {
+    const { reader } = this.#options
+    if (reader === null) return
+    const bytes = reader.end()
+    if (bytes !== null) this.#pass(bytes)
+    // Some servers leave the terminal event out; without even a finish reason the stream was cut.
+    const whole = reader.done || (reader.finished && reader.error === null && !reader.malformed)
+    if (!whole) this.fault = new Error(reader.error ?? 'the stream ended before its end')
+    this.#settle(whole ? 'ok' : 'malformed')
+    this.#finish()
+  }
+
+  /** Sends on, or holds what came before the first event (comments) until it is known that there is one. */
+  #pass(bytes: Buffer): boolean {
+    if (!this.committed) {
+      this.#chunkBytes += bytes.length
+      if (this.#chunkBytes > errorBytesMax) this.#fail('malformed', new Error('nothing but comments'))
+      else this.#chunks.push(Buffer.from(bytes))
+      return true
+    }
+    const held = this.#chunks
+    if (held.length > 0) {
+      this.#chunks = []
+      return this.#options.sink.write(Buffer.concat([...held, bytes]))
+    }
+    return this.#options.sink.write(bytes)
+  }
+
+  #completeStream(): void {
+    this.#settle('ok')
+    this.#phase = 'linger'
+    this.#phaseDueUs = this.endedUs + lingerUs
+    this.#arm()
+  }
+
+  /** The client is slower than the upstream: stop reading until it has taken what it was given. */
+  #stall(): void {
+    const { sink, clock, clientStallMs } = this.#options
+    this.#controller?.pause()
+    this.#phase = 'stalled'
+    this.#phaseDueUs = clock.monotonicUs() + clientStallMs * 1000
+    this.#arm()
+    sink.onDrain(() => {
+      if (this.#phase !== 'stalled') return
+      this.#enter('stream')
+      this.#controller?.resume()
+    })
+  }
+
+  #enter(phase: 'answer' | 'stream'): void {
+    const { clock, target } = this.#options
+    this.#phase = phase
+    this.#phaseDueUs = clock.monotonicUs() + target.deadlines.idleMs * 1000
+    if (this.#phaseDueUs < this.#armedUs) this.#arm()
+  }
+
+  #dueUs(): number {
+    return this.#phase === 'linger' ? this.#phaseDueUs : Math.min(this.#phaseDueUs, this.#options.dueUs)
+  }
+
+  /** Makes sure the timer fires when something is due; one that fires too soon looks and sets itself again. */
+  #arm(): void {
+    const dueUs = this.#dueUs()
+    if (this.#armedUs <= dueUs) return
+    this.#cancelTimer?.()
+    this.#armedUs = dueUs
+    const { clock } = this.#options
+    this.#cancelTimer = clock.after(Math.max(0, Math.ceil((dueUs - clock.monotonicUs()) / 1000)), this.#onTimer)
+  }
+
+  readonly #onTimer = () => {
+    this.#armedUs = Number.POSITIVE_INFINITY
+    this.#cancelTimer = null
+    const nowUs = this.#options.clock.monotonicUs()
+    if (this.#phase === 'over') return
+    if (nowUs < this.#dueUs()) return this.#arm()
+    if (this.#phase === 'linger') return this.#fail('ok', null)
+    const isTotal = this.#phaseDueUs > nowUs
+    this.stalled = this.#phase === 'stalled' && !isTotal
+    this.#fail(isTotal ? 'timeout_total' : timeoutOf(this.#phase), null)
+  }
+
+  /** Settles and closes the connection; an upstream that is still generating learns that nobody listens. */
+  #fail(outcome: HopOutcome, fault: Error | null): void {
+    if (this.#phase === 'over') return
+    this.fault ??= fault
+    this.#settle(outcome)
+    this.#finish()
+    this.#controller?.abort(new CallOver())
+  }
+
+  #settle(outcome: HopOutcome): void {
+    if (this.endedUs !== 0) return
+    this.outcome = outcome
+    this.endedUs = this.#options.clock.monotonicUs()
+    this.#resolve(this)
+  }
+
+  #finish(): void {
+    this.#phase = 'over'
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
+  }
+}
+
+/** Why we closed a connection; never shown. */
+class CallOver extends Error {
+  override readonly name = 'CallOver'
+}
+
+function ignore(): void {}
+
+function timeoutOf(phase: Phase): HopOutcome {
+  switch (phase) {
+    case 'connect':
+      return 'timeout_connect'
+    case 'first_token':
+      return 'timeout_first_token'
+    case 'stalled':
+      return 'aborted'
+    default:
+      return 'timeout_idle'
+  }
+}
+
+function outcomeOf(status: number): HopOutcome {
+  if (status < 300) return 'ok'
+  if (status === 429) return 'rate_limited'
+  // A redirect is no answer: following it would send a credential where nobody meant it to go.
+  return status >= 500 || status < 400 ? 'upstream_5xx' : 'upstream_4xx'
+}
+
+/** Seconds of a `retry-after` header (a number or a date), bounded to an hour; null when there is none. */
+function retryAfterOf(value: string | undefined, clock: Clock): number | null {
+  if (value === undefined) return null
+  const seconds = /^\d{1,6}$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - clock.nowMs()) / 1000)
+  return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) : null
+}

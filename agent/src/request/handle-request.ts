@@ -1,0 +1,525 @@
+import { type Choice, chooseTarget, findRoute, hopDueUs, listRoutes } from '../../../proto/policy/choose-target.js'
+import type { DecisionTables, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
+import { isRefusal, refuse } from '../../../proto/std/refusal.js'
+import type { Log } from '../../../proto/std/service.js'
+import { findDialect } from '../providers/dialects.js'
+import type { Answer, ProviderDialect, RequestBody, UsageDepth } from '../providers/provider-dialect.js'
+import type { AgentMetrics } from '../telemetry/metrics.js'
+import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
+import { Admission, type Running } from './admit.js'
+import { type Authenticated, authenticate } from './authenticate.js'
+import { TargetCall } from './call-target.js'
+import { promptText, type TokenCounter } from './count-tokens.js'
+import type { ClientCall, CredentialSource, ResponseHead, TablesSource, UsageMeter } from './ports.js'
+import { type HopOutcome, type RecordStatus, RequestRecord } from './record.js'
+import { errorBody, type RequestRefusal, type RequestRefusalCode, statusOf } from './request-refusal.js'
+import type { Upstreams } from './upstreams.js'
+
+/**
+ * A request from its first step to its last. The only file of this room with branches: every step returns its value or a
+ * refusal, and what happens then is decided here.
+ *
+ *     authenticate → admit → (body) → choose-target → per hop call-target → respond → record
+ *
+ * The decision tables are taken once and used to the end. Each way out closes the record before the client's last byte;
+ * the `finally` is the net below that, and it gives the slot back on every path.
+ */
+export interface RequestHandlerOptions {
+  readonly tables: TablesSource
+  readonly vault: CredentialSource
+  readonly meter: UsageMeter
+  readonly upstreams: Upstreams
+  readonly limits: RequestLimits
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: AgentMetrics
+  readonly counter: TokenCounter
+  /** One line at `info` for every request. */
+  readonly logRequests: boolean
+}
+
+export interface RequestLimits {
+  /** Bytes of a whole (not streamed) answer that are held in memory until it is sent. */
+  readonly answerBytesMax: number
+  /** Milliseconds that a client may take nothing of a stream. */
+  readonly clientStallMs: number
+}
+
+export interface RequestHandler {
+  /** Sees `call` to its end. Never rejects. */
+  handle(call: ClientCall): Promise<void>
+  /** Authenticated requests running now. */
+  readonly runningCount: number
+  /** Ends every running request; streams get an error event. */
+  endAll(): void
+}
+
+export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
+  return new Handler(options)
+}
+
+type Ending = 'revoked_api_key' | 'agent_draining' | 'client_closed'
+
+/** What one authenticated request carries through its steps. */
+class Request implements Running {
+  /** Why it is to end early; set once. */
+  ending: Ending | null = null
+  hop: TargetCall | null = null
+
+  constructor(
+    readonly call: ClientCall,
+    readonly tables: DecisionTables,
+    readonly authenticated: Authenticated,
+    readonly trace: TraceContext,
+    readonly head: ResponseHead,
+    readonly record: RequestRecord,
+  ) {}
+
+  end(ending: Ending): void {
+    if (this.ending !== null) return
+    this.ending = ending
+    this.hop?.cancel()
+  }
+}
+
+class Handler implements RequestHandler {
+  readonly #options: RequestHandlerOptions
+  readonly #admission = new Admission()
+  readonly #requestLog: Log | null
+
+  constructor(options: RequestHandlerOptions) {
+    this.#options = options
+    this.#requestLog = options.logRequests ? options.log.child({ room: 'request' }) : null
+    options.tables.onSwap((next) => this.#admission.enforce(next))
+  }
+
+  get runningCount(): number {
+    return this.#admission.runningCount
+  }
+
+  endAll(): void {
+    this.#admission.endAll()
+  }
+
+  async handle(call: ClientCall): Promise<void> {
+    const { clock, metrics } = this.#options
+    const tables = this.#options.tables.current
+    const trace = traceOf(call)
+    const spanId = newSpanId()
+    const sampled = tables?.cluster ? isSampled(tables.cluster.spanSamplePpm) : false
+    const head: ResponseHead = {
+      requestId: requestIdOf(call),
+      traceparent: formatTraceparent(trace.traceId, spanId, sampled || trace.sampled),
+      route: null,
+      target: null,
+      hop: 0,
+      fallbackReason: null,
+      retryAfterSeconds: null,
+    }
+    if (tables === null) return this.#refuseUnrecorded(call, head, notReady)
+    const authenticated = authenticate(call, tables, clock.nowMs())
+    if (isRefusal(authenticated)) {
+      metrics.authenticationFailures.of(authenticated.code).add(1)
+      return this.#refuseUnrecorded(call, head, authenticated)
+    }
+    // A full spool cannot take the record of the refusal either; it is counted.
+    if (!this.#options.meter.accepting) return this.#refuseUnrecorded(call, head, spoolFull)
+    const record = new RequestRecord(
+      { meter: this.#options.meter, clock, metrics, requestLog: this.#requestLog },
+      { call, authenticated, tables, requestId: head.requestId, trace, spanId, sampled },
+    )
+    const request = new Request(call, tables, authenticated, trace, head, record)
+    try {
+      const { key, secretHash } = authenticated
+      const refusal = this.#admission.admit(key, secretHash, request, clock.monotonicUs())
+      if (refusal !== null) return this.#refuse(request, refusal)
+      call.onGone(() => request.end('client_closed'))
+      if (call.operation === 'models') this.#answerModels(request)
+      else await this.#serve(request)
+    } catch (fault) {
+      this.#options.log.error(
+        { requestId: head.requestId, fault: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault) },
+        'a request failed by a fault of the agent',
+      )
+      this.#fail(request)
+    } finally {
+      this.#admission.release(authenticated.secretHash, request)
+      if (!record.closed) record.close('failed', 'internal_error', 500)
+    }
+  }
+
+  #answerModels(request: Request) {
+    const { call, authenticated, head, record } = request
+    const { key } = authenticated
+    if (call.parameter === null) {
+      const body = JSON.stringify({ object: 'list', data: listRoutes(key).map(modelOf) })
+      record.close('ok', '', 200)
+      return call.answer(200, 'application/json', body, head)
+    }
+    const route = findRoute(call.parameter, key)
+    if (route === null) return this.#refuse(request, unknownModel(call.parameter))
+    record.close('ok', '', 200)
+    call.answer(200, 'application/json', JSON.stringify(modelOf(route)), head)
+  }
+
+  async #serve(request: Request): Promise<void> {
+    const { call, authenticated, record, head } = request
+    const body = await call.readBody()
+    if (isRefusal(body)) return this.#refuse(request, body)
+    record.describe(body)
+    if (request.ending !== null) return this.#abort(request, null, body)
+    const operation = call.operation === 'embeddings' ? 'embeddings' : 'chat_completions'
+    const choice = chooseTarget({ operation, model: body.model }, authenticated.key)
+    if (isRefusal(choice)) return this.#refuse(request, choice)
+    record.choose(choice)
+    head.route = choice.route.name
+    record.open()
+    const last = await this.#callHops(request, choice, body)
+    if (last === null) return
+    this.#refuse(request, refusalOf(last.outcome, last.call, choice))
+  }
+
+  /** Tries the targets in order. Null: the client has its answer (or left). Otherwise how the last hop ended. */
+  async #callHops(
+    request: Request,
+    choice: Choice,
+    body: RequestBody,
+  ): Promise<{ outcome: HopOutcome; call: TargetCall | null } | null> {
+    const { clock } = this.#options
+    const routeDueUs = request.call.startedUs + choice.route.totalTimeoutMs * 1000
+    let outcome: HopOutcome = 'timeout_total'
+    let hop: TargetCall | null = null
+    for (const [index, target] of choice.targets.entries()) {
+      const startedUs = clock.monotonicUs()
+      if (startedUs >= routeDueUs) break
+      request.head.hop = index + 1
+      request.head.target = targetName(target)
+      if (index > 0) request.head.fallbackReason = outcome
+      const dialect = findDialect(target.provider.kind)
+      const secret = this.#secretOf(target)
+      if (dialect === null || secret === undefined) {
+        outcome = 'not_ready'
+        hop = null
+        request.record.addHop(target, outcome, 0, startedUs, startedUs)
+        continue
+      }
+      hop = await this.#callTarget(request, target, dialect, secret, body, startedUs, routeDueUs)
+      const answer = hop.outcome === 'ok' && hop.answer !== null ? dialect.readAnswer(hop.answer) : null
+      outcome = hop.outcome === 'ok' && answer === null && !hop.committed ? 'malformed' : hop.outcome
+      request.record.addHop(target, outcome, hop.httpStatus, startedUs, hop.endedUs)
+      if (hop.committed) {
+        await this.#endStream(request, target, hop, body)
+        return null
+      }
+      if (request.ending !== null || hop.stalled) {
+        await this.#abort(request, target, body)
+        return null
+      }
+      if (answer !== null) {
+        this.#answer(request, target, hop, answer)
+        return null
+      }
+      if (outcome === 'upstream_4xx' && !isCredentialRejected(hop)) {
+        this.#passRefusal(request, hop)
+        return null
+      }
+    }
+    return { outcome, call: hop }
+  }
+
+  /** One hop, asked again at once where the upstream refuses only the way we ask for its usage. */
+  async #callTarget(
+    request: Request,
+    target: TargetTable,
+    dialect: ProviderDialect,
+    secret: string | null,
+    body: RequestBody,
+    startedUs: number,
+    routeDueUs: number,
+  ): Promise<TargetCall> {
+    const { clock, upstreams, limits } = this.#options
+    const upstream = upstreams.of(target.provider)
+    const { call, head, record } = request
+    const operation = call.operation === 'embeddings' ? 'embeddings' : 'chat_completions'
+    const headers = dialect.headers(secret, body.stream)
+    headers.push('x-request-id', head.requestId)
+    headers.push(
+      'traceparent',
+      formatTraceparent(request.trace.traceId, record.hopSpanId(), head.traceparent.endsWith('1')),
+    )
+    if (request.trace.state !== null) headers.push('tracestate', request.trace.state)
+    for (;;) {
+      const depth: UsageDepth = upstream.usageDepth ?? dialect.usageDepth(target.provider)
+      const hop = new TargetCall({
+        dispatcher: upstream.pool,
+        target,
+        path: dialect.path(target.provider, operation),
+        headers,
+        body: dialect.body(body, target, depth),
+        reader: body.stream
+          ? dialect.streamReader({
+              depth,
+              wantsUsage: body.wantsUsage,
+              wantsContinuousUsage: body.wantsContinuousUsage,
+            })
+          : null,
+        sink: {
+          begin: (atUs) => {
+            record.setFirstToken(atUs)
+            call.startStream(head)
+          },
+          write: (bytes) => call.write(bytes),
+          onDrain: (listener) => call.onDrain(listener),
+        },
+        clock,
+        startedUs,
+        dueUs: hopDueUs(target, startedUs, routeDueUs),
+        answerBytesMax: limits.answerBytesMax,
+        clientStallMs: limits.clientStallMs,
+      })
+      request.hop = hop
+      const over = hop.run()
+      // The client may have left between two steps.
+      if (request.ending !== null) hop.cancel()
+      await over
+      const less = lessDepth(depth)
+      if (!body.stream || less === null || hop.answer === null || request.ending !== null) return hop
+      if (!dialect.refusesUsageDepth(hop.httpStatus, hop.answer)) return hop
+      upstream.usageDepth = less
+      this.#options.log.info(
+        { providerId: target.provider.id, asks: less },
+        'an upstream refuses to be asked for its usage this way; asking for less from now on',
+      )
+    }
+  }
+
+  /** The secret, null where the provider wants none, undefined where it is not here. */
+  #secretOf(target: TargetTable): string | null | undefined {
+    const { credential } = target.provider
+    if (credential === null) return null
+    return this.#options.vault.get(credential.id, credential.version) ?? undefined
+  }
+
+  #answer(request: Request, target: TargetTable, hop: TargetCall, answer: Answer): void {
+    const { record, call, head } = request
+    if (answer.usage !== null) record.setUsage(answer.usage, 'provider', target)
+    record.setActualModel(answer.model)
+    record.close('ok', '', hop.httpStatus)
+    call.answer(hop.httpStatus, 'application/json', hop.answer ?? emptyBody, head)
+  }
+
+  /** An upstream's own "no" to what the client asked goes to the client as it is. */
+  #passRefusal(request: Request, hop: TargetCall): void {
+    const { record, call, head } = request
+    record.close('failed', 'upstream_rejected', hop.httpStatus)
+    head.retryAfterSeconds = hop.retryAfterSeconds
+    call.answer(hop.httpStatus, hop.contentType, hop.answer ?? emptyBody, head)
+  }
+
+  /** Ends a stream that has begun: its terminal event, or an error event where it did not come to its end. */
+  async #endStream(request: Request, target: TargetTable, hop: TargetCall, body: RequestBody): Promise<void> {
+    const { record, call } = request
+    const reader = hop.reader
+    record.setActualModel(reader?.model ?? null)
+    this.#release(request)
+    await this.#settleUsage(request, target, hop, body)
+    if (hop.outcome === 'ok') {
+      record.close('ok', '', 200)
+      return call.endStream(reader?.tail ?? null)
+    }
+    const refusal = streamRefusal(request.ending, hop)
+    const isAborted = refusal.code === 'client_closed' || refusal.code === 'client_stalled'
+    const status: RecordStatus = isAborted || request.ending !== null ? 'aborted' : 'failed'
+    record.close(status, refusal.code, 200)
+    if (isAborted) return call.destroy()
+    this.#options.metrics.refusals.of(refusal.code).add(1)
+    call.endStream(`data: ${errorBody(refusal)}\n\n`)
+  }
+
+  /** What the stream used: told by the provider, or told up to a point and counted from there. */
+  async #settleUsage(request: Request, target: TargetTable, hop: TargetCall, body: RequestBody): Promise<void> {
+    const reader = hop.reader
+    if (reader === null) return
+    const told = reader.usage
+    const text = reader.deliveredText()
+    if (told !== null && text === '') return request.record.setUsage(told, 'provider', target)
+    const { counter } = this.#options
+    const [output, input] = await Promise.all([
+      counter.count(text),
+      told === null ? counter.count(promptText(body.prompt)) : told.input,
+    ])
+    const usage = {
+      input,
+      output: (told?.output ?? 0) + output,
+      cachedInput: told?.cachedInput ?? null,
+      reasoningOutput: told?.reasoningOutput ?? null,
+    }
+    request.record.setUsage(usage, 'counted', target)
+  }
+
+  /** The request ended from outside before anything reached the client. */
+  async #abort(request: Request, target: TargetTable | null, body: RequestBody): Promise<void> {
+    this.#release(request)
+    const ending = request.ending ?? 'client_closed'
+    if (target !== null && request.hop !== null && request.hop.httpStatus === 200 && body.stream) {
+      await this.#settleUsage(request, target, request.hop, body)
+    }
+    if (ending === 'client_closed') {
+      request.record.close('aborted', ending, statusOf(ending))
+      return request.call.destroy()
+    }
+    request.record.close('aborted', ending, statusOf(ending))
+    this.#send(request.call, request.head, endings[ending])
+  }
+
+  #refuse(request: Request, refusal: RequestRefusal) {
+    const status = statusOf(refusal.code)
+    if (refusal.code === 'client_closed') {
+      request.record.close('aborted', refusal.code, status)
+      return request.call.destroy()
+    }
+    request.record.close(isUpstreamFailure(refusal.code) ? 'failed' : 'refused', refusal.code, status)
+    this.#send(request.call, request.head, refusal)
+  }
+
+  /** A fault of ours: say so with a reference, never with a detail. */
+  #fail(request: Request) {
+    if (request.record.closed) return request.call.destroy()
+    request.hop?.cancel()
+    request.record.close('failed', 'internal_error', 500)
+    if (request.hop?.committed) return request.call.destroy()
+    this.#send(
+      request.call,
+      request.head,
+      refuse('internal_error', `The agent failed to serve this request. Reference: ${request.head.requestId}`),
+    )
+  }
+
+  #refuseUnrecorded(call: ClientCall, head: ResponseHead, refusal: RequestRefusal): void {
+    this.#send(call, head, refusal)
+  }
+
+  #send(call: ClientCall, head: ResponseHead, refusal: RequestRefusal): void {
+    this.#options.metrics.refusals.of(refusal.code).add(1)
+    const seconds = refusal.detail?.['retryAfterSeconds']
+    if (typeof seconds === 'number') head.retryAfterSeconds = seconds
+    call.refuse(refusal, head)
+  }
+
+  /** The slot is free as soon as nothing runs upstream, even where counting goes on. */
+  #release(request: Request): void {
+    this.#admission.release(request.authenticated.secretHash, request)
+  }
+}
+
+const emptyBody = Buffer.alloc(0)
+const notReady = refuse('agent_not_ready', 'This agent has no configuration yet. Try again in a moment.', {
+  detail: { retryAfterSeconds: 1 },
+})
+const spoolFull = refuse(
+  'usage_spool_full',
+  'This agent cannot record usage at the moment and serves nothing unrecorded.',
+  {
+    detail: { retryAfterSeconds: 5 },
+  },
+)
+const endings: Readonly<Record<Exclude<Ending, 'client_closed'>, RequestRefusal>> = {
+  revoked_api_key: refuse('revoked_api_key', 'This API key was revoked.'),
+  agent_draining: refuse('agent_draining', 'This agent is stopping. Try again.', { detail: { retryAfterSeconds: 1 } }),
+}
+const clientClosed = refuse('client_closed', 'The client closed the connection.')
+const clientStalled = refuse('client_stalled', 'The client took nothing of the stream for too long.')
+
+function unknownModel(name: string): RequestRefusal {
+  return refuse('model_not_found', `The model \`${name}\` does not exist or you do not have access to it.`, {
+    field: 'model',
+  })
+}
+
+function traceOf(call: ClientCall): TraceContext {
+  const given = parseTraceContext(call.header('traceparent'), call.header('tracestate'))
+  return given ?? { traceId: newTraceId(), parentSpanId: null, sampled: false, state: null }
+}
+
+const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
+
+function requestIdOf(call: ClientCall): string {
+  const given = call.header('x-request-id')
+  return given !== undefined && requestIdPattern.test(given) ? given : newId('request', call.startedAtMs)
+}
+
+function isSampled(samplePpm: number): boolean {
+  return samplePpm > 0 && randomUnit() * 1_000_000 < samplePpm
+}
+
+function targetName(target: TargetTable): string {
+  return `${target.provider.name}/${target.upstreamModel}`
+}
+
+/** A route as OpenAI's clients expect a model to look; when it was made is not theirs to know. */
+function modelOf(route: RouteTable): Record<string, unknown> {
+  return { id: route.name, object: 'model', created: 0, owned_by: 'switchyard' }
+}
+
+function lessDepth(depth: UsageDepth): UsageDepth | null {
+  return depth === 'continuous' ? 'final' : depth === 'final' ? 'none' : null
+}
+
+function isCredentialRejected(hop: TargetCall): boolean {
+  return hop.httpStatus === 401 || hop.httpStatus === 403
+}
+
+function isUpstreamFailure(code: RequestRefusalCode): boolean {
+  return code.startsWith('upstream_')
+}
+
+/** What the client is told when no hop served it. */
+function refusalOf(outcome: HopOutcome, hop: TargetCall | null, choice: Choice): RequestRefusal {
+  const tried =
+    choice.targets.length === 1 ? 'The upstream' : `All ${choice.targets.length} upstreams failed; the last one`
+  switch (outcome) {
+    case 'not_ready':
+      return refuse('upstream_not_ready', `${tried} is not ready: its credential has not reached this agent.`, {
+        detail: { retryAfterSeconds: 5 },
+      })
+    case 'connect_error':
+      return refuse('upstream_unavailable', `${tried} could not be reached.`)
+    case 'timeout_connect':
+    case 'timeout_first_token':
+    case 'timeout_idle':
+    case 'timeout_total':
+      return refuse('upstream_timeout', `${tried} did not answer in time (${outcome.slice('timeout_'.length)}).`)
+    case 'rate_limited':
+      return refuse('upstream_rate_limited', `${tried} refused for its rate limit.`, {
+        detail: { retryAfterSeconds: hop?.retryAfterSeconds ?? 1 },
+      })
+    case 'upstream_4xx':
+      return refuse('upstream_credential_rejected', `${tried} rejected the credential configured for it.`)
+    case 'malformed':
+    case 'ok':
+      return refuse('upstream_malformed', `${tried} answered with something that is not an OpenAI answer.`)
+    default:
+      return refuse('upstream_failed', `${tried} failed.`)
+  }
+}
+
+/** How a stream that had begun is ended. */
+function streamRefusal(ending: Ending | null, hop: TargetCall): RequestRefusal {
+  if (ending === 'client_closed') return clientClosed
+  if (ending !== null) return endings[ending]
+  if (hop.stalled) return clientStalled
+  switch (hop.outcome) {
+    case 'timeout_idle':
+    case 'timeout_total':
+      return refuse(
+        'upstream_timeout',
+        `The upstream stopped in the middle of its answer (${hop.outcome.slice('timeout_'.length)}).`,
+      )
+    case 'upstream_5xx':
+      return refuse('upstream_failed', hop.reader?.error ?? 'The upstream failed in the middle of its answer.')
+    default:
+      return refuse('upstream_truncated', 'The upstream broke off in the middle of its answer.')
+  }
+}

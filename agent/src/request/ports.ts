@@ -1,0 +1,72 @@
+import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
+import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
+import type { DecisionTables } from '../../../proto/policy/tables.js'
+import type { Operation, RequestBody } from '../providers/provider-dialect.js'
+import type { RequestRefusal } from './request-refusal.js'
+
+/** What the request path borrows from the other rooms, as it needs it; their classes fit without knowing this file. */
+
+/** `config/decision-tables`. */
+export interface TablesSource {
+  readonly current: DecisionTables | null
+  onSwap(listener: (next: DecisionTables) => void): unknown
+}
+
+/** `config/credential-vault`: memory only. Null: not here (yet). */
+export interface CredentialSource {
+  get(credentialId: string, version: number): string | null
+}
+
+/**
+ * `usage/meter`. Synchronous, never throws, never waits for disk. `open` before the first byte goes upstream, `close` (once,
+ * with what `open` gave) before the last byte goes to the client, `record` for what was refused before anything went
+ * upstream. The record is filled in place between the two and not touched after `close`.
+ */
+export interface UsageMeter {
+  readonly accepting: boolean
+  open(facts: UsageRecord): unknown
+  close(open: unknown, record: UsageRecord): void
+  record(record: UsageRecord): void
+  span(span: Span): void
+}
+
+/** What a response says about itself besides its body. Filled as it becomes known, written once. */
+export interface ResponseHead {
+  requestId: string
+  traceparent: string
+  route: string | null
+  target: string | null
+  /** 1 is the first hop. */
+  hop: number
+  /** Outcome of the hop before, when this is not the first. */
+  fallbackReason: string | null
+  retryAfterSeconds: number | null
+}
+
+/**
+ * One request of one client, as the door sees it. Exactly one of `refuse`, `answer` and `startStream` is called, once;
+ * after `startStream` any number of `write` and one `endStream`. Calls after the client has gone are harmless.
+ */
+export interface ClientCall {
+  readonly operation: Operation
+  /** Last part of the path of `GET /v1/models/{id}`. */
+  readonly parameter: string | null
+  /** On the monotonic clock, when the head was read. */
+  readonly startedUs: number
+  readonly startedAtMs: number
+  readonly gone: boolean
+  header(name: string): string | undefined
+  /** Reads and parses the body within the limits; to be called once. */
+  readBody(): Promise<RequestBody | RequestRefusal>
+  /** Calls `listener` once if the client leaves before its response is complete. */
+  onGone(listener: () => void): void
+  refuse(refusal: RequestRefusal, head: ResponseHead): void
+  answer(status: number, contentType: string, body: Buffer | string, head: ResponseHead): void
+  startStream(head: ResponseHead): void
+  /** False: wait for `onDrain` before more. */
+  write(bytes: Buffer): boolean
+  onDrain(listener: () => void): void
+  endStream(tail: Buffer | string | null): void
+  /** Ends the connection without an answer. */
+  destroy(): void
+}

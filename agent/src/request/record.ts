@@ -1,0 +1,334 @@
+import type { Attribute } from '../../../proto/gen/switchyard/v1/Attribute.js'
+import type { Hop } from '../../../proto/gen/switchyard/v1/Hop.js'
+import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
+import type { Choice } from '../../../proto/policy/choose-target.js'
+import { explainChoice } from '../../../proto/policy/explain.js'
+import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.js'
+import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import { newSpanId } from '../../../proto/std/ids.js'
+import { formatUsd } from '../../../proto/std/money.js'
+import type { Log } from '../../../proto/std/service.js'
+import type { RequestBody } from '../providers/provider-dialect.js'
+import { attributeNames } from '../telemetry/attribute-names.js'
+import type { AgentMetrics } from '../telemetry/metrics.js'
+import type { TraceContext } from '../telemetry/trace-context.js'
+import type { Authenticated } from './authenticate.js'
+import type { ClientCall, UsageMeter } from './ports.js'
+
+export type RecordStatus = 'ok' | 'refused' | 'failed' | 'aborted'
+
+export type HopOutcome =
+  | 'ok'
+  | 'connect_error'
+  | 'timeout_connect'
+  | 'timeout_first_token'
+  | 'timeout_idle'
+  | 'timeout_total'
+  | 'rate_limited'
+  | 'upstream_5xx'
+  | 'upstream_4xx'
+  | 'malformed'
+  | 'aborted'
+  | 'not_ready'
+
+export interface RecordTools {
+  readonly meter: UsageMeter
+  readonly clock: Clock
+  readonly metrics: AgentMetrics
+  /** Null: no line per request. */
+  readonly requestLog: Log | null
+}
+
+export interface RecordSubject {
+  readonly call: ClientCall
+  readonly authenticated: Authenticated
+  readonly tables: DecisionTables
+  readonly requestId: string
+  readonly trace: TraceContext
+  readonly spanId: string
+  readonly sampled: boolean
+}
+
+const textLengthMax = 256
+
+/**
+ * The one record of an authenticated request, filled as the request goes and written exactly once: `close` may be called
+ * again and does nothing. Integers only; what is not known stays absent and is never zero.
+ */
+export class RequestRecord {
+  readonly fields: UsageRecord
+  readonly #tools: RecordTools
+  readonly #subject: RecordSubject
+  readonly #hops: Hop[] = []
+  /** Span ids of the hops, only when sampled. */
+  readonly #hopSpanIds: string[] | null
+  #choice: Choice | null = null
+  #opened = false
+  #open: unknown = null
+  #closed = false
+  #providerUs = 0
+
+  constructor(tools: RecordTools, subject: RecordSubject) {
+    this.#tools = tools
+    this.#subject = subject
+    this.#hopSpanIds = subject.sampled ? [] : null
+    const { call, authenticated, tables } = subject
+    const { key } = authenticated
+    this.fields = {
+      requestId: subject.requestId,
+      traceId: subject.trace.traceId,
+      startedAtUnixMs: call.startedAtMs,
+      tenantId: key.environment.tenantId,
+      environmentId: key.environment.environmentId,
+      apiKeyId: key.id,
+      teamId: key.teamId ?? '',
+      userId: userOf(call.header('x-switchyard-user')),
+      operation: call.operation,
+      routeId: '',
+      routeName: '',
+      providerId: '',
+      requestedModel: '',
+      actualModel: '',
+      modelId: '',
+      clusterId: tables.cluster?.id ?? '',
+      region: tables.cluster?.region ?? '',
+      usageSource: 'none',
+      priceVersion: 0,
+      latencyUs: 0,
+      providerLatencyUs: 0,
+      guardrailLatencyUs: 0,
+      status: '',
+      code: '',
+      httpStatus: 0,
+      fallbackUsed: false,
+      hops: this.#hops,
+      stream: false,
+      snapshotGeneration: tables.generation,
+      spanId: subject.spanId,
+    }
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** What the body says. */
+  describe(body: RequestBody): void {
+    const { fields } = this
+    fields.requestedModel = boundText(body.model)
+    fields.stream = body.stream
+    if (body.user !== null && body.user !== '') fields.userId = boundText(body.user)
+    if (body.temperature !== null) fields.temperature = body.temperature
+  }
+
+  choose(choice: Choice): void {
+    this.#choice = choice
+    this.fields.routeId = choice.route.id
+    this.fields.routeName = choice.route.name
+  }
+
+  /** To be called before the first byte goes upstream. */
+  open(): void {
+    if (this.#opened) return
+    this.#opened = true
+    this.#open = this.#tools.meter.open(this.fields)
+  }
+
+  /** The span that a hop's upstream call names as parent. */
+  hopSpanId(): string {
+    if (this.#hopSpanIds === null) return this.#subject.spanId
+    const spanId = newSpanId()
+    this.#hopSpanIds.push(spanId)
+    return spanId
+  }
+
+  addHop(target: TargetTable, outcome: HopOutcome, httpStatus: number, startedUs: number, endedUs: number): void {
+    this.#hops.push({
+      index: this.#hops.length,
+      targetId: target.id,
+      providerId: target.provider.id,
+      modelId: target.model.id,
+      upstreamModel: target.upstreamModel,
+      outcome,
+      httpStatus,
+      startedUs: startedUs - this.#subject.call.startedUs,
+      durationUs: endedUs - startedUs,
+    })
+    this.#providerUs += endedUs - startedUs
+    const { fields } = this
+    fields.providerId = target.provider.id
+    fields.modelId = target.model.id
+    fields.actualModel = target.upstreamModel
+    fields.fallbackUsed = this.#hops.length > 1
+    this.#tools.metrics.hops.of(target.provider.kind, outcome).add(1)
+  }
+
+  /** Tokens served by the last hop, and what they cost. */
+  setUsage(usage: TokenUsage, source: 'provider' | 'counted', target: TargetTable): void {
+    const { fields } = this
+    fields.tokensIn = usage.input
+    fields.tokensOut = usage.output
+    if (usage.cachedInput !== null) fields.tokensInCached = usage.cachedInput
+    if (usage.reasoningOutput !== null) fields.tokensOutReasoning = usage.reasoningOutput
+    fields.usageSource = source
+    const cost = priceUsage(target.model.price, usage)
+    if (cost === null || target.model.price === null || cost > BigInt(Number.MAX_SAFE_INTEGER)) return
+    fields.costNanoUsd = Number(cost)
+    fields.priceVersion = target.model.price.version
+  }
+
+  setActualModel(model: string | null): void {
+    if (model !== null && model !== '') this.fields.actualModel = boundText(model)
+  }
+
+  setFirstToken(atUs: number): void {
+    const firstTokenUs = atUs - this.#subject.call.startedUs
+    this.fields.firstTokenUs = firstTokenUs
+    this.#tools.metrics.firstTokenSeconds.of().observeUs(firstTokenUs)
+  }
+
+  /** To be called before the last byte goes to the client. The first call counts. */
+  close(status: RecordStatus, code: string, httpStatus: number): void {
+    if (this.#closed) return
+    this.#closed = true
+    const { meter, clock, metrics, requestLog } = this.#tools
+    const { fields } = this
+    const latencyUs = clock.monotonicUs() - this.#subject.call.startedUs
+    fields.latencyUs = latencyUs
+    fields.providerLatencyUs = Math.min(this.#providerUs, latencyUs)
+    fields.status = status
+    fields.code = code
+    fields.httpStatus = httpStatus
+    if (this.#opened) meter.close(this.#open, fields)
+    else meter.record(fields)
+    const operation = this.#subject.call.operation
+    const stream = fields.stream ? 'true' : 'false'
+    metrics.requests.of(operation, status).add(1)
+    metrics.requestSeconds.of(operation, stream).observeUs(latencyUs)
+    metrics.overheadSeconds.of(operation, stream).observeUs(latencyUs - fields.providerLatencyUs)
+    if (typeof fields.tokensIn === 'number') metrics.tokens.of('in').add(fields.tokensIn)
+    if (typeof fields.tokensOut === 'number') metrics.tokens.of('out').add(fields.tokensOut)
+    if (this.#hopSpanIds !== null) this.#writeSpans(this.#hopSpanIds)
+    if (requestLog !== null) requestLog.info(logFields(fields), 'request')
+  }
+
+  #writeSpans(hopSpanIds: readonly string[]): void {
+    const { fields } = this
+    const { trace, spanId, call } = this.#subject
+    const { meter } = this.#tools
+    const startUnixUs = call.startedAtMs * 1000
+    const shared = {
+      traceId: trace.traceId,
+      tenantId: fields.tenantId ?? '',
+      environmentId: fields.environmentId ?? '',
+    }
+    meter.span({
+      ...shared,
+      spanId,
+      parentSpanId: trace.parentSpanId ?? '',
+      name: `${fields.operation ?? ''} ${fields.routeName ?? ''}`.trim(),
+      kind: 2,
+      startUnixUs,
+      endUnixUs: startUnixUs + Number(fields.latencyUs),
+      status: fields.status === 'ok' ? 'ok' : 'error',
+      attributes: [
+        text(attributeNames.requestId, fields.requestId),
+        text(attributeNames.operation, fields.operation === 'embeddings' ? 'embeddings' : 'chat'),
+        text(attributeNames.requestModel, fields.requestedModel),
+        text(attributeNames.responseModel, fields.actualModel),
+        text(attributeNames.route, fields.routeName),
+        text(attributeNames.errorType, fields.code),
+        integer(attributeNames.httpStatus, fields.httpStatus),
+        integer(attributeNames.inputTokens, fields.tokensIn),
+        integer(attributeNames.outputTokens, fields.tokensOut),
+        text(attributeNames.explanation, this.#choice === null ? '' : explainChoice(this.#choice).join('; ')),
+      ].filter((attribute) => attribute !== null),
+    })
+    for (const [index, hop] of this.#hops.entries()) {
+      const hopStartUnixUs = startUnixUs + Number(hop.startedUs)
+      meter.span({
+        ...shared,
+        spanId: hopSpanIds[index] ?? newSpanId(),
+        parentSpanId: spanId,
+        name: `hop ${hop.upstreamModel ?? ''}`,
+        kind: 3,
+        startUnixUs: hopStartUnixUs,
+        endUnixUs: hopStartUnixUs + Number(hop.durationUs),
+        status: hop.outcome === 'ok' ? 'ok' : 'error',
+        attributes: [
+          integer(attributeNames.hop, index + 1),
+          text(attributeNames.target, hop.targetId),
+          text(attributeNames.requestModel, hop.upstreamModel),
+          text(attributeNames.outcome, hop.outcome),
+          integer(attributeNames.httpStatus, hop.httpStatus),
+        ].filter((attribute) => attribute !== null),
+      })
+    }
+  }
+}
+
+/** `text` bounded, and without what Postgres or a terminal would choke on: control characters and lone surrogates. */
+export function boundText(text: string): string {
+  const bounded = text.length > textLengthMax ? text.slice(0, textLengthMax) : text
+  return unwritable.test(bounded) ? bounded.replace(unwritableAll, '\ufffd') : bounded
+}
+
+const unwritable = /[\p{Cc}\p{Cs}]/u
+const unwritableAll = /[\p{Cc}\p{Cs}]/gu
+
+function userOf(header: string | undefined): string {
+  return header === undefined || header === '' ? 'anonymous' : boundText(header)
+}
+
+function text(key: string, value: string | undefined): Attribute | null {
+  return value === undefined || value === '' ? null : { key, text: value }
+}
+
+function integer(key: string, value: unknown): Attribute | null {
+  return typeof value === 'number' && value !== 0 ? { key, integer: value } : null
+}
+
+/** The record in both vocabularies that people search logs with. */
+function logFields(fields: UsageRecord): Record<string, unknown> {
+  const { tokensIn, tokensOut, costNanoUsd } = fields
+  return {
+    request_id: fields.requestId,
+    trace_id: fields.traceId,
+    tenant_id: fields.tenantId,
+    environment_id: fields.environmentId,
+    user_id: fields.userId,
+    api_key_id: fields.apiKeyId,
+    team_id: fields.teamId,
+    operation: fields.operation,
+    route: fields.routeName,
+    provider_id: fields.providerId,
+    model_id: fields.modelId,
+    model: fields.actualModel,
+    requested_model: fields.requestedModel,
+    tokens_in: tokensIn ?? null,
+    tokens_out: tokensOut ?? null,
+    input_tokens: tokensIn ?? null,
+    output_tokens: tokensOut ?? null,
+    cached_tokens: fields.tokensInCached ?? null,
+    reasoning_tokens: fields.tokensOutReasoning ?? null,
+    cost_usd: typeof costNanoUsd === 'number' ? formatUsd(BigInt(costNanoUsd)) : null,
+    price_version: fields.priceVersion,
+    latency_ms: Number(fields.latencyUs) / 1000,
+    provider_latency_ms: Number(fields.providerLatencyUs) / 1000,
+    guardrail_latency_ms: Number(fields.guardrailLatencyUs) / 1000,
+    first_token_ms: fields.firstTokenUs === undefined ? null : Number(fields.firstTokenUs) / 1000,
+    status: fields.status,
+    code: fields.code,
+    http_status: fields.httpStatus,
+    fallback_used: fields.fallbackUsed,
+    hops: fields.hops?.map((hop) => `${hop.upstreamModel ?? ''}:${hop.outcome ?? ''}`),
+    stream: fields.stream,
+    temperature: fields.temperature ?? null,
+    prompt_id: fields.promptId ?? null,
+    prompt_version: fields.promptVersion ?? null,
+    guardrail_result: fields.guardrailResult ?? null,
+    grounding_score: fields.groundingScore ?? null,
+    cache_hit: fields.cacheHit ?? null,
+  }
+}

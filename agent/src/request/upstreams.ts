@@ -1,0 +1,100 @@
+import { Pool } from 'undici'
+import type { ProviderTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import type { UsageDepth } from '../providers/provider-dialect.js'
+
+/** A hop's own deadline is sooner; this one ends what nobody waits for any more. */
+const connectTimeoutMs = 30_000
+/** Below the 5 s after which Node's servers close silently, and most others later. */
+const keepAliveMs = 4_000
+/** Head of an upstream's answer. */
+const headBytesMax = 64 * 1024
+/** A pool without requests for this long may belong to a provider that is gone; it holds no connection any more. */
+const unusedUs = 600_000_000
+/** Pools are looked through for unused ones each time another one is opened beyond this many. */
+const poolsMark = 64
+
+export interface Upstream {
+  readonly pool: Pool
+  /** What this server is asked to tell about tokens; lowered when it refuses to be asked. Null: not yet asked. */
+  usageDepth: UsageDepth | null
+  lastUsedUs: number
+}
+
+/**
+ * Connections to upstreams: one pool per origin and size, shared by every provider there. Opened on first use, closed
+ * when long unused; a request that still runs there finishes first.
+ */
+export class Upstreams {
+  readonly #byKey = new Map<string, Upstream>()
+  readonly #byProvider = new WeakMap<ProviderTable, Upstream>()
+
+  readonly #clock: Clock
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  of(provider: ProviderTable): Upstream {
+    const known = this.#byProvider.get(provider)
+    const upstream = known !== undefined && !known.pool.closed ? known : this.#find(provider)
+    upstream.lastUsedUs = this.#clock.monotonicUs()
+    return upstream
+  }
+
+  #find(provider: ProviderTable): Upstream {
+    const key = keyOf(provider)
+    let upstream = this.#byKey.get(key)
+    if (upstream === undefined) {
+      if (this.#byKey.size >= poolsMark) this.#closeUnused()
+      upstream = { pool: openPool(provider), usageDepth: null, lastUsedUs: 0 }
+      this.#byKey.set(key, upstream)
+    }
+    this.#byProvider.set(provider, upstream)
+    return upstream
+  }
+
+  #closeUnused(): void {
+    const nowUs = this.#clock.monotonicUs()
+    for (const [key, upstream] of this.#byKey) {
+      if (nowUs - upstream.lastUsedUs < unusedUs) continue
+      this.#byKey.delete(key)
+      void upstream.pool.close()
+    }
+  }
+
+  get connectionCount(): number {
+    let count = 0
+    for (const { pool } of this.#byKey.values()) count += pool.stats.connected
+    return count
+  }
+
+  get queuedCount(): number {
+    let count = 0
+    for (const { pool } of this.#byKey.values()) count += pool.stats.queued
+    return count
+  }
+
+  /** Ends every connection at once. */
+  async stop(): Promise<void> {
+    const upstreams = [...this.#byKey.values()]
+    this.#byKey.clear()
+    await Promise.all(upstreams.map(({ pool }) => pool.destroy()))
+  }
+}
+
+function keyOf(provider: ProviderTable): string {
+  return `${provider.origin} ${provider.connectionsMax}`
+}
+
+function openPool(provider: ProviderTable): Pool {
+  return new Pool(provider.origin, {
+    connections: provider.connectionsMax > 0 ? provider.connectionsMax : 256,
+    pipelining: 1,
+    connect: { timeout: connectTimeoutMs },
+    keepAliveTimeout: keepAliveMs,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    maxHeaderSize: headBytesMax,
+  })
+}

@@ -1,0 +1,31 @@
+import type { NanoUsd } from '../std/money.js'
+import type { PriceTable } from './tables.js'
+
+/** What a provider served, in tokens. Subsets are part of their whole, never added to it. */
+export interface TokenUsage {
+  readonly input: number
+  readonly output: number
+  /** Subset of `input` read from the provider's prompt cache; null when the provider did not say. */
+  readonly cachedInput: number | null
+  /** Subset of `output`; priced as output. */
+  readonly reasoningOutput: number | null
+}
+
+/**
+ * Cost of `usage`, rounded half up once over the sum, so that it does not depend on how tokens are split over classes.
+ * Null when there is no price or a count is not a non-negative safe integer: an unknown cost is never written as zero.
+ */
+export function priceUsage(price: PriceTable | null, usage: TokenUsage): NanoUsd | null {
+  if (price === null || !isCount(usage.input) || !isCount(usage.output)) return null
+  const cached =
+    usage.cachedInput === null || !isCount(usage.cachedInput) ? 0 : Math.min(usage.cachedInput, usage.input)
+  const scaled =
+    BigInt(usage.input - cached) * price.inputNanoUsdPerMillion +
+    BigInt(cached) * price.cachedInputNanoUsdPerMillion +
+    BigInt(usage.output) * price.outputNanoUsdPerMillion
+  return (scaled + 500_000n) / 1_000_000n
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
