@@ -6,6 +6,7 @@ import { throwRefusal } from '../../../proto/std/refusal.js'
 import { checkInput } from '../access/check-input.js'
 import { isPermitted, requirePermission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'
+import { tenantScope } from '../access/tenant-scope.js'
 import type { AuditStore } from '../audit/audit-store.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { Page, PageArgs } from '../database/page.js'
@@ -79,14 +80,22 @@ export class ModelService {
     return model ?? null
   }
 
-  async list(actor: Actor, tenantId: string, filter: ModelFilter, args: PageArgs): Promise<Page<Model>> {
-    requirePermission(actor, 'model.read', tenantId)
-    return this.#options.reader.page(tenantId, filter, args)
+  /** Of the named tenant, else of the actor's own. */
+  async list(
+    actor: Actor,
+    tenantId: string | null | undefined,
+    filter: ModelFilter,
+    args: PageArgs,
+  ): Promise<Page<Model>> {
+    const scope = tenantScope(actor, tenantId, 'tenantId')
+    requirePermission(actor, 'model.read', scope)
+    return this.#options.reader.page(scope, filter, args)
   }
 
   /** Refuses `bad_input` by field, `conflict` for a taken name, `limit_exceeded` beyond `modelsPerTenantMax`. */
   create(actor: Actor, input: z.input<typeof createModelInput>): Promise<ModelChange> {
-    const { tenantId, price, ...fields } = checkInput(createModelInput, input)
+    const { tenantId: given, price, ...fields } = checkInput(createModelInput, input)
+    const tenantId = tenantScope(actor, given)
     requirePermission(actor, 'model.write', tenantId)
     return this.#change(async (transaction) => {
       const { models, reader } = this.#options

@@ -82,7 +82,7 @@ const capabilityList = z
 const contextTokensMax = shapes.integer(0, 100_000_000)
 
 export const createModelInput = z.object({
-  tenantId: shapes.id,
+  tenantId: shapes.id.nullish(),
   name: modelName,
   upstreamModel: modelName.nullish(),
   capabilities: capabilityList,

@@ -7,6 +7,7 @@ import { checkInput } from '../access/check-input.js'
 import type { KeyRing } from '../access/encryption.js'
 import { isPermitted, requirePermission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'
+import { tenantScope } from '../access/tenant-scope.js'
 import type { AuditStore } from '../audit/audit-store.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { Page, PageArgs } from '../database/page.js'
@@ -67,14 +68,22 @@ export class ProviderService {
     return provider ?? null
   }
 
-  async list(actor: Actor, tenantId: string, filter: ProviderFilter, args: PageArgs): Promise<Page<Provider>> {
-    requirePermission(actor, 'provider.read', tenantId)
-    return this.#options.reader.page(tenantId, filter, args)
+  /** Of the named tenant, else of the actor's own. */
+  async list(
+    actor: Actor,
+    tenantId: string | null | undefined,
+    filter: ProviderFilter,
+    args: PageArgs,
+  ): Promise<Page<Provider>> {
+    const scope = tenantScope(actor, tenantId, 'tenantId')
+    requirePermission(actor, 'provider.read', scope)
+    return this.#options.reader.page(scope, filter, args)
   }
 
   /** Refuses `bad_input` by field, `conflict` for a taken name, `limit_exceeded` beyond `providersPerTenantMax`. */
   create(actor: Actor, input: z.input<typeof createProviderInput>): Promise<ProviderChange> {
-    const { tenantId, credential, ...fields } = checkInput(createProviderInput, input)
+    const { tenantId: given, credential, ...fields } = checkInput(createProviderInput, input)
+    const tenantId = tenantScope(actor, given)
     requirePermission(actor, 'provider.write', tenantId)
     return this.#change(async (transaction) => {
       const { providers, reader } = this.#options

@@ -42,7 +42,7 @@ const baseUrl = z.string().transform((text, context) => {
 const connectionsMax = shapes.integer(1, 10_000)
 
 export const createProviderInput = z.object({
-  tenantId: shapes.id,
+  tenantId: shapes.id.nullish(),
   name: shapes.slug,
   kind: z.enum(providerKinds, `expected one of ${providerKinds.join(', ')}`),
   baseUrl,

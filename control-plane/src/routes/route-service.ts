@@ -6,6 +6,7 @@ import { RefusalError, throwRefusal } from '../../../proto/std/refusal.js'
 import { checkInput } from '../access/check-input.js'
 import { isPermitted, requirePermission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'
+import { tenantScope } from '../access/tenant-scope.js'
 import type { AuditStore } from '../audit/audit-store.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { Page, PageArgs } from '../database/page.js'
@@ -69,9 +70,16 @@ export class RouteService {
     return route ?? null
   }
 
-  async list(actor: Actor, tenantId: string, filter: RouteFilter, args: PageArgs): Promise<Page<Route>> {
-    requirePermission(actor, 'route.read', tenantId)
-    return this.#options.reader.page(tenantId, filter, args)
+  /** Of the named tenant, else of the actor's own. */
+  async list(
+    actor: Actor,
+    tenantId: string | null | undefined,
+    filter: RouteFilter,
+    args: PageArgs,
+  ): Promise<Page<Route>> {
+    const scope = tenantScope(actor, tenantId, 'tenantId')
+    requirePermission(actor, 'route.read', scope)
+    return this.#options.reader.page(scope, filter, args)
   }
 
   /** Refuses `bad_input` with the path of what cannot work, `conflict` for a taken name, `limit_exceeded`. */

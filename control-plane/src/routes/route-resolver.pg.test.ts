@@ -1,0 +1,143 @@
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { systemClock } from '../../../proto/std/clock.js'
+import { makeGraph } from '../../../test/harness/graph.js'
+import { type Intent, startIntent } from '../../../test/harness/intent.js'
+import { AuditStore } from '../audit/audit-store.js'
+import { ModelResolver } from '../models/model-resolver.js'
+import { ProviderResolver } from '../providers/provider-resolver.js'
+import { ApiKeyStore } from '../tenancy/api-key-store.js'
+import { EnvironmentService } from '../tenancy/environment-service.js'
+import { EnvironmentStore } from '../tenancy/environment-store.js'
+import { TenantStore } from '../tenancy/tenant-store.js'
+import { RouteResolver, TargetResolver } from './route-resolver.js'
+
+let intent: Intent
+let ask: Awaited<ReturnType<typeof makeGraph>>
+beforeAll(async () => {
+  intent = await startIntent()
+  const { database, providers, models, routes } = intent
+  const environments = new EnvironmentService({
+    ...{ database, tenants: new TenantStore(database), environments: new EnvironmentStore(database) },
+    ...{ apiKeys: new ApiKeyStore(database), audit: new AuditStore(), clock: systemClock, bell: { ring: () => {} } },
+  })
+  ask = await makeGraph([
+    new ProviderResolver(providers),
+    new ModelResolver(models),
+    new RouteResolver(routes, environments),
+    new TargetResolver(providers, models),
+  ])
+})
+afterAll(() => intent.drop())
+
+test('a provider, a model and a route, made and asked back in the graph', async () => {
+  const { admin, environmentId, tenantId } = intent.tenant
+  const made = await ask(
+    admin,
+    `mutation {
+      createProvider(input: { name: "here", kind: OPENAI_COMPATIBLE, baseUrl: "https://example.com/v1/", region: "local",
+        credential: { secret: "sk-hidden" } }) {
+        provider { id tenantId kind baseUrl credential { version kind reference } }
+        intentRevisions { environmentId intentRevision }
+      }
+      createModel(input: { name: "gpt", capabilities: [CHAT], price: { inputUsdPerMillion: "0.15", outputUsdPerMillion: "0.6" } }) {
+        model { id capabilities contextTokensMax price { version inputUsdPerMillion cachedInputUsdPerMillion outputUsdPerMillion } prices { version } }
+      }
+    }`,
+  )
+  expect(made.refusals).toEqual([])
+  expect(JSON.stringify(made)).not.toContain('sk-hidden')
+  const { createProvider, createModel } = made.data as {
+    createProvider: { provider: { id: string }; intentRevisions: { environmentId: string; intentRevision: string }[] }
+    createModel: { model: { id: string } }
+  }
+  expect(createProvider).toMatchObject({
+    provider: {
+      ...{ tenantId, kind: 'OPENAI_COMPATIBLE', baseUrl: 'https://example.com/v1' },
+      credential: { version: 1, kind: 'SECRET', reference: null },
+    },
+  })
+  expect(createProvider.intentRevisions).toContainEqual({ environmentId, intentRevision: '1' })
+  expect(createModel.model).toMatchObject({
+    ...{ capabilities: ['CHAT'], contextTokensMax: null, prices: [{ version: 1 }] },
+    price: {
+      ...{ version: 1, inputUsdPerMillion: '0.150000000', cachedInputUsdPerMillion: '0.150000000' },
+      outputUsdPerMillion: '0.600000000',
+    },
+  })
+  const target = { providerId: createProvider.provider.id, modelId: createModel.model.id }
+  const create = `mutation ($input: CreateRouteInput!) {
+    createRoute(input: $input) { intentRevision route { name environment { name } targets { connectTimeoutMs provider { name } model { name } } } }
+  }`
+  expect((await ask(admin, create, { input: { environmentId, name: 'chat', targets: [target] } })).data).toEqual({
+    createRoute: {
+      intentRevision: '3',
+      route: {
+        ...{ name: 'chat', environment: { name: 'production' } },
+        targets: [{ connectTimeoutMs: 2000, provider: { name: 'here' }, model: { name: 'gpt' } }],
+      },
+    },
+  })
+  const missing = { ...target, modelId: `mdl_${'0'.repeat(26)}` }
+  const refused = await ask(admin, create, { input: { environmentId, name: 'broken', targets: [target, missing] } })
+  expect(refused.refusals).toEqual([
+    { code: 'bad_input', field: 'input.targets[1].modelId', message: 'input.targets[1].modelId: no such model' },
+  ])
+})
+
+test('asks Postgres as often for twenty routes as for two', async () => {
+  const { admin, tenantId, environmentId } = await intent.makeTenant()
+  const { models, providers, routes } = intent
+  for (let index = 0; index < 20; index++) {
+    const { model } = await models.create(admin, { tenantId, name: `m${index}`, capabilities: ['chat'] })
+    const { provider } = await providers.create(admin, {
+      ...{ tenantId, name: `p${index}`, kind: 'vllm', baseUrl: 'http://vllm:8000/v1', region: 'local' },
+    })
+    const target = { providerId: provider.id, modelId: model.id }
+    await routes.create(admin, { environmentId, name: `r${index}`, targets: [target, target] })
+  }
+  const statementsFor = async (first: number) => {
+    const query = vi.spyOn(pg.Client.prototype, 'query')
+    const { data, refusals } = await ask(
+      admin,
+      `query ($first: Int!) { routes(first: $first) { edges { node {
+        name environment { name } targets { provider { name credential { version } } model { name price { version } prices { version } } }
+      } } } }`,
+      { first },
+    )
+    const count = query.mock.calls.length
+    query.mockRestore()
+    expect(refusals).toEqual([])
+    expect((data as { routes: { edges: unknown[] } }).routes.edges).toHaveLength(first)
+    return count
+  }
+  await statementsFor(1)
+  const [two, twenty] = [await statementsFor(2), await statementsFor(20)]
+  expect(two).toBeGreaterThan(0)
+  expect(twenty).toBe(two)
+})
+
+test('pages through routes, each once', async () => {
+  const { admin } = intent.tenant
+  const names: string[] = []
+  for (let after: string | null = null; ; ) {
+    const { data }: { data: unknown } = await ask(
+      admin,
+      'query ($after: String) { models(first: 1, after: $after, filter: { capability: CHAT }) { edges { node { name } } pageInfo { hasNextPage endCursor } } }',
+      { after },
+    )
+    const { edges, pageInfo } = (
+      data as { models: { edges: { node: { name: string } }[]; pageInfo: { hasNextPage: boolean; endCursor: string } } }
+    ).models
+    names.push(...edges.map((edge) => edge.node.name))
+    if (!pageInfo.hasNextPage) break
+    after = pageInfo.endCursor
+  }
+  expect(names).toEqual(['gpt'])
+})
+
+test('nobody known is unauthenticated', async () => {
+  expect((await ask(null, '{ routes { edges { node { id } } } }')).refusals).toMatchObject([
+    { code: 'unauthenticated' },
+  ])
+})

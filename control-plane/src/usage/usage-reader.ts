@@ -1,0 +1,219 @@
+import { throwRefusal } from '../../../proto/std/refusal.js'
+import type { Database } from '../database/database.js'
+import { Prisma, type UsageRecord } from '../database/generated/client.js'
+import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
+
+/** Which records; every member narrows. Instants: from inclusive, to exclusive. */
+export interface UsageFilter {
+  readonly from?: Date | null | undefined
+  readonly to?: Date | null | undefined
+  readonly environmentId?: string | null | undefined
+  readonly apiKeyId?: string | null | undefined
+  readonly teamId?: string | null | undefined
+  readonly userId?: string | null | undefined
+  readonly routeName?: string | null | undefined
+  readonly providerId?: string | null | undefined
+  readonly modelId?: string | null | undefined
+  /** The model that answered, or the one asked for. */
+  readonly model?: string | null | undefined
+  readonly clusterId?: string | null | undefined
+  readonly region?: string | null | undefined
+  readonly status?: string | null | undefined
+  readonly requestId?: string | null | undefined
+  readonly traceId?: string | null | undefined
+}
+
+/** What rollups can be asked by, as the columns of `UsageRollup` are called. */
+export const usageGroups = [
+  'environmentId',
+  'apiKeyId',
+  'teamId',
+  'routeName',
+  'providerId',
+  'actualModel',
+  'clusterId',
+  'region',
+] as const
+export type UsageGroup = (typeof usageGroups)[number]
+
+export type TotalsFilter = { readonly [Group in UsageGroup]?: string | null | undefined }
+
+export interface TotalsQuestion {
+  readonly tenantId: string
+  readonly granularity: 'minute' | 'hour'
+  readonly from: Date
+  readonly to: Date
+  readonly filter: TotalsFilter
+  readonly groupBy: readonly UsageGroup[]
+  /** False: one sum over the whole time. */
+  readonly byBucket: boolean
+}
+
+/** One sum. A group that was not asked for is undefined; '' in a rollup (none) becomes null. */
+export interface UsageTotal {
+  readonly bucketAt: Date | null
+  readonly groups: { readonly [Group in UsageGroup]?: string | null }
+  readonly requestCount: bigint
+  readonly refusedCount: bigint
+  readonly failedCount: bigint
+  readonly fallbackCount: bigint
+  readonly unpricedCount: bigint
+  readonly tokensIn: bigint
+  readonly tokensOut: bigint
+  readonly tokensInCached: bigint
+  readonly tokensOutReasoning: bigint
+  readonly costNanoUsd: bigint
+  readonly latencyUs: bigint
+}
+
+export const totalsMax = 1_000
+
+/** One lane of an agent's spool as Postgres knows it. */
+export interface LaneCoverage {
+  readonly agentId: string
+  readonly bootEpoch: bigint
+  readonly lane: number
+  readonly class: string
+  /** Every sequence below is a row, a dead letter or a declared drop. */
+  readonly nextSequence: bigint
+  /** Sequences above `nextSequence` that have arrived. */
+  readonly aheadCount: bigint
+  /** Sequences between `nextSequence` and the highest seen that have not arrived (yet). */
+  readonly missingCount: bigint
+  /** Declared as gone by the agent and really gone. */
+  readonly droppedCount: bigint
+  readonly deadLetterCount: bigint
+  readonly updatedAt: Date
+}
+
+/** Questions about usage records and their sums. Always of one tenant, except the coverage, which is the installation's. */
+export class UsageReader {
+  readonly #database: Database
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  /** Newest first, along the index (tenant, startedAt, key). */
+  async page(tenantId: string, filter: UsageFilter, args: PageArgs): Promise<Page<UsageRecord>> {
+    const after = positionOf(decodeCursor(args.after, 5))
+    const beyond =
+      after === null
+        ? Prisma.empty
+        : Prisma.sql`AND ("startedAt", "agentId", "bootEpoch", lane, sequence) <
+            (${after.startedAt}::timestamptz, ${after.agentId}, ${after.bootEpoch}::bigint, ${after.lane}::int, ${after.sequence}::bigint)`
+    const rows = await this.#database.rows.$queryRaw<UsageRecord[]>`
+      SELECT * FROM "UsageRecord"
+      WHERE "tenantId" = ${tenantId} ${conditions(filter)} ${beyond}
+      ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC
+      LIMIT ${args.first + 1}`
+    return pageOf(rows, args, (row) =>
+      encodeCursor(row.startedAt.toISOString(), row.agentId, `${row.bootEpoch}`, `${row.lane}`, `${row.sequence}`),
+    )
+  }
+
+  /** The newest with this request id; clients may choose ids, so there can be several. */
+  async findByRequestId(tenantId: string, requestId: string): Promise<UsageRecord | null> {
+    const [row] = await this.#database.rows.$queryRaw<UsageRecord[]>`
+      SELECT * FROM "UsageRecord" WHERE "requestId" = ${requestId} AND "tenantId" = ${tenantId}
+      ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC LIMIT 1`
+    return row ?? null
+  }
+
+  /** Sums of rollups by bucket and group; refuses `limit_exceeded` beyond `totalsMax` of them. */
+  async findTotals(question: TotalsQuestion): Promise<readonly UsageTotal[]> {
+    const { tenantId, granularity, from, to, filter, byBucket } = question
+    const groupBy = [...new Set(question.groupBy)]
+    const columns = groupBy.map((group) => Prisma.raw(`"${group}"`))
+    const keys = [...(byBucket ? [Prisma.raw('"bucketAt"')] : []), ...columns]
+    const narrowed = usageGroups.flatMap((group) => {
+      const value = filter[group]
+      return value == null ? [] : [Prisma.sql`AND ${Prisma.raw(`"${group}"`)} = ${value}`]
+    })
+    const rows = await this.#database.rows.$queryRaw<TotalRow[]>`
+      SELECT ${keys.length === 0 ? Prisma.empty : Prisma.sql`${Prisma.join(keys)},`}
+        ${Prisma.join(sums.map((column) => Prisma.raw(`coalesce(sum("${column}"), 0)::bigint AS "${column}"`)))}
+      FROM "UsageRollup"
+      WHERE "tenantId" = ${tenantId} AND granularity = ${granularity} AND "bucketAt" >= ${from} AND "bucketAt" < ${to}
+        ${narrowed.length === 0 ? Prisma.empty : Prisma.join(narrowed, ' ')}
+      ${keys.length === 0 ? Prisma.empty : Prisma.sql`GROUP BY ${Prisma.join(keys)} ORDER BY ${Prisma.join(keys)}`}
+      LIMIT ${totalsMax + 1}`
+    if (rows.length > totalsMax) {
+      throwRefusal('limit_exceeded', `more than ${totalsMax} totals; ask for a shorter time or fewer groups`)
+    }
+    return rows.map((row) => ({
+      ...row,
+      bucketAt: row.bucketAt ?? null,
+      groups: Object.fromEntries(groupBy.map((group) => [group, row[group] || null])),
+    }))
+  }
+
+  /** Every lane of every agent (or of one), newest boot first: where records are missing and how many. */
+  async pageLanes(agentId: string | null, args: PageArgs): Promise<Page<LaneCoverage>> {
+    const after = decodeCursor(args.after, 4)
+    const rows = await this.#database.rows.$queryRaw<LaneCoverage[]>`
+      SELECT l."agentId", l."bootEpoch", l.lane, l.class, l."nextSequence", l."updatedAt",
+        coalesce(ahead.count, 0)::bigint AS "aheadCount",
+        (coalesce(ahead.upper, l."nextSequence") - l."nextSequence" - coalesce(ahead.count, 0))::bigint AS "missingCount",
+        coalesce((SELECT sum(d."missingCount") FROM "SpoolDrop" d
+          WHERE (d."agentId", d."bootEpoch", d.lane, d.class) = (l."agentId", l."bootEpoch", l.lane, l.class)), 0)::bigint AS "droppedCount",
+        (SELECT count(*) FROM "DeadLetter" x
+          WHERE (x."agentId", x."bootEpoch", x.lane, x.class) = (l."agentId", l."bootEpoch", l.lane, l.class))::bigint AS "deadLetterCount"
+      FROM "SpoolLane" l
+      LEFT JOIN LATERAL (
+        SELECT max(upper(r)) AS upper, sum(upper(r) - greatest(lower(r), l."nextSequence")) AS count
+        FROM unnest(l.ranges) AS r WHERE upper(r) > l."nextSequence"
+      ) AS ahead ON true
+      WHERE ${agentId === null ? Prisma.sql`true` : Prisma.sql`l."agentId" = ${agentId}`}
+        ${
+          after === null
+            ? Prisma.empty
+            : Prisma.sql`AND (l."bootEpoch", l."agentId", l.lane, l.class) <
+                (${integerOf(after[0])}::bigint, ${after[1]}, ${integerOf(after[2])}::int, ${after[3]})`
+        }
+      ORDER BY l."bootEpoch" DESC, l."agentId" DESC, l.lane DESC, l.class DESC
+      LIMIT ${args.first + 1}`
+    return pageOf(rows, args, (row) => encodeCursor(`${row.bootEpoch}`, row.agentId, `${row.lane}`, row.class))
+  }
+}
+
+const sums = [
+  ...(['requestCount', 'refusedCount', 'failedCount', 'fallbackCount', 'unpricedCount', 'tokensIn'] as const),
+  ...(['tokensOut', 'tokensInCached', 'tokensOutReasoning', 'costNanoUsd', 'latencyUs'] as const),
+]
+type TotalRow = { bucketAt?: Date } & { [Group in UsageGroup]?: string } & Record<(typeof sums)[number], bigint>
+
+const equalities = [
+  ...(['environmentId', 'apiKeyId', 'teamId', 'userId', 'routeName', 'providerId', 'modelId'] as const),
+  ...(['clusterId', 'region', 'status', 'requestId', 'traceId'] as const),
+]
+
+function conditions(filter: UsageFilter): Prisma.Sql {
+  const parts = equalities.flatMap((column) => {
+    const value = filter[column]
+    return value == null ? [] : [Prisma.sql`AND ${Prisma.raw(`"${column}"`)} = ${value}`]
+  })
+  if (filter.from != null) parts.push(Prisma.sql`AND "startedAt" >= ${filter.from}`)
+  if (filter.to != null) parts.push(Prisma.sql`AND "startedAt" < ${filter.to}`)
+  if (filter.model != null) {
+    parts.push(Prisma.sql`AND ("actualModel" = ${filter.model} OR "requestedModel" = ${filter.model})`)
+  }
+  return parts.length === 0 ? Prisma.empty : Prisma.join(parts, ' ')
+}
+
+function positionOf(key: readonly string[] | null) {
+  if (key === null) return null
+  const [at = '', agentId = '', bootEpoch, lane, sequence] = key
+  const startedAt = new Date(at)
+  if (Number.isNaN(startedAt.getTime())) return foreignCursor()
+  return { startedAt, agentId, bootEpoch: integerOf(bootEpoch), lane: integerOf(lane), sequence: integerOf(sequence) }
+}
+
+/** Text of a whole number, as cursors hold it; checked here because Postgres would answer with a fault. */
+function integerOf(text: string | undefined): bigint {
+  return text !== undefined && /^\d{1,18}$/.test(text) ? BigInt(text) : foreignCursor()
+}
+
+function foreignCursor(): never {
+  throwRefusal('bad_input', 'not a cursor of this list; take one from pageInfo.endCursor', { field: 'after' })
+}
