@@ -33,7 +33,7 @@ export const settingsTable = {
     max: 65_535,
     sentence: 'Port of /metrics, /healthz and /readyz; 0 takes any free one.',
   }),
-  controlPlane: setting.text('SWITCHYARD_CONTROL_PLANE', {
+  controlPlane: setting.text<string>('SWITCHYARD_CONTROL_PLANE', {
     pattern: address,
     shape: 'host:port',
     sentence: 'The control plane’s fleet port: configuration and reports, over mutual TLS.',
@@ -123,6 +123,18 @@ export const settingsTable = {
     max: 3_600_000,
     sentence: 'Milliseconds that a kept-alive client connection may be silent.',
   }),
+  answerBytesMax: setting.integer('SWITCHYARD_AGENT_ANSWER_BYTES_MAX', {
+    fallback: 64 * 1024 * 1024,
+    min: 1_024,
+    max: 1024 * 1024 * 1024,
+    sentence: 'Bytes of one whole answer that are held until it is sent; a streamed answer is never held whole.',
+  }),
+  clientStallMs: setting.integer('SWITCHYARD_AGENT_CLIENT_STALL_MS', {
+    fallback: 60_000,
+    min: 100,
+    max: 3_600_000,
+    sentence: 'Milliseconds that a client may take nothing of a stream before it is ended.',
+  }),
   drainTimeoutMs: setting.integer('SWITCHYARD_AGENT_DRAIN_TIMEOUT_MS', {
     fallback: 30_000,
     min: 0,
@@ -146,6 +158,18 @@ export const settingsTable = {
     min: 100,
     max: 60_000,
     sentence: 'Milliseconds between two status messages to the control plane.',
+  }),
+  keepaliveIntervalMs: setting.integer('SWITCHYARD_AGENT_KEEPALIVE_INTERVAL_MS', {
+    fallback: 10_000,
+    min: 500,
+    max: 600_000,
+    sentence: 'Milliseconds of silence after which the connection to the control plane is probed.',
+  }),
+  keepaliveTimeoutMs: setting.integer('SWITCHYARD_AGENT_KEEPALIVE_TIMEOUT_MS', {
+    fallback: 5_000,
+    min: 100,
+    max: 600_000,
+    sentence: 'Milliseconds that a probe may stay unanswered before the connection is given up.',
   }),
   reconnectMinMs: setting.integer('SWITCHYARD_AGENT_RECONNECT_MIN_MS', {
     fallback: 250,
@@ -182,6 +206,10 @@ export const settingsTable = {
     min: 0,
     max: 30 * 24 * 3_600_000,
     sentence: 'Milliseconds that stored spool files are kept, for reading again after a database restore.',
+  }),
+  logRequests: setting.flag('SWITCHYARD_AGENT_LOG_REQUESTS', {
+    fallback: true,
+    sentence: 'One log line for every request, without its text.',
   }),
   logLevel: setting.choice('SWITCHYARD_LOG_LEVEL', {
     fallback: 'info',

@@ -1,0 +1,48 @@
+import { systemClock } from '../../proto/std/clock.js'
+import { RefusalError } from '../../proto/std/refusal.js'
+import { SettingsError } from '../../proto/std/settings-table.js'
+import { Agent } from './agent.js'
+import { describeAgentSettings, readAgentSettings } from './settings.js'
+import { createAgentLog } from './telemetry/log.js'
+
+/** Settings → Agent → signals → drain. A second signal ends it at once. */
+async function main(): Promise<void> {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(describeAgentSettings())
+    return
+  }
+  const settings = readAgentSettings()
+  const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock: systemClock })
+  const agent = new Agent(settings, { clock: systemClock, log })
+  let draining = false
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (draining) process.exit(1)
+    draining = true
+    log.info({ signal }, 'draining')
+    void agent
+      .drain()
+      .then(() => agent.stop())
+      .then(
+        () => process.exit(0),
+        (fault) => {
+          log.error({ fault: String(fault) }, 'the agent did not stop cleanly')
+          process.exit(1)
+        },
+      )
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  try {
+    await agent.start()
+  } catch (fault) {
+    if (draining) return
+    await agent.stop()
+    throw fault
+  }
+}
+
+main().catch((fault: unknown) => {
+  const expected = fault instanceof SettingsError || fault instanceof RefusalError
+  process.stderr.write(`switchyard agent: ${expected ? fault.message : ((fault as Error).stack ?? String(fault))}\n`)
+  process.exit(1)
+})
