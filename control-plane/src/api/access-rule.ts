@@ -1,3 +1,5 @@
+// type-graphql wants it before the first decorator runs; every file with a decorator imports this one.
+import 'reflect-metadata'
 import { Extensions } from 'type-graphql'
 import { isPermitted, type Permission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'

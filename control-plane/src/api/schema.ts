@@ -1,4 +1,3 @@
-import 'reflect-metadata'
 import { defaultFieldResolver, type GraphQLField, type GraphQLSchema, isObjectType } from 'graphql'
 import { buildSchema } from 'type-graphql'
 import { AssertionFault, assert, must } from '../../../proto/std/assert.js'
