@@ -4,8 +4,7 @@ import { formatUsd } from '../../../proto/std/money.js'
 import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
-import type { UsageRecord } from '../database/generated/client.js'
-import type { LaneCoverage, UsageGroup, UsageTotal } from './usage-reader.js'
+import type { LaneCoverage, StoredUsage, UsageGroup, UsageTotal } from './usage-question.js'
 
 export const UsageStatusGraph = {
   OK: 'ok',
@@ -431,7 +430,7 @@ const storedHops = z.array(
 
 const statuses = new Map<string, UsageStatus>(Object.values(UsageStatusGraph).map((status) => [status, status]))
 
-export function usageRecordGraph(row: UsageRecord): UsageRecordGraph {
+export function usageRecordGraph(row: StoredUsage): UsageRecordGraph {
   const tokensIn = numberOf(row.tokensIn)
   const tokensOut = numberOf(row.tokensOut)
   // Clocks of the shares tick in microseconds of their own: never let their rounding show as negative time.

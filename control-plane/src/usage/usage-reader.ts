@@ -1,90 +1,17 @@
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { Database } from '../database/database.js'
-import { Prisma, type UsageRecord } from '../database/generated/client.js'
+import { Prisma } from '../database/generated/client.js'
 import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
-
-/** Which records; every member narrows. Instants: from inclusive, to exclusive. */
-export interface UsageFilter {
-  readonly from?: Date | null | undefined
-  readonly to?: Date | null | undefined
-  readonly environmentId?: string | null | undefined
-  readonly apiKeyId?: string | null | undefined
-  readonly teamId?: string | null | undefined
-  readonly userId?: string | null | undefined
-  readonly routeName?: string | null | undefined
-  readonly providerId?: string | null | undefined
-  readonly modelId?: string | null | undefined
-  /** The model that answered, or the one asked for. */
-  readonly model?: string | null | undefined
-  readonly clusterId?: string | null | undefined
-  readonly region?: string | null | undefined
-  readonly status?: string | null | undefined
-  readonly requestId?: string | null | undefined
-  readonly traceId?: string | null | undefined
-}
-
-/** What rollups can be asked by, as the columns of `UsageRollup` are called. */
-export const usageGroups = [
-  'environmentId',
-  'apiKeyId',
-  'teamId',
-  'routeName',
-  'providerId',
-  'actualModel',
-  'clusterId',
-  'region',
-] as const
-export type UsageGroup = (typeof usageGroups)[number]
-
-export type TotalsFilter = { readonly [Group in UsageGroup]?: string | null | undefined }
-
-export interface TotalsQuestion {
-  readonly tenantId: string
-  readonly granularity: 'minute' | 'hour'
-  readonly from: Date
-  readonly to: Date
-  readonly filter: TotalsFilter
-  readonly groupBy: readonly UsageGroup[]
-  /** False: one sum over the whole time. */
-  readonly byBucket: boolean
-}
-
-/** One sum. A group that was not asked for is undefined; '' in a rollup (none) becomes null. */
-export interface UsageTotal {
-  readonly bucketAt: Date | null
-  readonly groups: { readonly [Group in UsageGroup]?: string | null }
-  readonly requestCount: bigint
-  readonly refusedCount: bigint
-  readonly failedCount: bigint
-  readonly fallbackCount: bigint
-  readonly unpricedCount: bigint
-  readonly tokensIn: bigint
-  readonly tokensOut: bigint
-  readonly tokensInCached: bigint
-  readonly tokensOutReasoning: bigint
-  readonly costNanoUsd: bigint
-  readonly latencyUs: bigint
-}
-
-export const totalsMax = 1_000
-
-/** One lane of an agent's spool as Postgres knows it. */
-export interface LaneCoverage {
-  readonly agentId: string
-  readonly bootEpoch: bigint
-  readonly lane: number
-  readonly class: string
-  /** Every sequence below is a row, a dead letter or a declared drop. */
-  readonly nextSequence: bigint
-  /** Sequences above `nextSequence` that have arrived. */
-  readonly aheadCount: bigint
-  /** Sequences between `nextSequence` and the highest seen that have not arrived (yet). */
-  readonly missingCount: bigint
-  /** Declared as gone by the agent and really gone. */
-  readonly droppedCount: bigint
-  readonly deadLetterCount: bigint
-  readonly updatedAt: Date
-}
+import {
+  type LaneCoverage,
+  type StoredUsage,
+  type TotalsQuestion,
+  totalsMax,
+  type UsageFilter,
+  type UsageGroup,
+  type UsageTotal,
+  usageGroups,
+} from './usage-question.js'
 
 /** Questions about usage records and their sums. Always of one tenant, except the coverage, which is the installation's. */
 export class UsageReader {
@@ -95,14 +22,14 @@ export class UsageReader {
   }
 
   /** Newest first, along the index (tenant, startedAt, key). */
-  async page(tenantId: string, filter: UsageFilter, args: PageArgs): Promise<Page<UsageRecord>> {
+  async page(tenantId: string, filter: UsageFilter, args: PageArgs): Promise<Page<StoredUsage>> {
     const after = positionOf(decodeCursor(args.after, 5))
     const beyond =
       after === null
         ? Prisma.empty
         : Prisma.sql`AND ("startedAt", "agentId", "bootEpoch", lane, sequence) <
             (${after.startedAt}::timestamptz, ${after.agentId}, ${after.bootEpoch}::bigint, ${after.lane}::int, ${after.sequence}::bigint)`
-    const rows = await this.#database.rows.$queryRaw<UsageRecord[]>`
+    const rows = await this.#database.rows.$queryRaw<StoredUsage[]>`
       SELECT * FROM "UsageRecord"
       WHERE "tenantId" = ${tenantId} ${conditions(filter)} ${beyond}
       ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC
@@ -113,8 +40,8 @@ export class UsageReader {
   }
 
   /** The newest with this request id; clients may choose ids, so there can be several. */
-  async findByRequestId(tenantId: string, requestId: string): Promise<UsageRecord | null> {
-    const [row] = await this.#database.rows.$queryRaw<UsageRecord[]>`
+  async findByRequestId(tenantId: string, requestId: string): Promise<StoredUsage | null> {
+    const [row] = await this.#database.rows.$queryRaw<StoredUsage[]>`
       SELECT * FROM "UsageRecord" WHERE "requestId" = ${requestId} AND "tenantId" = ${tenantId}
       ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC LIMIT 1`
     return row ?? null

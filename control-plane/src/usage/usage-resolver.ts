@@ -20,7 +20,7 @@ import {
   usageRecordGraph,
   usageTotalGraph,
 } from './usage-graph.js'
-import type { UsageGroup } from './usage-reader.js'
+import type { UsageGroup } from './usage-question.js'
 import type { UsageService } from './usage-service.js'
 
 @Resolver(() => UsageRecordGraph)

@@ -4,9 +4,9 @@ import { checkInput } from '../access/check-input.js'
 import { requirePermission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'
 import { tenantScope } from '../access/tenant-scope.js'
-import type { UsageRecord } from '../database/generated/client.js'
 import type { Page, PageArgs } from '../database/page.js'
-import type { LaneCoverage, TotalsFilter, UsageFilter, UsageGroup, UsageReader, UsageTotal } from './usage-reader.js'
+import type { LaneCoverage, StoredUsage, TotalsFilter, UsageFilter, UsageGroup, UsageTotal } from './usage-question.js'
+import type { UsageReader } from './usage-reader.js'
 
 export interface TotalsInput extends TotalsFilter {
   readonly from: Date
@@ -44,7 +44,7 @@ export class UsageService {
     tenantId: string | null | undefined,
     filter: UsageFilter,
     args: PageArgs,
-  ): Promise<Page<UsageRecord>> {
+  ): Promise<Page<StoredUsage>> {
     const scope = this.#scope(actor, tenantId)
     return this.#reader.page(scope, checkInput(usageFilter, filter, 'filter'), args)
   }
@@ -54,7 +54,7 @@ export class UsageService {
     actor: Actor,
     tenantId: string | null | undefined,
     requestId: string,
-  ): Promise<UsageRecord | null> {
+  ): Promise<StoredUsage | null> {
     return this.#reader.findByRequestId(this.#scope(actor, tenantId), requestId)
   }
 
