@@ -90,11 +90,17 @@ function execute(command, args, environment = {}) {
     const child = spawn(command, args, {
       cwd: root,
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, ...environment },
+      env: { ...ownEnvironment(), ...environment },
     })
     child.once('error', reject)
     child.once('close', (code) => resolve(code))
   })
+}
+
+/** A database or a setting of the caller's shell must not reach the tests. */
+function ownEnvironment() {
+  const foreign = /^(DATABASE_URL|REDIS_URL|OPENAI_API_KEY|SWITCHYARD_(?!TEST_).*|PG[A-Z]+)$/
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
 }
 
 function countOne(code) {
