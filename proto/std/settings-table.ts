@@ -67,7 +67,7 @@ interface Described {
 
 export const setting = {
   /** Any text; `null` when absent and `fallback` is null. */
-  text<T extends string | null>(
+  text<T extends string | null = string>(
     variable: string,
     options: Described & { fallback?: T; shape?: string; pattern?: RegExp },
   ) {

@@ -32,7 +32,6 @@ export function makeApolloServer(options: ApolloOptions): ApolloServer<GraphCont
     allowBatchedHttpRequests: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,
-    status400ForVariableCoercionErrors: true,
     parseOptions: { maxTokens: limits.tokensMax },
     validationRules: [...limitRules(limits)],
     formatError: (formatted, error) => {

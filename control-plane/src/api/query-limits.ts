@@ -4,6 +4,8 @@ import {
   type FragmentDefinitionNode,
   GraphQLError,
   type GraphQLSchema,
+  getOperationAST,
+  getVariableValues,
   Kind,
   type SelectionSetNode,
   type ValidationContext,
@@ -38,7 +40,10 @@ export function limitRules(limits: QueryLimits): readonly ValidationRule[] {
   ]
 }
 
-/** Null when the operation with these variables stays within the limit. Call it on a validated document only. */
+/**
+ * Null when the operation with these variables stays within the limit. Call it on a validated document only; variables of
+ * the wrong shape pass, because the execution itself will refuse them and say which.
+ */
 export function refuseComplexity(
   schema: GraphQLSchema,
   query: DocumentNode,
@@ -46,6 +51,8 @@ export function refuseComplexity(
   operationName: string | null | undefined,
   complexityMax: number,
 ): Refusal | null {
+  const definitions = getOperationAST(query, operationName)?.variableDefinitions ?? []
+  if (getVariableValues(schema, definitions, variables).errors !== undefined) return null
   const complexity = getComplexity({
     schema,
     query,

@@ -50,6 +50,15 @@ export class RouteReader {
     return pageOf(rows.map(routeOf), args, (route) => encodeCursor(route.id))
   }
 
+  /** Those of `names` that are no route of the environment. */
+  async unknownNames(environmentId: string, names: readonly string[]): Promise<readonly string[]> {
+    const where = { environmentId, name: { in: [...names] } }
+    const known = new Set(
+      (await this.#database.rows.route.findMany({ where, select: { name: true } })).map((row) => row.name),
+    )
+    return names.filter((name) => !known.has(name))
+  }
+
   /** The environment, or null; without a transaction as it is now, with one as it is under that transaction's locks. */
   async findEnvironment(id: string, transaction?: Transaction): Promise<EnvironmentOfRoute | null> {
     const row = await (transaction?.rows ?? this.#database.rows).environment.findUnique({
