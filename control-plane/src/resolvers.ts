@@ -8,6 +8,7 @@ import { EnvironmentResolver } from './tenancy/environment-resolver.js'
 import { MemberResolver } from './tenancy/member-resolver.js'
 import { TeamResolver } from './tenancy/team-resolver.js'
 import { TenantResolver } from './tenancy/tenant-resolver.js'
+import { UsageResolver } from './usage/usage-resolver.js'
 
 /** Every resolver class: what the schema is made of. The composition root makes one instance of each. */
 export const resolverClasses: readonly ResolverClass[] = [
@@ -20,5 +21,6 @@ export const resolverClasses: readonly ResolverClass[] = [
   ModelResolver,
   RouteResolver,
   TargetResolver,
+  UsageResolver,
   AuditResolver,
 ]
