@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { migrate } from '../../prisma/migrate.js'
 import { must } from '../../proto/std/assert.js'
 import type { Clock } from '../../proto/std/clock.js'
 import type { Log, Service } from '../../proto/std/service.js'
@@ -13,7 +12,12 @@ import { AuditReader } from './audit/audit-reader.js'
 import { AuditResolver } from './audit/audit-resolver.js'
 import { AuditService } from './audit/audit-service.js'
 import { AuditStore } from './audit/audit-store.js'
+import { applyMigrations } from './database/apply-migrations.js'
 import { Database } from './database/database.js'
+import { GrpcServer } from './fleet/grpc-server.js'
+import { openInstallation } from './fleet/installation.js'
+import { PeerGate } from './fleet/peer-gate.js'
+import { SigningKeys } from './fleet/signing-keys.js'
 import { ModelReader } from './models/model-reader.js'
 import { ModelResolver } from './models/model-resolver.js'
 import { ModelService } from './models/model-service.js'
@@ -32,6 +36,11 @@ import { RouteResolver, TargetResolver } from './routes/route-resolver.js'
 import { RouteService } from './routes/route-service.js'
 import { RouteStore } from './routes/route-store.js'
 import type { Settings } from './settings.js'
+import { IntentReader } from './snapshots/load-intent.js'
+import { Reconciler } from './snapshots/reconciler.js'
+import { SectionFailureStore } from './snapshots/section-failure-store.js'
+import { SnapshotStore } from './snapshots/snapshot-store.js'
+import { SnapshotSweeper } from './snapshots/snapshot-sweeper.js'
 import { ApiKeyResolver } from './tenancy/api-key-resolver.js'
 import { ApiKeyService } from './tenancy/api-key-service.js'
 import { ApiKeyStore } from './tenancy/api-key-store.js'
@@ -62,6 +71,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlaneAddresses {
   readonly http: string
   readonly metrics: string
+  readonly fleet: string
+  readonly enrol: string
 }
 
 /** Something that was started, and how it ends; ended in the reverse order of starting. */
@@ -129,7 +140,7 @@ export class ControlPlane {
     // — machinery —
     if (settings.otlpEndpoint !== null) this.#own('telemetry', await startTelemetry(settings.otlpEndpoint, log))
     const metrics = new Metrics()
-    await migrate({ url: settings.databaseUrl, log })
+    await applyMigrations({ url: settings.databaseUrl, waitMs: settings.databaseWaitMs, clock, log })
     const database = new Database({
       url: settings.databaseUrl,
       poolMax: settings.databasePoolMax,
@@ -139,7 +150,26 @@ export class ControlPlane {
     this.#own('database', { stop: () => database.close() })
 
     // — delivery: made before intent, which rings its bell —
-    const bell: Bell = { ring: () => {} }
+    const authority = await openInstallation({ database, keyRing, clock })
+    const snapshotStore = new SnapshotStore(database)
+    const reconciler = new Reconciler({
+      intent: new IntentReader(database),
+      store: snapshotStore,
+      failures: new SectionFailureStore(database),
+      signer: new SigningKeys({ database, keyRing, clock }),
+      pollMs: settings.reconcilerPollMs,
+      ...{ clock, log },
+    })
+    await this.#run(reconciler)
+    await this.#run(new SnapshotSweeper({ store: snapshotStore, clock, log }))
+    const gate = new PeerGate({ database, installationId: authority.installationId, clock, log })
+    await this.#run(gate)
+    const bell: Bell = {
+      ring: () => {
+        reconciler.ring()
+        gate.ring()
+      },
+    }
 
     // — audit —
     const audit = new AuditStore()
@@ -218,6 +248,15 @@ export class ControlPlane {
     ])
     for (const resolverClass of resolverClasses) resolvers.get(resolverClass)
 
+    const grpc = new GrpcServer({
+      host: settings.grpcHost,
+      fleetPort: settings.fleetPort,
+      enrolPort: settings.enrolPort,
+      names: settings.grpcNames,
+      services: [],
+      ...{ authority, gate, clock, log },
+    })
+    await this.#run(grpc)
     const metricsServer = new MetricsServer({ metrics, host: settings.metricsHost, port: settings.metricsPort })
     await this.#run(metricsServer)
     const api = new ApiServer({
@@ -245,7 +284,12 @@ export class ControlPlane {
       ...{ metrics, clock, log },
     })
     await this.#run(api)
-    this.#addresses = { http: api.url, metrics: metricsServer.address }
+    this.#addresses = {
+      http: api.url,
+      metrics: metricsServer.address,
+      fleet: `${settings.grpcHost}:${grpc.addresses.fleet}`,
+      enrol: `${settings.grpcHost}:${grpc.addresses.enrol}`,
+    }
   }
 
   async #run(service: Service): Promise<void> {

@@ -29,6 +29,12 @@ export const settingsTable = {
     min: 2,
     max: 500,
   }),
+  databaseWaitMs: setting.integer('SWITCHYARD_DATABASE_WAIT_MS', {
+    sentence: 'How long to wait at start for a database that is not up yet.',
+    fallback: 30_000,
+    min: 0,
+    max: 600_000,
+  }),
   redisUrl: setting.text('REDIS_URL', {
     sentence: 'Redis 6.2 or newer (noeviction) or Valkey for the queues; without it they are in PostgreSQL.',
     shape: 'redis://host:port or rediss://host:port',
