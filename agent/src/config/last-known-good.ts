@@ -54,7 +54,7 @@ export class LastKnownGood {
     const written = new Map<string, WrittenSection>()
     for (const section of manifest.sections) {
       const before = this.#written.get(section.name)
-      if (before !== undefined && equalHashes(before.hash, section.hash)) {
+      if (before?.whole && equalHashes(before.hash, section.hash)) {
         written.set(section.name, { ...before, proof: section.proof })
       } else if (isProven(section)) {
         written.set(section.name, await this.#writeSection(section, before))
@@ -83,6 +83,9 @@ export class LastKnownGood {
     const previous = await this.#readTop('previous', keys, losses)
     const top = current ?? previous
     if (top === null) return { manifest: null, losses }
+    if (current === null && losses.length === 0) {
+      losses.push(snapshotRefusal('disk_failed', 'last-known-good/current: is not there; the generation before serves'))
+    }
     if (!top.header.view.startsWith(`${clusterId}/`)) {
       const message = `what lies on the disk is of view ${top.header.view}; this agent now belongs to cluster ${clusterId}`
       return { manifest: null, losses: [...losses, snapshotRefusal('view_foreign', message)] }
@@ -157,6 +160,7 @@ export class LastKnownGood {
     return {
       name: section.name,
       hash: section.hash,
+      whole: true,
       proof: section.proof,
       file,
       packs,
@@ -313,6 +317,10 @@ export class LastKnownGood {
     }
     const [factsLine = '', ...sliceLines] = text.toString('utf8').split('\n')
     const facts = JSON.parse(factsLine) as SectionFactsJson
+    if (facts.version !== formatVersion) {
+      lose(`is of format ${facts.version}`)
+      return 'lost'
+    }
     const listed = sliceLines.flatMap((line) => JSON.parse(line) as PlaceJson[])
     const packs = new Map<string, Buffer | null>()
     const resources: ManifestResource[] = []
@@ -362,6 +370,7 @@ export class LastKnownGood {
       written: {
         name,
         hash: listedHash,
+        whole,
         proof,
         file,
         packs: new Set(packs.keys()),
@@ -397,6 +406,8 @@ interface Place {
 interface WrittenSection {
   readonly name: string
   readonly hash: Buffer
+  /** False when some of its bytes could not be read back: it is to be written again as soon as they are here. */
+  readonly whole: boolean
   readonly proof: RootProof
   readonly file: string
   readonly packs: ReadonlySet<string>
