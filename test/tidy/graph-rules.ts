@@ -131,7 +131,7 @@ export const noBarrel: Rule = {
 
 /** Started by name: by a script in package.json, by the test runner, or as a process of the product. */
 const entryPoint =
-  /(^|\/)(main|simulator-main|export-schema|global-setup|write-migration|generate)\.ts$|\.mjs$|\.test\.ts$|^prisma\/prisma\.config\.ts$|^test\/(bench|simulation)\/[^/]*\.ts$/
+  /(^|\/)(main|simulator-main|export-schema|global-setup|write-migration|generate)\.ts$|\.mjs$|\.test\.ts$|^prisma\/prisma\.config\.ts$|^test\/(bench|sim|simulation)\/[^/]*\.ts$/
 
 export const everyFileIsUsed: Rule = {
   name: 'no file that nobody imports',
