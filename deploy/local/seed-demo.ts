@@ -34,7 +34,8 @@ export async function seedDemo(call: GraphqlCall, upstream: Upstream, known: Dem
   const providerId = await ensureProvider(call, tenantId, upstream)
   for (const model of upstream.models) {
     const modelId = await ensureModel(call, tenantId, model)
-    for (const id of environments.values()) await ensureRoute(call, id, model.route, { providerId, modelId })
+    for (const id of environments.values())
+      await ensureRoute(call, { tenantId, environmentId: id, name: model.route }, { providerId, modelId })
   }
   const key = await ensureApiKey(call, { tenantId, environmentId, teamId }, known)
   return { tenantId, environmentId, clusterId, ...key }
@@ -158,15 +159,14 @@ interface Route {
 
 async function ensureRoute(
   call: GraphqlCall,
-  environmentId: string,
-  name: string,
+  { tenantId, environmentId, name }: { tenantId: string; environmentId: string; name: string },
   target: { providerId: string; modelId: string },
 ): Promise<void> {
   const { routes } = await call<{ routes: List<Route> }>(
-    `query ($environmentId: ID) {
-      routes(environmentId: $environmentId, first: 100) { edges { node { id name targets { providerId modelId } } } }
+    `query ($tenantId: ID, $environmentId: ID) {
+      routes(tenantId: $tenantId, filter: { environmentId: $environmentId }, first: 100) { edges { node { id name targets { providerId modelId } } } }
     }`,
-    { environmentId },
+    { tenantId, environmentId },
   )
   const found = nodesOf(routes).find((route) => route.name === name)
   if (!found) {

@@ -4,7 +4,7 @@ import { throwRefusal } from '../../proto/std/refusal.js'
 export interface Upstream {
   /** Name of the provider in the demo tenant; another upstream is another provider. */
   readonly providerName: string
-  readonly kind: 'openai' | 'openai-compatible'
+  readonly kind: 'OPENAI' | 'VLLM' | 'OPENAI_COMPATIBLE'
   readonly baseUrl: string
   /** Stored sealed in the control plane, as any tenant's key would be. */
   readonly secret: string | null
@@ -15,7 +15,7 @@ export interface UpstreamModel {
   /** What a client puts into `model`. */
   readonly route: string
   readonly name: string
-  readonly capability: 'chat' | 'embeddings'
+  readonly capability: 'CHAT' | 'EMBEDDINGS'
   readonly inputUsdPerMillion: string
   readonly outputUsdPerMillion: string
 }
@@ -24,7 +24,8 @@ export interface UpstreamModel {
 export function simulatorUpstream(simulatorUrl: string): Upstream {
   return {
     providerName: 'simulator',
-    kind: 'openai-compatible',
+    // It speaks vLLM's extensions too, so the tokens of an aborted stream are known.
+    kind: 'VLLM',
     baseUrl: `${simulatorUrl}/v1`,
     secret: null,
     models: [
@@ -33,7 +34,7 @@ export function simulatorUpstream(simulatorUrl: string): Upstream {
       {
         route: 'embed',
         name: 'simulator-embedding',
-        capability: 'embeddings',
+        capability: 'EMBEDDINGS',
         inputUsdPerMillion: '0.02',
         outputUsdPerMillion: '0',
       },
@@ -42,7 +43,7 @@ export function simulatorUpstream(simulatorUrl: string): Upstream {
 }
 
 function chat(route: string, name: string): UpstreamModel {
-  return { route, name, capability: 'chat', inputUsdPerMillion: '0', outputUsdPerMillion: '0' }
+  return { route, name, capability: 'CHAT', inputUsdPerMillion: '0', outputUsdPerMillion: '0' }
 }
 
 export interface UpstreamChoice {
@@ -59,7 +60,7 @@ export async function fetchUpstream(choice: UpstreamChoice): Promise<Upstream> {
     const embedding = 'text-embedding-3-small'
     return {
       providerName: 'openai',
-      kind: 'openai',
+      kind: 'OPENAI',
       baseUrl: choice.environment['OPENAI_BASE_URL'] ?? 'https://api.openai.com/v1',
       secret: choice.environment['OPENAI_API_KEY'] ?? null,
       models: [
@@ -67,7 +68,7 @@ export async function fetchUpstream(choice: UpstreamChoice): Promise<Upstream> {
         {
           route: 'embed',
           name: embedding,
-          capability: 'embeddings',
+          capability: 'EMBEDDINGS',
           inputUsdPerMillion: '0.02',
           outputUsdPerMillion: '0',
         },
@@ -78,7 +79,7 @@ export async function fetchUpstream(choice: UpstreamChoice): Promise<Upstream> {
   const secret = choice.environment['UPSTREAM_API_KEY'] ?? null
   return {
     providerName: 'upstream',
-    kind: 'openai-compatible',
+    kind: 'OPENAI_COMPATIBLE',
     baseUrl,
     secret,
     models: [chat('chat', choice.model ?? (await fetchFirstModel(baseUrl, secret)))],

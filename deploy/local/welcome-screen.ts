@@ -41,6 +41,6 @@ ${usageQuery(facts.tenantId)
 
 /** The query that shows the newest calls. */
 export function usageQuery(tenantId: string): string {
-  return `query { usageRecords(tenantId: "${tenantId}", first: 5) { edges { node {
-  timestamp requestId traceId route model tokensIn tokensOut costUsd latencyMs status } } } }`
+  return `query { usage(tenantId: "${tenantId}", first: 5) { edges { node {
+  timestamp requestId traceId routeName model tokensIn tokensOut costUsd latencyMs status } } } }`
 }
