@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { createHash, X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
+import { createHash, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto'
 import net from 'node:net'
 import {
   AuthorityKeyIdentifierExtension,
