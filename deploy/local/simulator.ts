@@ -13,6 +13,7 @@ import {
   usageOf,
 } from './simulator-answer.js'
 import { type Behaviour, behaviourDefault, type FailureKind, parseBehaviour } from './simulator-behaviour.js'
+import { answerJson, answerText, drained, parseJson, readJson, textHeader } from './simulator-http.js'
 import { type AcceptedRequest, SimulatorLedger } from './simulator-ledger.js'
 import { SimulatorMetrics } from './simulator-metrics.js'
 import {
@@ -48,7 +49,6 @@ export const simulatorModels: readonly SimulatedModel[] = Object.freeze([
   { id: 'simulator-embedding', kind: 'embeddings', contextTokensMax: 8_192 },
 ])
 
-const bodyBytesMax = 32 * 1024 * 1024
 const tokensPerMinuteMax = 2_000_000
 
 /** One request in the making: what its steps share. */
@@ -654,56 +654,5 @@ function rateLimited(behaviour: Behaviour, response: ServerResponse): ApiError {
   return apiError(429, 'Rate limit reached for the simulator: requests per minute. Please try again later.', {
     type: 'requests',
     code: 'rate_limit_exceeded',
-  })
-}
-
-function answerJson(response: ServerResponse, status: number, value: unknown): void {
-  const body = JSON.stringify(value)
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
-  response.end(body)
-}
-
-function answerText(response: ServerResponse, text: string): void {
-  response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
-  response.end(text)
-}
-
-function textHeader(request: IncomingMessage, name: string): string | null {
-  const value = request.headers[name]
-  return typeof value === 'string' ? value : null
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
-  }
-}
-
-/** The JSON of a body; an `Error` that says what is wrong with it. */
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length
-    if (bytes > bodyBytesMax) return new Error('The request body is too large.')
-    parts.push(part)
-  }
-  try {
-    return JSON.parse(Buffer.concat(parts).toString('utf8'))
-  } catch {
-    return new Error('We could not parse the JSON body of your request.')
-  }
-}
-
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    response.once('drain', () => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    })
-    signal.addEventListener('abort', onAbort, { once: true })
   })
 }

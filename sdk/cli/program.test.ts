@@ -1,0 +1,171 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { buildProgram } from './program.js'
+import { readCliSettings } from './settings.js'
+
+let server: Server
+let url: string
+let asked: { operationName: string; variables: Record<string, unknown> }[]
+let answers: Record<string, unknown>
+
+beforeEach(async () => {
+  asked = []
+  answers = {
+    viewer: { viewer: { subject: 'bootstrap', tenantId: null, roles: ['platform-admin'], permissions: [] } },
+    tenants: list([{ id: 'ten_1', slug: 'acme', name: 'Acme' }], 'tenants'),
+    environments: list([{ id: 'env_1', name: 'production', archivedAt: null }], 'environments'),
+  }
+  server = createServer(async (request, response) => {
+    const parts: Buffer[] = []
+    for await (const part of request as AsyncIterable<Buffer>) parts.push(part)
+    const body = JSON.parse(Buffer.concat(parts).toString())
+    asked.push(body)
+    const data = answers[body.operationName]
+    const refused = { errors: [{ message: 'no such key', extensions: { code: 'NOT_FOUND', field: 'apiKeyId' } }] }
+    response.end(JSON.stringify(data === undefined ? refused : { data }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+
+afterEach(() => {
+  server.closeAllConnections()
+  server.close()
+})
+
+function list(nodes: readonly object[], name: string) {
+  return { [name]: { edges: nodes.map((node) => ({ node })), pageInfo: { hasNextPage: false, endCursor: null } } }
+}
+
+async function run(...args: string[]): Promise<string> {
+  let printed = ''
+  const program = buildProgram(
+    '0.0.0',
+    (text) => {
+      printed += text
+    },
+    () => Date.UTC(2026, 0, 2, 12, 30),
+  )
+  await program.parseAsync(['--url', url, '--token', 't', ...args], { from: 'user' })
+  return printed
+}
+
+const key = {
+  id: 'key_01hx00000000000000000000ab',
+  name: 'ci',
+  prefix: 'sk-sy-abc',
+  environmentId: 'env_1',
+  expiresAt: null,
+  revokedAt: null,
+}
+
+test('status says who you are', async () => {
+  expect(await run('status')).toMatch(/answers[\s\S]*bootstrap \(platform-admin\)/)
+})
+
+test('keys create asks for a key of the only environment and shows it once', async () => {
+  answers['createApiKey'] = { createApiKey: { apiKey: key, secret: 'sk-sy-whole', intentRevision: '4' } }
+  expect(await run('keys', 'create', 'ci', '--route', 'chat')).toContain('sk-sy-whole')
+  expect(asked.at(-1)?.variables).toEqual({
+    input: { environmentId: 'env_1', name: 'ci', teamId: null, allowedRoutes: ['chat'], expiresAt: null },
+  })
+})
+
+test('keys revoke finds a key by its name and can abort', async () => {
+  answers['apiKeys'] = list([key, { ...key, id: 'key_old', revokedAt: '2026-01-01T00:00:00Z' }], 'apiKeys')
+  answers['revokeApiKey'] = { revokeApiKey: { apiKey: key, intentRevision: '5' } }
+  expect(await run('keys', 'revoke', 'ci', '--abort')).toBe(`revoked ${key.id} (ci)\n`)
+  expect(asked.at(-1)?.variables).toEqual({ input: { apiKeyId: key.id, abort: true } })
+})
+
+test('a name that two keys have is refused with their ids', async () => {
+  answers['apiKeys'] = list([key, { ...key, id: 'key_two' }], 'apiKeys')
+  await expect(run('keys', 'rotate', 'ci')).rejects.toThrow(/2 keys are called ci: key_01hx.*key_two/)
+})
+
+test('usage prints the newest records, or JSON', async () => {
+  const record = {
+    timestamp: '2026-01-02T03:04:05.000Z',
+    requestId: 'req_1',
+    routeName: 'chat',
+    model: 'simulator-small',
+    tokensIn: 12,
+    tokensOut: 34,
+    costUsd: '0.000022200',
+    latencyMs: 12.345,
+    status: 'OK',
+    code: null,
+  }
+  answers['usage'] = list([record], 'usage')
+  expect(await run('usage', '--last', '5')).toMatch(/req_1 +chat +simulator-small +12 +34 +0\.000022200 +12\.3 +OK/)
+  expect(asked.at(-1)?.variables).toMatchObject({ tenantId: 'ten_1', first: 5 })
+  expect(JSON.parse(await run('--json', 'usage'))).toEqual([record])
+})
+
+test('usage by model sums whole buckets up to now', async () => {
+  answers['usageTotals'] = { usageTotals: [] }
+  await run('usage', '--by', 'model', '--since', '30m')
+  expect(asked.at(-1)?.variables).toMatchObject({
+    filter: { from: '2026-01-02T12:00:00.000Z', to: '2026-01-02T12:31:00.000Z' },
+    granularity: 'MINUTE',
+    groupBy: ['MODEL'],
+    byBucket: false,
+  })
+})
+
+test.each([
+  [['usage', '--last', '0'], /expected 1 to 100/],
+  [['usage', '--by', 'colour'], /expected one of environment, key/],
+  [['usage', '--by', 'model', '--since', 'forever'], /for example 30m, 24h, 7d/],
+  [['--tenant', 'nobody', 'usage'], /no tenant nobody; there are: acme/],
+  [['keys', 'create', 'ci', '--environment', 'moon'], /no environment moon; there are: production/],
+])('%j is refused with what to do', async (args, words) => {
+  await expect(run(...args)).rejects.toThrow(words)
+})
+
+test('a refusal of the control plane keeps its code and field', async () => {
+  await expect(run('keys', 'revoke', key.id)).rejects.toMatchObject({ code: 'NOT_FOUND', field: 'apiKeyId' })
+})
+
+describe('where the control plane is', () => {
+  const nowhere = path.parse(process.cwd()).root
+
+  test('options, then the environment', () => {
+    const environment = { SWITCHYARD_URL: 'https://switchyard.example.com', SWITCHYARD_TOKEN: 'secret' }
+    expect(readCliSettings({}, environment, nowhere)).toMatchObject({
+      url: 'https://switchyard.example.com/graphql',
+      token: 'secret',
+    })
+    expect(readCliSettings({ url: 'http://other/api' }, environment, nowhere).url).toBe('http://other/api')
+  })
+
+  test('half of it is refused', () => {
+    expect(() => readCliSettings({}, { SWITCHYARD_URL: 'https://x' }, nowhere)).toThrow(/SWITCHYARD_TOKEN/)
+    expect(() => readCliSettings({ url: 'x', token: 't' }, {}, nowhere)).toThrow(/expected a URL/)
+  })
+
+  test('the local installation of a folder above', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'cli-'))
+    try {
+      mkdirSync(path.join(folder, '.switchyard'))
+      mkdirSync(path.join(folder, 'deep', 'down'), { recursive: true })
+      const facts = { graphqlUrl: 'http://127.0.0.1:7400/graphql', adminToken: 'sya_1', tenantId: 'ten_1' }
+      writeFileSync(path.join(folder, '.switchyard', 'local.json'), JSON.stringify(facts))
+      expect(readCliSettings({}, {}, path.join(folder, 'deep', 'down'))).toMatchObject({
+        url: facts.graphqlUrl,
+        token: 'sya_1',
+        tenantId: 'ten_1',
+      })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('nothing known says what to do', () => {
+    expect(() => readCliSettings({}, {}, nowhere)).toThrow(/npm start/)
+  })
+})
