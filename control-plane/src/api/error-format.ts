@@ -44,7 +44,8 @@ export function formatGraphError(
   }
   if (cause instanceof GraphQLError) {
     // The language itself said no: syntax, unknown field, wrong type of a variable, a limit of ours.
-    const code = String(formatted.extensions?.['code'] ?? 'BAD_REQUEST')
+    // Apollo puts its own code over that of a validation rule; the rule's is the one that says what to do.
+    const code = String(cause.extensions['code'] ?? formatted.extensions?.['code'] ?? 'BAD_REQUEST')
     if (code !== 'INTERNAL_SERVER_ERROR') {
       const field = fieldOfCoercion(formatted.message)
       return {
