@@ -66,6 +66,8 @@ export class ConfigClient implements Service {
   #connected = false
   /** A stream with the candidate failed: try the certificate in use once before judging. */
   #doubtCandidate = false
+  /** After a refused renewal the next one waits, on the monotonic clock. */
+  #renewAfterUs = Number.NEGATIVE_INFINITY
   #lastMessageAtMs: number | null = null
 
   constructor(options: ConfigClientOptions) {
@@ -140,7 +142,6 @@ export class ConfigClient implements Service {
       const standing = this.#options.applier.standing()
       if (standing !== null) await session.stream.send(standing)
       this.#keep(session, this.#sendStatus(session))
-      this.#keep(session, this.#renewInTime(session))
       for await (const message of session.stream.messages()) {
         this.#lastMessageAtMs = clock.nowMs()
         await this.#take(message, session)
@@ -171,9 +172,12 @@ export class ConfigClient implements Service {
           this.#log.info({ notAfter: new Date(identity.notAfterMs).toISOString() }, 'certificate renewed')
         } else if (this.#doubtCandidate && identity.candidateCredentials() !== null) {
           await identity.dropCandidate()
+          this.#renewAfterUs = clock.monotonicUs() + retryMs(identity.notAfterMs - clock.nowMs()) * 1000
           this.#log.warn({}, 'the renewed certificate was not accepted; the one in use stays, renewal is tried again')
         }
         this.#doubtCandidate = false
+        // Only now: which certificate is in use, and so when the next one is due, was open until here.
+        this.#keep(session, this.#renewInTime(session))
       })
       .catch(ignore)
   }
@@ -210,7 +214,12 @@ export class ConfigClient implements Service {
   async #renewInTime(session: Session): Promise<void> {
     const { clock, identity } = this.#options
     const { signal } = session.closing
-    for (let waitMs = identity.renewalDelayMs(); ; waitMs = retryMs(identity.notAfterMs - clock.nowMs())) {
+    const heldBackMs = (this.#renewAfterUs - clock.monotonicUs()) / 1000
+    for (
+      let waitMs = Math.max(identity.renewalDelayMs(), heldBackMs);
+      ;
+      waitMs = retryMs(identity.notAfterMs - clock.nowMs())
+    ) {
       // A timer holds 24 days at most.
       await clock.sleep(Math.min(waitMs, timerMaxMs), signal)
       if (waitMs > timerMaxMs) continue
