@@ -123,7 +123,7 @@ export class LocalInstallation {
       tenantId: demo.tenantId,
       databaseUrl: database,
       redisUrl: this.#environment['REDIS_URL'] || null,
-      explorerUrl: `http://127.0.0.1:${this.#ports.http}/`,
+      explorerUrl: `http://127.0.0.1:${this.#ports.http}/explorer`,
       controlPlaneMetricsUrl: `http://127.0.0.1:${this.#ports.controlPlaneMetrics}/metrics`,
       simulatorUrl: upstream === null ? `http://127.0.0.1:${this.#ports.simulator}` : null,
       route: must(upstreamUsed.models[0], 'an upstream has a model').route,
