@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { repositoryFolder } from '../harness/repository-folder.js'
@@ -75,7 +76,26 @@ describe('the house is tidy', () => {
     )
     expect(broken).toEqual([])
   })
+
+  test('the README lists every loop by its name', () => {
+    const readme = readFileSync(path.join(root, 'README.md'), 'utf8')
+    const names = files
+      .filter(({ path: file }) => /^(control-plane|agent)\/src\//.test(file) && !file.endsWith('.test.ts'))
+      .flatMap(({ text }) => (/\bimplements (\w+, )?Service\b/.test(text) ? [...text.matchAll(nameOfLoop)] : []))
+      .map((match) => match[1] ?? '')
+    expect(names.length).toBeGreaterThan(10)
+    expect(names.filter((name) => !readme.includes(`\`${name}\``))).toEqual([])
+  })
+
+  // Decorators name their types by functions so that circular imports do no harm; a bundler would hide it if one did.
+  test('the schema builds under plain Node', () => {
+    const script = path.join(root, '.build/control-plane/src/api/export-schema.js')
+    expect(existsSync(script), 'run npm run build first').toBe(true)
+    expect(execFileSync(process.execPath, [script], { encoding: 'utf8' })).toContain('type Query {')
+  }, 30_000)
 })
+
+const nameOfLoop = /\breadonly name = '([^']+)'/g
 
 describe('a crime is found', () => {
   test.each(planted)('$rule: $what', ({ rule: name, files: crimes }) => {
