@@ -23,7 +23,7 @@ export const timeInStandardPieces: Rule = {
     ...eachMatch(
       files,
       (path) => isProduct(path) && !path.startsWith('proto/std/') && !/\/main\.ts$/.test(path) && !isGenerated(path),
-      /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.\w+|(?<![.\w])set(?:Timeout|Interval|Immediate)\b|\bMath\.random\b|\brandom(?:UUID|Bytes|Int|FillSync)\b|\bgetRandomValues\b/g,
+      /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.\w+|(?<![.\w])set(?:Timeout|Interval)\b|\bMath\.random\b|\brandom(?:UUID|Bytes|Int|FillSync)\b|\bgetRandomValues\b/g,
       'take the Clock argument, or proto/std/ids',
     ),
     ...eachImport(

@@ -87,4 +87,40 @@ export const exceptions: readonly Exception[] = [
     subject: 'Math.random',
     reason: 'jitter of retries, for the same reason',
   },
+  {
+    rule: 'prisma and SQL from stores, readers and database/ only',
+    file: 'control-plane/src/fleet/envelopes.ts',
+    subject: 'pg',
+    reason: 'one question (which credentials a cluster needs), asked where its answer is sealed',
+  },
+  {
+    rule: 'prisma and SQL from stores, readers and database/ only',
+    file: 'control-plane/src/fleet/peer-gate.ts',
+    subject: 'pg',
+    reason: 'one question (who is revoked), polled by the gate itself',
+  },
+  {
+    rule: 'prisma and SQL from stores, readers and database/ only',
+    file: 'control-plane/src/usage/batch-service.ts',
+    subject: 'pg',
+    reason: 'opens the one transaction of a batch, on the pool for set-based SQL',
+  },
+  {
+    rule: 'prisma and SQL from stores, readers and database/ only',
+    file: 'control-plane/src/usage/record-sink.ts',
+    subject: 'pg',
+    reason: 'the type of that transaction, handed to the stores',
+  },
+  {
+    rule: 'a room uses another through its service or reader, never its store',
+    file: 'control-plane/src/fleet/config-delivery.ts',
+    subject: 'control-plane/src/snapshots/snapshot-store.ts',
+    reason: 'serves the stored bytes of snapshots as they are; a service between would only repeat the store',
+  },
+  {
+    rule: 'a room uses another through its service or reader, never its store',
+    file: 'control-plane/src/fleet/update-encoder.ts',
+    subject: 'control-plane/src/snapshots/snapshot-store.ts',
+    reason: 'serves the stored bytes of snapshots as they are; a service between would only repeat the store',
+  },
 ]
