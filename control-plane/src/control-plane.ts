@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { must } from '../../proto/std/assert.js'
 import type { Clock } from '../../proto/std/clock.js'
+import { randomUnit } from '../../proto/std/ids.js'
 import type { Log, Service } from '../../proto/std/service.js'
 import { Authenticator } from './access/authenticate.js'
 import { KeyRing } from './access/encryption.js'
@@ -14,10 +15,19 @@ import { AuditService } from './audit/audit-service.js'
 import { AuditStore } from './audit/audit-store.js'
 import { applyMigrations } from './database/apply-migrations.js'
 import { Database } from './database/database.js'
-import { GrpcServer } from './fleet/grpc-server.js'
+import { AgentStatusStore } from './fleet/agent-status-store.js'
+import type { CertificateAuthority } from './fleet/certificate-authority.js'
+import { ConfigDelivery } from './fleet/config-delivery.js'
+import { Enrolment } from './fleet/enrolment.js'
+import { Envelopes } from './fleet/envelopes.js'
+import { FleetFactsWatcher } from './fleet/fleet-facts.js'
+import { loadGrpcContract } from './fleet/grpc-contract.js'
+import { type GrpcRegistration, GrpcServer } from './fleet/grpc-server.js'
 import { openInstallation } from './fleet/installation.js'
 import { PeerGate } from './fleet/peer-gate.js'
+import { QuarantineStore } from './fleet/quarantine-store.js'
 import { SigningKeys } from './fleet/signing-keys.js'
+import { JobQueues } from './jobs/job-queues.js'
 import { ModelReader } from './models/model-reader.js'
 import { ModelResolver } from './models/model-resolver.js'
 import { ModelService } from './models/model-service.js'
@@ -58,16 +68,26 @@ import { TeamStore } from './tenancy/team-store.js'
 import { TenantResolver } from './tenancy/tenant-resolver.js'
 import { TenantService } from './tenancy/tenant-service.js'
 import { TenantStore } from './tenancy/tenant-store.js'
+import { SpanStore } from './traces/span-store.js'
+import { BatchService } from './usage/batch-service.js'
+import { LaneStore } from './usage/lane-store.js'
+import { PlacementReader } from './usage/placement-reader.js'
+import { RollupStore } from './usage/rollup-store.js'
+import { RollupWorker } from './usage/rollup-worker.js'
+import { UsageIntake } from './usage/usage-intake.js'
 import { UsageReader } from './usage/usage-reader.js'
 import { UsageResolver } from './usage/usage-resolver.js'
 import { UsageService } from './usage/usage-service.js'
+import { UsageStore } from './usage/usage-store.js'
+import { type UsageAlarm, UsageWorker } from './usage/usage-worker.js'
+import { WatermarkReader } from './usage/watermark-reader.js'
 
 export interface ControlPlaneOptions {
   readonly clock: Clock
   readonly log: Log
 }
 
-/** Where it listens, as bound: URLs for HTTP, `host:port` for gRPC. */
+/** Where it listens, as bound: a URL for GraphQL, `host:port` for the others. */
 export interface ControlPlaneAddresses {
   readonly http: string
   readonly metrics: string
@@ -75,11 +95,33 @@ export interface ControlPlaneAddresses {
   readonly enrol: string
 }
 
-/** Something that was started, and how it ends; ended in the reverse order of starting. */
+/** Something that was started, and how it ends. */
 interface Started {
   readonly name: string
   readonly drain?: ((deadlineMs: number) => Promise<void>) | undefined
   readonly stop: () => Promise<void>
+}
+
+/** What every part is given. */
+interface Machinery {
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly database: Database
+  readonly keyRing: KeyRing
+  readonly audit: AuditStore
+}
+
+/** What delivery gives to the rest. */
+interface Delivery {
+  readonly authority: CertificateAuthority
+  readonly signingKeys: SigningKeys
+  readonly gate: PeerGate
+  readonly registrations: readonly GrpcRegistration[]
+  /** Rung after every commit that changes what agents should do. */
+  readonly bell: Bell
+  /** Rung after a commit that concerns live streams. */
+  readonly fleetBell: Bell
 }
 
 /**
@@ -114,7 +156,7 @@ export class ControlPlane {
     }
   }
 
-  /** Unready at once, requests under way finish within the deadline, then everything stops. */
+  /** Unready at once, work under way finishes within the deadline, then everything stops. */
   async drain(deadlineMs = this.#settings.drainTimeoutMs): Promise<void> {
     const endUs = this.#clock.monotonicUs() + deadlineMs * 1_000
     for (const { name, drain } of [...this.#started].reverse()) {
@@ -132,14 +174,24 @@ export class ControlPlane {
   }
 
   async #start(): Promise<void> {
-    const settings = this.#settings
-    const clock = this.#clock
-    const log = this.#log
-    const keyRing = KeyRing.parse(settings.wrapKeys)
+    const machinery = await this.#startMachinery()
+    const delivery = await this.#startDelivery(machinery)
+    const reports = await this.#startEvidence(machinery)
+    const resolvers = await this.#startIntent(machinery, delivery)
+    const { fleet, enrol } = await this.#openGrpc(machinery, delivery, reports)
+    const metricsServer = new MetricsServer({
+      ...{ metrics: machinery.metrics, host: this.#settings.metricsHost, port: this.#settings.metricsPort },
+    })
+    await this.#run(metricsServer)
+    const http = await this.#openApi(machinery, resolvers)
+    this.#addresses = { http, metrics: metricsServer.address, fleet, enrol }
+  }
 
-    // — machinery —
+  async #startMachinery(): Promise<Machinery> {
+    const settings = this.#settings
+    const [clock, log] = [this.#clock, this.#log]
+    const keyRing = KeyRing.parse(settings.wrapKeys)
     if (settings.otlpEndpoint !== null) this.#own('telemetry', await startTelemetry(settings.otlpEndpoint, log))
-    const metrics = new Metrics()
     await applyMigrations({ url: settings.databaseUrl, waitMs: settings.databaseWaitMs, clock, log })
     const database = new Database({
       url: settings.databaseUrl,
@@ -148,57 +200,104 @@ export class ControlPlane {
       clock,
     })
     this.#own('database', { stop: () => database.close() })
+    return { clock, log, metrics: new Metrics(), database, keyRing, audit: new AuditStore() }
+  }
 
-    // — delivery: made before intent, which rings its bell —
+  /** Intent becomes snapshots, snapshots become streams. */
+  async #startDelivery({ clock, log, metrics, database, keyRing, audit }: Machinery): Promise<Delivery> {
     const authority = await openInstallation({ database, keyRing, clock })
-    const snapshotStore = new SnapshotStore(database)
+    const signingKeys = new SigningKeys({ database, keyRing, clock })
+    const store = new SnapshotStore(database)
     const reconciler = new Reconciler({
       intent: new IntentReader(database),
-      store: snapshotStore,
+      store,
       failures: new SectionFailureStore(database),
-      signer: new SigningKeys({ database, keyRing, clock }),
-      pollMs: settings.reconcilerPollMs,
+      signer: signingKeys,
+      pollMs: this.#settings.reconcilerPollMs,
       ...{ clock, log },
     })
     await this.#run(reconciler)
-    await this.#run(new SnapshotSweeper({ store: snapshotStore, clock, log }))
+    await this.#run(new SnapshotSweeper({ store, clock, log }))
+
+    const quarantines = new QuarantineStore(database)
+    const statuses = new AgentStatusStore(database)
+    const facts = new FleetFactsWatcher({ signingKeys, quarantines, statuses, clock, log })
+    await this.#run(facts)
     const gate = new PeerGate({ database, installationId: authority.installationId, clock, log })
     await this.#run(gate)
-    const bell: Bell = {
-      ring: () => {
-        reconciler.ring()
-        gate.ring()
-      },
+    const contract = loadGrpcContract()
+    const envelopes = new Envelopes({ database, keyRing, log })
+    const delivery = new ConfigDelivery({
+      ...{ contract, reconciler, store, facts, statuses, quarantines, envelopes, authority, database, clock, log },
+    })
+    metrics.gauge({ name: 'config_streams', help: 'Agents connected to this replica.' }, (gauge) =>
+      gauge.set(delivery.streamCount),
+    )
+    const enrolment = new Enrolment({ database, authority, signingKeys, audit, clock, log })
+    return {
+      ...{ authority, signingKeys, gate, bell: reconciler },
+      registrations: [delivery.registration(), enrolment.registration(contract)],
+      fleetBell: { ring: () => [gate, facts].forEach((listener) => void listener.ring()) },
     }
+  }
 
-    // — audit —
-    const audit = new AuditStore()
+  /** Reports become rows, rows become sums. */
+  async #startEvidence({ clock, log, metrics, database }: Machinery): Promise<GrpcRegistration> {
+    const { redisUrl, databaseUrl } = this.#settings
+    const random = randomUnit
+    const queues = new JobQueues({ redisUrl, databaseUrl, clock, log })
+    await this.#run(queues)
+    const intake = new UsageIntake({
+      queues: { usage: queues.queue('usage'), spans: queues.queue('spans') },
+      watermarks: new WatermarkReader(database),
+      ...{ metrics, clock, random, log },
+    })
+    await this.#run(intake)
+    const alarms = metrics.counter({
+      name: 'usage_alarms_total',
+      help: 'Reports that could not be taken as they were, by what was wrong.',
+      labels: ['reason'],
+    })
+    const shared = {
+      ...{ queues, clock, random, log },
+      onStored: () => intake.wake(),
+      onAlarm: ({ code, count }: UsageAlarm) => alarms.inc({ reason: code }, count),
+    }
+    const lanes = new LaneStore()
+    const placement = new PlacementReader(database, clock)
+    const usage = new BatchService({ database, sink: new UsageStore(), lanes, placement })
+    const spans = new BatchService({ database, sink: new SpanStore(), lanes, placement })
+    await this.#run(new UsageWorker({ ...shared, queue: 'usage', batches: usage }))
+    await this.#run(new UsageWorker({ ...shared, queue: 'spans', batches: spans }))
+    await this.#run(new RollupWorker({ database, rollups: new RollupStore(), clock, log }))
+    return intake.registration()
+  }
+
+  /** Services and their resolvers: everything that the graph can do. */
+  async #startIntent(machinery: Machinery, delivery: Delivery): Promise<ResolverInstances> {
+    const { clock, log, database, keyRing, audit } = machinery
+    const shared = { database, audit, clock, bell: delivery.bell }
+
     const auditReader = new AuditReader(database)
-    const auditFeed = new AuditFeed({ reader: auditReader, clock, log, pollMs: settings.auditPollMs })
+    const auditFeed = new AuditFeed({ reader: auditReader, clock, log, pollMs: this.#settings.auditPollMs })
     await this.#run(auditFeed)
 
-    // — intent: tenancy —
     const tenantStore = new TenantStore(database)
     const environmentStore = new EnvironmentStore(database)
     const teamStore = new TeamStore(database)
     const apiKeyStore = new ApiKeyStore(database)
-    const shared = { database, audit, clock, bell }
-    const tenants = new TenantService({
-      ...{ ...shared, tenants: tenantStore, environments: environmentStore, apiKeys: apiKeyStore },
-    })
-    const environments = new EnvironmentService({
-      ...{ ...shared, tenants: tenantStore, environments: environmentStore, apiKeys: apiKeyStore },
-    })
+    const stores = { tenants: tenantStore, environments: environmentStore, apiKeys: apiKeyStore }
+    const tenants = new TenantService({ ...shared, ...stores })
+    const environments = new EnvironmentService({ ...shared, ...stores })
     const teams = new TeamService({ ...shared, tenants: tenantStore, teams: teamStore })
     const members = new MemberService({ ...shared, tenants: tenantStore, members: new MemberStore(database) })
 
-    // — intent: providers, models, routes —
     const providerReader = new ProviderReader(database)
     const modelReader = new ModelReader(database)
     const routeReader = new RouteReader(database)
-    const tester = new ProviderTester({ clock, privateAddresses: settings.providerPrivateAddresses })
     const providers = new ProviderService({
-      ...{ ...shared, providers: new ProviderStore(database), reader: providerReader, keyRing, tester },
+      ...{ ...shared, providers: new ProviderStore(database), reader: providerReader, keyRing },
+      tester: new ProviderTester({ clock, privateAddresses: this.#settings.providerPrivateAddresses }),
     })
     const models = new ModelService({ ...shared, models: new ModelStore(database), reader: modelReader })
     const routes = new RouteService({
@@ -210,7 +309,38 @@ export class ControlPlane {
       unknownRoutes: (environmentId, names) => routeReader.unknownNames(environmentId, names),
     })
 
-    // — the front door —
+    const resolvers = new ResolverInstances([
+      new TenantResolver(tenants),
+      new EnvironmentResolver(environments, tenants),
+      new TeamResolver(teams),
+      new MemberResolver(members),
+      new ApiKeyResolver({ apiKeys, environments, teams, clock }),
+      new ProviderResolver(providers),
+      new ModelResolver(models),
+      new RouteResolver(routes, environments),
+      new TargetResolver(providers, models),
+      new UsageResolver(new UsageService(new UsageReader(database)), environments, providers),
+      new AuditResolver(new AuditService(auditReader, auditFeed)),
+    ])
+    for (const resolverClass of resolverClasses) resolvers.get(resolverClass)
+    return resolvers
+  }
+
+  async #openGrpc(
+    { clock, log }: Machinery,
+    { authority, gate, registrations }: Delivery,
+    reports: GrpcRegistration,
+  ): Promise<{ fleet: string; enrol: string }> {
+    const { grpcHost: host, fleetPort, enrolPort, grpcNames: names } = this.#settings
+    const services = [...registrations, reports]
+    const grpc = new GrpcServer({ host, fleetPort, enrolPort, names, services, authority, gate, clock, log })
+    await this.#run(grpc)
+    const { fleet, enrol } = grpc.addresses
+    return { fleet: `${host}:${fleet}`, enrol: `${host}:${enrol}` }
+  }
+
+  async #openApi({ clock, log, metrics, database }: Machinery, resolvers: ResolverInstances): Promise<string> {
+    const settings = this.#settings
     const failures = metrics.counter({
       name: 'authentication_failures_total',
       help: 'Requests whose token was refused, by reason.',
@@ -233,39 +363,11 @@ export class ControlPlane {
       clock,
       onFailure: (reason) => failures.inc({ reason }),
     })
-    const resolvers = new ResolverInstances([
-      new TenantResolver(tenants),
-      new EnvironmentResolver(environments, tenants),
-      new TeamResolver(teams),
-      new MemberResolver(members),
-      new ApiKeyResolver({ apiKeys, environments, teams, clock }),
-      new ProviderResolver(providers),
-      new ModelResolver(models),
-      new RouteResolver(routes, environments),
-      new TargetResolver(providers, models),
-      new UsageResolver(new UsageService(new UsageReader(database)), environments, providers),
-      new AuditResolver(new AuditService(auditReader, auditFeed)),
-    ])
-    for (const resolverClass of resolverClasses) resolvers.get(resolverClass)
-
-    const grpc = new GrpcServer({
-      host: settings.grpcHost,
-      fleetPort: settings.fleetPort,
-      enrolPort: settings.enrolPort,
-      names: settings.grpcNames,
-      services: [],
-      ...{ authority, gate, clock, log },
-    })
-    await this.#run(grpc)
-    const metricsServer = new MetricsServer({ metrics, host: settings.metricsHost, port: settings.metricsPort })
-    await this.#run(metricsServer)
     const api = new ApiServer({
       host: settings.httpHost,
       port: settings.httpPort,
       tls: tlsOf(settings),
       schema: await buildGraphSchema(resolverClasses, resolvers),
-      resolvers,
-      authentication,
       limits: {
         bodyBytesMax: settings.graphBodyBytesMax,
         tokensMax: settings.graphTokensMax,
@@ -281,15 +383,10 @@ export class ControlPlane {
       subscriptionsPerSocketMax: settings.subscriptionsPerSocketMax,
       recheckMs: settings.recheckMs,
       readiness: async () => ({ database: await answers(database) }),
-      ...{ metrics, clock, log },
+      ...{ resolvers, authentication, metrics, clock, log },
     })
     await this.#run(api)
-    this.#addresses = {
-      http: api.url,
-      metrics: metricsServer.address,
-      fleet: `${settings.grpcHost}:${grpc.addresses.fleet}`,
-      enrol: `${settings.grpcHost}:${grpc.addresses.enrol}`,
-    }
+    return api.url
   }
 
   async #run(service: Service): Promise<void> {
