@@ -42,11 +42,19 @@ export function isPermitted(actor: Actor, permission: Permission, tenantId: stri
 
 /**
  * Refuses unless permitted. Something of another tenant is `not_found`, exactly as if it did not exist; something of the
- * own tenant that the roles do not reach is `forbidden`.
+ * own tenant that the roles do not reach is `forbidden`. Who looked the object up first gives `missing`: what it says, and
+ * of which field, when there is none, so that the two answers cannot be told apart.
  */
-export function requirePermission(actor: Actor, permission: Permission, tenantId: string | null): void {
+export function requirePermission(
+  actor: Actor,
+  permission: Permission,
+  tenantId: string | null,
+  missing: { readonly message: string; readonly field?: string } = { message: 'no such object' },
+): void {
   if (isPermitted(actor, permission, tenantId)) return
-  if (tenantId !== null && actor.principal.tenantId !== tenantId) throwRefusal('not_found', 'no such object')
+  if (tenantId !== null && actor.principal.tenantId !== tenantId) {
+    throwRefusal('not_found', missing.message, missing.field === undefined ? {} : { field: missing.field })
+  }
   throwRefusal(
     'forbidden',
     `this needs the permission ${permission}; ask an admin of your tenant for a role that has it`,

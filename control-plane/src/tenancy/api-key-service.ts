@@ -267,16 +267,18 @@ export class ApiKeyService {
   async #writableKey(actor: Actor, transaction: Transaction, id: string): Promise<ApiKey> {
     const { apiKeys, environments } = this.#options
     const known = await apiKeys.find(id)
-    if (known === null) return throwRefusal('not_found', 'no such API key', { field: 'input.apiKeyId' })
-    requirePermission(actor, 'api-key.write', known.tenantId)
+    const missing = { message: 'no such API key', field: 'input.apiKeyId' }
+    if (known === null) return throwRefusal('not_found', missing.message, { field: missing.field })
+    requirePermission(actor, 'api-key.write', known.tenantId, missing)
     await environments.findLocked(transaction, known.environmentId)
     return must(await apiKeys.findLocked(transaction, id), 'keys are never deleted')
   }
 
   async #writableEnvironment(actor: Actor, transaction: Transaction, id: string, field: string): Promise<Environment> {
     const environment = await this.#options.environments.findLocked(transaction, id)
-    if (environment === null) return throwRefusal('not_found', 'no such environment', { field })
-    requirePermission(actor, 'api-key.write', environment.tenantId)
+    const missing = { message: 'no such environment', field }
+    if (environment === null) return throwRefusal('not_found', missing.message, { field })
+    requirePermission(actor, 'api-key.write', environment.tenantId, missing)
     if (environment.archivedAt !== null) throwRefusal('conflict', 'the environment is archived', { field })
     return environment
   }

@@ -159,8 +159,9 @@ export class EnvironmentService {
 
 /** The environment if the actor may change it, or a refusal: `not_found` for another tenant's, `forbidden` for lesser roles. */
 function requireEnvironment(actor: Actor, environment: Environment | null, field: string): Environment {
-  if (environment === null) return throwRefusal('not_found', 'no such environment', { field })
-  requirePermission(actor, 'environment.write', environment.tenantId)
+  const missing = { message: 'no such environment', field }
+  if (environment === null) return throwRefusal('not_found', missing.message, { field })
+  requirePermission(actor, 'environment.write', environment.tenantId, missing)
   return environment
 }
 

@@ -80,8 +80,9 @@ export class MemberService {
     const { database, members, audit, clock } = this.#options
     return database.transaction(new Date(clock.nowMs()), async (transaction) => {
       const member = await members.findLocked(transaction, memberId)
-      if (member === null) return throwRefusal('not_found', 'no such member', { field: 'input.memberId' })
-      requirePermission(actor, 'member.write', member.tenantId)
+      const missing = { message: 'no such member', field: 'input.memberId' }
+      if (member === null) return throwRefusal('not_found', missing.message, { field: missing.field })
+      requirePermission(actor, 'member.write', member.tenantId, missing)
       if (disabled === true && member.subject === actor.principal.subject && actor.principal.tenantId !== null) {
         throwRefusal('conflict', 'nobody can disable their own membership', { field: 'input.disabled' })
       }

@@ -81,8 +81,9 @@ export class TeamService {
     return refusingTaken(name, () =>
       database.transaction(new Date(clock.nowMs()), async (transaction) => {
         const team = await teams.findLocked(transaction, teamId)
-        if (team === null) return throwRefusal('not_found', 'no such team', { field: 'input.teamId' })
-        requirePermission(actor, 'team.write', team.tenantId)
+        const missing = { message: 'no such team', field: 'input.teamId' }
+        if (team === null) return throwRefusal('not_found', missing.message, { field: missing.field })
+        requirePermission(actor, 'team.write', team.tenantId, missing)
         const next: Team = { ...team, name }
         await teams.rename(transaction, next)
         await audit.append(transaction, {

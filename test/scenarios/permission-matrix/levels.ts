@@ -1,0 +1,99 @@
+/**
+ * Who must be able to see what, written down by hand and apart from the product's own classification, so that loosening a
+ * rule there is a decision here too. From the most to the least: whoever has a level has those behind it.
+ */
+export const levels = ['platform-admin', 'tenant-admin', 'developer', 'viewer', 'authenticated', 'public'] as const
+export type Level = (typeof levels)[number]
+
+/** True when somebody of `level` sees what `needed` is needed for. */
+export function reaches(level: Level, needed: Level): boolean {
+  return levels.indexOf(level) <= levels.indexOf(needed)
+}
+
+/** The stricter of two. */
+export function stricter(a: Level, b: Level): Level {
+  return reaches(a, b) ? a : b
+}
+
+/**
+ * By type, for all fields of it, or by `Type.field`. Connections and edges follow their node. A field that is in neither is
+ * unclassified, and the test fails.
+ */
+export const neededLevel: Readonly<Record<string, Level>> = {
+  // — what is asked —
+  'Query.viewer': 'authenticated',
+  ...forEach('Query', 'viewer', [
+    ...[
+      'tenant',
+      'tenants',
+      'environment',
+      'environments',
+      'team',
+      'teams',
+      'provider',
+      'providers',
+      'model',
+      'models',
+    ],
+    ...['route', 'routes', 'usage', 'usageRecord', 'usageTotals'],
+  ]),
+  ...forEach('Query', 'developer', ['apiKey', 'apiKeys']),
+  ...forEach('Query', 'tenant-admin', ['member', 'members', 'auditEntries']),
+  ...forEach('Query', 'platform-admin', ['usageLanes']),
+
+  // — what is done —
+  ...forEach('Mutation', 'developer', [
+    ...['createRoute', 'updateRoute', 'deleteRoute', 'createApiKey', 'updateApiKey', 'revokeApiKey', 'rotateApiKey'],
+  ]),
+  ...forEach('Mutation', 'tenant-admin', [
+    ...['createEnvironment', 'updateEnvironment', 'archiveEnvironment', 'createTeam', 'renameTeam'],
+    ...['createMember', 'updateMember', 'createProvider', 'updateProvider', 'rotateProviderCredential'],
+    ...['removeProviderCredential', 'archiveProvider', 'testProvider'],
+    ...['createModel', 'updateModel', 'setModelPrice', 'archiveModel'],
+  ]),
+  ...forEach('Mutation', 'platform-admin', ['createTenant', 'updateTenant', 'archiveTenant']),
+
+  // — what is listened to —
+  'Subscription.auditAppended': 'tenant-admin',
+
+  // — nouns —
+  Viewer: 'authenticated',
+  PageInfo: 'authenticated',
+  Tenant: 'viewer',
+  TenantPayload: 'viewer',
+  Environment: 'viewer',
+  EnvironmentPayload: 'viewer',
+  EnvironmentRevision: 'viewer',
+  Team: 'viewer',
+  TeamPayload: 'viewer',
+  Member: 'tenant-admin',
+  MemberPayload: 'tenant-admin',
+  ApiKey: 'developer',
+  ApiKeyPayload: 'developer',
+  ApiKeyMadePayload: 'developer',
+  Provider: 'viewer',
+  Credential: 'viewer',
+  ProviderPayload: 'viewer',
+  ProviderTestPayload: 'tenant-admin',
+  Model: 'viewer',
+  ModelPrice: 'viewer',
+  ModelPayload: 'viewer',
+  Route: 'viewer',
+  Target: 'viewer',
+  RoutePayload: 'viewer',
+  UsageRecord: 'viewer',
+  Hop: 'viewer',
+  UsageTotal: 'viewer',
+  UsageLane: 'platform-admin',
+  AuditEntry: 'tenant-admin',
+}
+
+function forEach(type: string, level: Level, fields: readonly string[]): Record<string, Level> {
+  return Object.fromEntries(fields.map((field) => [`${type}.${field}`, level]))
+}
+
+/** The level written down for a field, or undefined: nobody classified it. */
+export function levelOf(typeName: string, fieldName: string): Level | undefined {
+  const node = typeName.replace(/(Connection|Edge)$/, '')
+  return neededLevel[`${typeName}.${fieldName}`] ?? neededLevel[typeName] ?? neededLevel[node]
+}
