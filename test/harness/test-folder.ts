@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
@@ -18,10 +18,8 @@ export function sweepDeadTestFolders(): void {
     const owner = name.startsWith(prefix) ? Number(name.slice(prefix.length).split('-')[0]) : Number.NaN
     if (!Number.isInteger(owner) || isAlive(owner)) continue
     const folder = path.join(os.tmpdir(), name)
+    endProcessesIn(folder)
     try {
-      for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-        if (path.basename(file) === 'postmaster.pid') endServerOf(path.join(folder, file), folder)
-      }
       rmSync(folder, { recursive: true, force: true })
     } catch {
       // Somebody else's, or being swept by another run.
@@ -29,12 +27,18 @@ export function sweepDeadTestFolders(): void {
   }
 }
 
-function endServerOf(lock: string, folder: string): void {
-  const pid = Number(readFileSync(lock, 'utf8').split('\n')[0])
-  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) return
-  // Only a process that was started on this very folder: the number may be somebody else's by now.
-  const command = process.platform === 'linux' ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : ''
-  if (command.includes(folder)) process.kill(pid, 'SIGQUIT')
+/** Known by where they work or what they were started with; where there is no /proc they stay until the next restart. */
+function endProcessesIn(folder: string): void {
+  const numbers = process.platform === 'linux' ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : []
+  for (const number of numbers) {
+    try {
+      const place = readlinkSync(`/proc/${number}/cwd`)
+      const command = readFileSync(`/proc/${number}/cmdline`, 'utf8')
+      if (place.startsWith(`${folder}/`) || command.includes(`${folder}/`)) process.kill(Number(number), 'SIGKILL')
+    } catch {
+      // Gone meanwhile, or not ours to look at.
+    }
+  }
 }
 
 function isAlive(pid: number): boolean {
