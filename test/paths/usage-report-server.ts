@@ -1,5 +1,4 @@
 import grpc from '@grpc/grpc-js'
-import type { Peer } from '../../control-plane/src/fleet/peer.js'
 import type { UsageIntake } from '../../control-plane/src/usage/usage-intake.js'
 import type { ReportMessage__Output } from '../../proto/gen/switchyard/v1/ReportMessage.js'
 import type { ReportReply } from '../../proto/gen/switchyard/v1/ReportReply.js'
@@ -12,22 +11,17 @@ export interface ReportServer {
 }
 
 /**
- * The report service without TLS, for tests of what lies behind the door: whoever calls is `peer`. The door itself is
- * tested in fleet.
+ * The report service without TLS, for tests of what lies behind the door: whoever calls is who `agentIdOf` says. The door
+ * itself is tested in fleet.
  */
 export async function serveReports(
   intake: UsageIntake,
-  peer: Pick<Peer, 'agentId' | 'clusterId'>,
+  agentIdOf: (metadata: grpc.Metadata) => string,
+  clusterId: string,
   port = 0,
 ): Promise<ReportServer> {
   const server = new grpc.Server()
   const { service } = intake.registration()
-  const whole: Peer = {
-    installationId: 'ins_test',
-    serial: '01',
-    certificateNotAfterMs: Number.MAX_SAFE_INTEGER,
-    ...peer,
-  }
   server.addService(service, {
     Report: (call: grpc.ServerDuplexStream<ReportMessage__Output, ReportReply | Buffer>) => {
       const over = new AbortController()
@@ -35,7 +29,13 @@ export async function serveReports(
       for (const event of ['error', 'cancelled', 'close']) call.on(event, end)
       intake
         .serve({
-          peer: whole,
+          peer: {
+            installationId: 'ins_test',
+            clusterId,
+            agentId: agentIdOf(call.metadata),
+            serial: '01',
+            certificateNotAfterMs: Number.MAX_SAFE_INTEGER,
+          },
           signal: over.signal,
           async *messages() {
             try {

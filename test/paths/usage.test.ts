@@ -150,7 +150,7 @@ describe.each(['postgres', 'redis'] as const)(
         openBucketMs: 200,
       })
       await rollups.run()
-      const server: ReportServer = await serveReports(intake, peer, port)
+      const server: ReportServer = await serveReports(intake, () => peer.agentId, peer.clusterId, port)
       let stopped = false
       const stop = async () => {
         if (stopped) return
