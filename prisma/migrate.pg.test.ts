@@ -105,6 +105,29 @@ describe('migrate', () => {
     expect(await run()).toBe(1)
   })
 
+  test('says which database it cannot use and why, without its password', async () => {
+    const cases: [string, (url: URL) => void, RegExp][] = [
+      [
+        'no such database',
+        (url) => Object.assign(url, { pathname: '/nowhere' }),
+        /"nowhere" at 127.*does not exist: make it/,
+      ],
+      ['wrong password', (url) => Object.assign(url, { password: 'hunter2' }), /refuses the user "postgres"/],
+      [
+        'nobody there',
+        (url) => Object.assign(url, { port: '1' }),
+        /at 127\.0\.0\.1:1 cannot be reached \(.*ECONNREFUSED/,
+      ],
+    ]
+    for (const [name, change, expected] of cases) {
+      const url = new URL(database.url)
+      change(url)
+      const error = await migrate({ url: url.href, log: silent }).catch((fault: unknown) => fault)
+      expect(error, name).toMatchObject({ refusal: { code: 'unavailable', message: expect.stringMatching(expected) } })
+      expect(String(error)).not.toContain('hunter2')
+    }
+  })
+
   test('does not mind migrations of a newer release', async () => {
     write('0001_first', 'CREATE TABLE a (n int)')
     write('0002_newer', 'CREATE TABLE b (n int)')

@@ -29,17 +29,22 @@ export interface MigrateOptions {
 const advisoryLock = 72707369
 const outsideTransaction = '-- outside a transaction'
 
+/** `int8multirange`, which the spool's lanes are kept in, came with 14. */
+const oldestMajor = 14
+
 /**
- * Brings the database up to the newest migration and returns how many it applied. Refuses (`RefusalError`) when an
- * earlier migration failed or one was edited after it had been applied; the message says what to do.
+ * Brings the database up to the newest migration and returns how many it applied. Refuses (`RefusalError`) when the
+ * database cannot be reached or is too old, when an earlier migration failed, or one was edited after it had been
+ * applied; the message says what to do.
  */
 export async function migrate(options: MigrateOptions): Promise<number> {
   const migrations = await loadMigrations(options.folder ?? findFolder())
   const client = new pg.Client({ connectionString: options.url, application_name: 'switchyard-migrate' })
   // Postgres going away shows up in the query that runs, not as an uncaught event.
   client.on('error', () => {})
-  await client.connect()
+  await client.connect().catch((error: unknown) => refuseUnreachable(client, error))
   try {
+    await refuseTooOld(client)
     await client.query('SELECT pg_advisory_lock($1)', [advisoryLock])
     await client.query(createTable)
     const applied = await loadApplied(client)
@@ -112,6 +117,34 @@ function findFolder(): string {
       )
     }
   }
+}
+
+/** Says which database, never its password. */
+function refuseUnreachable(client: pg.Client, error: unknown): never {
+  const place = `the database "${client.database}" at ${client.host}:${client.port}`
+  const { code, message } = error as { code?: string; message?: string }
+  const reasons: Readonly<Record<string, string>> = {
+    '3D000': `${place} does not exist: make it ("createdb ${client.database}"), or correct DATABASE_URL`,
+    '28P01': `${place} refuses the user "${client.user}": correct the name or password in DATABASE_URL`,
+    '28000': `${place} refuses the user "${client.user}" (${message}): correct DATABASE_URL, or the server's pg_hba.conf`,
+  }
+  const known = reasons[code ?? '']
+  throwRefusal(
+    'unavailable',
+    known ?? `${place} cannot be reached (${message || code}): is it running, and is DATABASE_URL right?`,
+  )
+}
+
+async function refuseTooOld(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ version: string; major: number }>(
+    `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int / 10000 AS major`,
+  )
+  const found = rows[0]
+  if (found && found.major >= oldestMajor) return
+  throwRefusal(
+    'unavailable',
+    `PostgreSQL ${found?.version} is too old: Switchyard needs ${oldestMajor} or newer (tested with 15 and 18)`,
+  )
 }
 
 async function loadApplied(client: pg.Client): Promise<Map<string, Applied>> {
