@@ -149,22 +149,37 @@ function tellingField(type: GraphQLObjectType, depth: number): string {
   return isObjectType(inner) ? `${telling.name} { ${tellingField(inner, depth + 1)} }` : telling.name
 }
 
-/** The document that asks for it, every argument of the root a variable, ids beside everything that stands in a list. */
-export function documentOf(path: FieldPath): string {
-  const { operation, root, inside, selection } = path
+/**
+ * The document that asks one root for all of `paths`: every argument of the root a variable, ids beside everything that
+ * may stand in a list.
+ */
+export function documentOf(paths: readonly FieldPath[]): string {
+  const [first] = paths
+  if (first === undefined) throw new Error('a document asks for something')
+  const { operation, root } = first
   const variables = root.args.map((argument) => `$${argument.name}: ${argument.type}`).join(', ')
   const args = root.args.map((argument) => `${argument.name}: $${argument.name}`).join(', ')
   const call = root.args.length === 0 ? root.name : `${root.name}(${args})`
-  let type = getNamedType(root.type)
-  const beside: string[] = []
-  for (const name of inside) {
-    const fields = isObjectType(type) ? type.getFields() : {}
-    beside.push(besideOf(fields, name))
-    const field = fields[name]
-    if (field) type = getNamedType(field.type)
+  const wanted = paths.map(({ inside, selection }) => ({ inside, selection }))
+  return `${operation} Ask${variables === '' ? '' : `(${variables})`} { ${call} ${bodyOf(getNamedType(root.type), wanted)} }`
+}
+
+type Wanted = Pick<FieldPath, 'inside' | 'selection'>
+
+function bodyOf(type: unknown, wanted: readonly Wanted[]): string {
+  if (!isObjectType(type)) return ''
+  const fields = type.getFields()
+  const here = wanted.filter(({ inside }) => inside.length === 0).map(({ selection }) => selection.slice(1, -1))
+  const below = new Map<string, Wanted[]>()
+  for (const { inside, selection } of wanted) {
+    const [name, ...rest] = inside
+    if (name !== undefined) below.set(name, [...(below.get(name) ?? []), { inside: rest, selection }])
   }
-  const body = inside.reduceRight((inner, name, index) => `{ ${beside[index]}${name} ${inner} }`, selection)
-  return `${operation} Ask${variables === '' ? '' : `(${variables})`} { ${call} ${body} }`
+  const parts = [...below].map(([name, inner]) => {
+    const field = fields[name]
+    return `${besideOf(fields, name)}${name} ${field ? bodyOf(getNamedType(field.type), inner) : ''}`
+  })
+  return `{ ${[...here, ...parts].join(' ')} }`
 }
 
 /** The id that tells an element of a list from the others: its own, or its node's. */

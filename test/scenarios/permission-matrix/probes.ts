@@ -1,3 +1,4 @@
+import { newId } from '../../../proto/std/ids.js'
 import type { Estate } from './estate.js'
 import type { World } from './world.js'
 
@@ -10,7 +11,7 @@ export type Args = Readonly<Record<string, unknown>>
 export const probes: Readonly<Record<string, (world: World) => Args | Promise<Args>>> = {
   viewer: () => ({}),
   tenant: ({ owner }) => ({ id: owner.tenantId }),
-  tenants: () => ({ first: 100 }),
+  tenants: () => ({ first: 20 }),
   environment: ({ owner }) => ({ id: owner.archivedEnvironmentId }),
   environments: ofTenant,
   team: ({ owner }) => ({ id: owner.teamId }),
@@ -25,7 +26,7 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   models: (world) => ({ ...ofTenant(world), filter: { includeArchived: true } }),
   route: ({ owner }) => ({ id: owner.routeId }),
   routes: ofTenant,
-  auditEntries: ({ owner }) => ({ first: 100, filter: { tenantId: owner.tenantId, action: `${owner.mark}.done` } }),
+  auditEntries: ({ owner }) => ({ first: 20, filter: { tenantId: owner.tenantId, action: `${owner.mark}.done` } }),
   usage: ofTenant,
   usageRecord: ({ owner }) => ({ tenantId: owner.tenantId, requestId: owner.requestId }),
   usageTotals: ({ owner }) => ({
@@ -104,7 +105,7 @@ export const exceptions: Readonly<
 }
 
 function ofTenant({ owner }: World): Args {
-  return { tenantId: owner.tenantId, first: 100 }
+  return { tenantId: owner.tenantId, first: 20 }
 }
 
 function input(fields: Args): Args {
@@ -116,7 +117,6 @@ async function target(owner: Estate): Promise<Args> {
 }
 
 async function makeTenant({ database }: World): Promise<string> {
-  const { newId } = await import('../../../proto/std/ids.js')
   const id = newId('tenant', Date.now())
   await database.rows.tenant.create({ data: { id, slug: id.replace('_', '-'), name: 'To be archived' } })
   return id
