@@ -49,16 +49,24 @@ export function requirePermission(
   actor: Actor,
   permission: Permission,
   tenantId: string | null,
-  missing: { readonly message: string; readonly field?: string } = { message: 'no such object' },
+  missing: Missing = { message: 'no such object' },
 ): void {
   if (isPermitted(actor, permission, tenantId)) return
-  if (tenantId !== null && actor.principal.tenantId !== tenantId) {
-    throwRefusal('not_found', missing.message, missing.field === undefined ? {} : { field: missing.field })
-  }
+  if (tenantId !== null && actor.principal.tenantId !== tenantId) refuseMissing(missing)
   throwRefusal(
     'forbidden',
     `this needs the permission ${permission}; ask an admin of your tenant for a role that has it`,
   )
+}
+
+export interface Missing {
+  readonly message: string
+  readonly field?: string
+}
+
+/** What both an object that is not there and another tenant's object are answered with. */
+export function refuseMissing({ message, field }: Missing): never {
+  throwRefusal('not_found', message, field === undefined ? {} : { field })
 }
 
 /** Every permission that the actor holds in its own tenant (a platform admin: all), sorted. */

@@ -7,7 +7,7 @@ import { newId, randomSecret } from '../../../proto/std/ids.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import { checkInput } from '../access/check-input.js'
 import { bumpDenyRevision } from '../access/deny-revision.js'
-import { isPermitted, requirePermission } from '../access/permission.js'
+import { isPermitted, refuseMissing, requirePermission } from '../access/permission.js'
 import type { Actor } from '../access/principal.js'
 import { tenantScope } from '../access/tenant-scope.js'
 import type { AuditStore } from '../audit/audit-store.js'
@@ -81,32 +81,34 @@ export class ApiKeyService {
     args: PageArgs,
     of: { tenantId?: string | null | undefined; environmentId?: string | null | undefined },
   ): Promise<Page<ApiKey>> {
-    const environment = of.environmentId ? await this.#options.environments.find(of.environmentId) : null
-    if (of.environmentId && environment === null) {
-      throwRefusal('not_found', 'no such environment', { field: 'environmentId' })
+    if (of.environmentId) {
+      const missing = noEnvironment('environmentId')
+      const environment = (await this.#options.environments.find(of.environmentId)) ?? refuseMissing(missing)
+      requirePermission(actor, 'api-key.read', environment.tenantId, missing)
+      return this.#options.apiKeys.page(args, { tenantId: environment.tenantId, environmentId: environment.id })
     }
-    const tenantId = environment?.tenantId ?? tenantScope(actor, of.tenantId, 'tenantId')
+    const tenantId = tenantScope(actor, of.tenantId, 'tenantId')
     requirePermission(actor, 'api-key.read', tenantId)
-    return this.#options.apiKeys.page(args, { tenantId, environmentId: environment?.id ?? null })
+    return this.#options.apiKeys.page(args, { tenantId, environmentId: null })
   }
 
   async create(actor: Actor, input: z.input<typeof createApiKeyInput>): Promise<ApiKeyMade> {
     const checked = checkInput(createApiKeyInput, input)
-    const { environmentId } = checked
+    const { environmentId, name } = checked
+    const missing = noEnvironment('input.environmentId')
+    const seen = (await this.#options.environments.find(environmentId)) ?? refuseMissing(missing)
+    requirePermission(actor, 'api-key.write', seen.tenantId, missing)
+    await this.#requireTeam(seen.tenantId, checked.teamId)
+    await this.#requireRoutes(environmentId, checked.allowedRoutes)
     return this.#change(async (transaction) => {
-      const environment = await this.#writableEnvironment(actor, transaction, environmentId, 'input.environmentId')
+      const environment = await this.#activeEnvironment(transaction, environmentId, 'input.environmentId')
       await this.#requireRoom(transaction, environmentId)
-      await this.#requireTeam(environment.tenantId, checked.teamId)
-      await this.#requireRoutes(environmentId, checked.allowedRoutes)
       requireFuture(checked.expiresAt, transaction.now)
       const { key, text } = await this.#insert(actor, transaction, environment, {
-        name: checked.name,
-        teamId: checked.teamId ?? null,
-        allowedRoutes: checked.allowedRoutes ?? [],
+        ...{ name, teamId: checked.teamId ?? null, allowedRoutes: checked.allowedRoutes ?? [] },
         inFlightMax: checked.inFlightMax ?? inFlightMaxDefault,
         requestsPerMinuteMax: checked.requestsPerMinuteMax ?? requestsPerMinuteMaxDefault,
-        expiresAt: checked.expiresAt ?? null,
-        rotatedFromId: null,
+        ...{ expiresAt: checked.expiresAt ?? null, rotatedFromId: null },
       })
       await this.#append(actor, transaction, 'api-key.create', null, key)
       return { apiKey: key, text, intentRevision: await bumpOne(transaction, environmentId) }
@@ -119,11 +121,12 @@ export class ApiKeyService {
       updateApiKeyInput,
       input,
     )
+    const seen = await this.#writableKey(actor, apiKeyId)
+    await this.#requireTeam(seen.tenantId, teamId)
+    await this.#requireRoutes(seen.environmentId, allowedRoutes)
     return this.#change(async (transaction) => {
-      const key = await this.#writableKey(actor, transaction, apiKeyId)
+      const { key } = await this.#lock(transaction, seen)
       if (key.revokedAt !== null) throwRefusal('conflict', 'the key is revoked', { field: 'input.apiKeyId' })
-      await this.#requireTeam(key.tenantId, teamId)
-      await this.#requireRoutes(key.environmentId, allowedRoutes)
       requireFuture(expiresAt, transaction.now)
       const next = await this.#options.apiKeys.update(transaction, {
         ...key,
@@ -146,11 +149,11 @@ export class ApiKeyService {
   async revoke(actor: Actor, input: z.input<typeof revokeApiKeyInput>): Promise<ApiKeyChange> {
     const checked = checkInput(revokeApiKeyInput, input)
     const abort = checked.abort ?? false
+    const seen = await this.#writableKey(actor, checked.apiKeyId)
     return this.#change(async (transaction) => {
-      const key = await this.#writableKey(actor, transaction, checked.apiKeyId)
+      const { key, environment } = await this.#lock(transaction, seen)
       if (key.revokedAt !== null && (key.abortOnRevoke || !abort)) {
-        const environment = await this.#options.environments.find(key.environmentId)
-        return { apiKey: key, intentRevision: environment?.intentRevision ?? 0n }
+        return { apiKey: key, intentRevision: environment.intentRevision }
       }
       return this.#revoke(actor, transaction, key, abort, 'api-key.revoke')
     })
@@ -165,11 +168,11 @@ export class ApiKeyService {
     input: z.input<typeof rotateApiKeyInput>,
   ): Promise<ApiKeyMade & { readonly previous: ApiKey }> {
     const { apiKeyId, overlapMinutes } = checkInput(rotateApiKeyInput, input)
+    const seen = await this.#writableKey(actor, apiKeyId)
     return this.#change(async (transaction) => {
-      const key = await this.#writableKey(actor, transaction, apiKeyId)
+      const { key, environment } = await this.#lock(transaction, seen)
       const state = apiKeyState(key, transaction.now)
       if (state !== 'active') throwRefusal('conflict', `the key is ${state}`, { field: 'input.apiKeyId' })
-      const environment = await this.#writableEnvironment(actor, transaction, key.environmentId, 'input.apiKeyId')
       await this.#requireRoom(transaction, environment.id)
       const { key: made, text } = await this.#insert(actor, transaction, environment, { ...key, rotatedFromId: key.id })
       await this.#append(actor, transaction, 'api-key.create', null, made)
@@ -263,22 +266,29 @@ export class ApiKeyService {
     })
   }
 
-  /** Environment first, then key: the order in which an environment is archived with its keys. */
-  async #writableKey(actor: Actor, transaction: Transaction, id: string): Promise<ApiKey> {
-    const { apiKeys, environments } = this.#options
-    const known = await apiKeys.find(id)
+  /** Before the transaction: who waits for a lock must not wait for a second connection meanwhile. */
+  async #writableKey(actor: Actor, id: string): Promise<ApiKey> {
     const missing = { message: 'no such API key', field: 'input.apiKeyId' }
-    if (known === null) return throwRefusal('not_found', missing.message, { field: missing.field })
-    requirePermission(actor, 'api-key.write', known.tenantId, missing)
-    await environments.findLocked(transaction, known.environmentId)
-    return must(await apiKeys.findLocked(transaction, id), 'keys are never deleted')
+    const key = (await this.#options.apiKeys.find(id)) ?? refuseMissing(missing)
+    requirePermission(actor, 'api-key.write', key.tenantId, missing)
+    return key
   }
 
-  async #writableEnvironment(actor: Actor, transaction: Transaction, id: string, field: string): Promise<Environment> {
-    const environment = await this.#options.environments.findLocked(transaction, id)
-    const missing = { message: 'no such environment', field }
-    if (environment === null) return throwRefusal('not_found', missing.message, { field })
-    requirePermission(actor, 'api-key.write', environment.tenantId, missing)
+  /** Environment first, then key: the order in which an environment is archived with its keys. */
+  async #lock(
+    transaction: Transaction,
+    { id, environmentId }: ApiKey,
+  ): Promise<{ key: ApiKey; environment: Environment }> {
+    const { apiKeys, environments } = this.#options
+    const environment = must(
+      await environments.findLocked(transaction, environmentId),
+      'environments are never deleted',
+    )
+    return { environment, key: must(await apiKeys.findLocked(transaction, id), 'keys are never deleted') }
+  }
+
+  async #activeEnvironment(transaction: Transaction, id: string, field: string): Promise<Environment> {
+    const environment = must(await this.#options.environments.findLocked(transaction, id), 'it was there a moment ago')
     if (environment.archivedAt !== null) throwRefusal('conflict', 'the environment is archived', { field })
     return environment
   }
@@ -314,4 +324,8 @@ function requireFuture(expiresAt: Date | null | undefined, now: Date): void {
 async function bumpOne(transaction: Transaction, environmentId: string): Promise<bigint> {
   const revisions = await bumpIntentRevisions(transaction, [environmentId])
   return must(revisions.get(environmentId), 'the environment of a key exists')
+}
+
+function noEnvironment(field: string) {
+  return { message: 'no such environment', field }
 }

@@ -68,7 +68,7 @@ export class EnvironmentService {
   async create(actor: Actor, input: z.input<typeof createEnvironmentInput>): Promise<Environment> {
     const checked = checkInput(createEnvironmentInput, input)
     const tenantId = tenantScope(actor, checked.tenantId)
-    requirePermission(actor, 'environment.write', tenantId)
+    requirePermission(actor, 'environment.write', tenantId, { message: 'no such tenant', field: 'input.tenantId' })
     const { database, tenants, environments, audit, clock, bell } = this.#options
     const now = new Date(clock.nowMs())
     const { name, permittedRegions } = checked

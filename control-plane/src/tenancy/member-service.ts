@@ -46,7 +46,7 @@ export class MemberService {
   async create(actor: Actor, input: z.input<typeof createMemberInput>): Promise<Member> {
     const checked = checkInput(createMemberInput, input)
     const tenantId = tenantScope(actor, checked.tenantId)
-    requirePermission(actor, 'member.write', tenantId)
+    requirePermission(actor, 'member.write', tenantId, { message: 'no such tenant', field: 'input.tenantId' })
     const { database, tenants, members, audit, clock } = this.#options
     const now = new Date(clock.nowMs())
     const member: Member = {

@@ -55,7 +55,7 @@ export class TeamService {
   async create(actor: Actor, input: z.input<typeof createTeamInput>): Promise<Team> {
     const checked = checkInput(createTeamInput, input)
     const tenantId = tenantScope(actor, checked.tenantId)
-    requirePermission(actor, 'team.write', tenantId)
+    requirePermission(actor, 'team.write', tenantId, { message: 'no such tenant', field: 'input.tenantId' })
     const { database, tenants, teams, audit, clock } = this.#options
     const now = new Date(clock.nowMs())
     const team: Team = { id: newId('team', now.getTime()), tenantId, name: checked.name, createdAt: now }

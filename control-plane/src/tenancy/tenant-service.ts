@@ -81,7 +81,7 @@ export class TenantService {
   /** The name reaches agents (it is in every usage record), so the intent of every environment moves. */
   async update(actor: Actor, input: z.input<typeof updateTenantInput>): Promise<Tenant> {
     const { tenantId, name } = checkInput(updateTenantInput, input)
-    requirePermission(actor, 'tenant.write', tenantId)
+    requirePermission(actor, 'tenant.write', tenantId, { message: 'no such tenant', field: 'input.tenantId' })
     const { database, tenants, audit, clock, bell } = this.#options
     const changed = await database.transaction(new Date(clock.nowMs()), async (transaction) => {
       const tenant = requireActive(await tenants.findLocked(transaction, tenantId), 'input.tenantId')
@@ -101,7 +101,7 @@ export class TenantService {
   /** Out of service for good, with its environments and keys; running streams end by themselves. Archiving twice changes nothing. */
   async archive(actor: Actor, tenantId: string): Promise<Tenant> {
     checkInput(updateTenantInput.shape.tenantId, tenantId, 'tenantId')
-    requirePermission(actor, 'tenant.write', tenantId)
+    requirePermission(actor, 'tenant.write', tenantId, { message: 'no such tenant', field: 'tenantId' })
     const { database, tenants, environments, apiKeys, audit, clock, bell } = this.#options
     const changed = await database.transaction(new Date(clock.nowMs()), async (transaction) => {
       const tenant = await tenants.findLocked(transaction, tenantId)
