@@ -1,12 +1,9 @@
 import { systemClock } from '../../proto/std/clock.js'
 import type { Log } from '../../proto/std/service.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
-import { KeyRing } from './access/encryption.js'
-import { WrappedSecretStore } from './access/wrapped-secret-store.js'
-import { ControlPlane } from './control-plane.js'
-import { Database } from './database/database.js'
-import { createLog } from './observability/log.js'
 import { describeAllSettings, loadSettings, type Settings } from './settings.js'
+
+// The rest of the product is loaded when it is needed: help, and a setting that is refused, should not wait for it.
 
 const usage = `switchyard control plane: GraphQL for people, gRPC for agents
 
@@ -46,6 +43,10 @@ async function main(argument: string | undefined): Promise<void> {
 }
 
 async function serve(settings: Settings): Promise<void> {
+  const [{ ControlPlane }, { createLog }] = await Promise.all([
+    import('./control-plane.js'),
+    import('./observability/log.js'),
+  ])
   const log = createLog({ level: settings.logLevel, clock: systemClock })
   const controlPlane = new ControlPlane(settings, { clock: systemClock, log })
   let stopping = false
@@ -78,6 +79,11 @@ function die(log: Log, fault: unknown, message: string): never {
 }
 
 async function rotateKeys(settings: Settings): Promise<void> {
+  const [{ KeyRing }, { WrappedSecretStore }, { Database }] = await Promise.all([
+    import('./access/encryption.js'),
+    import('./access/wrapped-secret-store.js'),
+    import('./database/database.js'),
+  ])
   const database = new Database({ url: settings.databaseUrl, poolMax: 2, sqlPoolMax: 2 })
   try {
     const keyRing = KeyRing.parse(settings.wrapKeys)
