@@ -21,6 +21,7 @@ let started: EmbeddedPostgres[]
 
 beforeEach(async () => {
   folder = makeTestFolder()
+  chmodSync(folder, 0o711)
   options = {
     folder: path.join(folder, 'postgres'),
     port: await freePort(),

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { chmodSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../deploy/local/embedded-postgres.js'
@@ -79,6 +79,8 @@ function runUrl(): string {
 export async function startTestPostgres(options: TestPostgresOptions = {}): Promise<TestPostgres> {
   const major = options.major ?? (process.env['SWITCHYARD_TEST_POSTGRES'] === '15' ? 15 : 18)
   const folder = makeTestFolder()
+  // A root without namespaces runs the server as another account, which must get through.
+  chmodSync(folder, 0o711)
   const port = options.port ?? (await freePort())
   const start = async (): Promise<EmbeddedPostgres> =>
     startEmbeddedPostgres({
