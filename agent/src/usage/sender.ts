@@ -159,6 +159,8 @@ export class Sender {
     const entries = await state.reader.read({ recordsMax: this.#options.recordsMax, bytesMax })
     const first = entries[0]
     if (!first) {
+      // Nothing more will come from an earlier life: its file must not be held open once it is deleted.
+      if (lane.key.bootEpoch !== this.#options.spool.bootEpoch) await state.reader.close()
       this.#declareHole(lane, state)
       return null
     }

@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest'
+import { usageRecordCodec } from '../../../proto/gen/codec.js'
+import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
+import { readUsageRecord, text, type UsageRow } from './usage-record.js'
+
+const whole: UsageRecord = {
+  ...{
+    requestId: 'req_1',
+    startedAtUnixMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
+    tenantId: 'ten_1',
+    environmentId: 'env_1',
+  },
+  ...{ apiKeyId: 'key_1', operation: 'chat_completions', clusterId: 'clu_1', status: 'ok', usageSource: 'provider' },
+}
+const read = (more: Partial<UsageRecord>): UsageRow | string =>
+  readUsageRecord(usageRecordCodec.encode({ ...whole, ...more }))
+
+describe('a usage record', () => {
+  it('becomes a row in which the wire’s absences are null', () => {
+    expect(read({})).toMatchObject({
+      ...{ startedAt: '2026-01-02T03:04:05.678Z', userId: 'anonymous', teamId: null, routeName: null, code: null },
+      ...{
+        tokensIn: null,
+        costNanoUsd: null,
+        priceVersion: null,
+        firstTokenUs: null,
+        temperature: null,
+        cacheHit: null,
+      },
+      ...{ latencyUs: 0, fallbackUsed: false, hops: [] },
+    })
+    expect(read({ tokensIn: 0, costNanoUsd: 0, cacheHit: '', temperature: 0 })).toMatchObject({
+      ...{ tokensIn: 0, costNanoUsd: 0, cacheHit: '', temperature: 0 },
+    })
+  })
+
+  it.each<[string, Partial<UsageRecord>, string]>([
+    ['no request', { requestId: '' }, 'requestId is missing'],
+    ['no tenant', { tenantId: '' }, 'tenantId is missing'],
+    ['no environment', { environmentId: '' }, 'environmentId is missing'],
+    ['no key', { apiKeyId: '' }, 'apiKeyId is missing'],
+    ['a status of its own', { status: 'fine' }, 'status is unknown'],
+    ['a source of its own', { usageSource: 'guess' }, 'usageSource is unknown'],
+    ['no start', { startedAtUnixMs: 0 }, 'startedAtUnixMs is not an instant'],
+    ['a start after everything', { startedAtUnixMs: 2 ** 52 }, 'startedAtUnixMs is not an instant'],
+    ['a negative cost', { costNanoUsd: -1 }, 'costNanoUsd is not a count'],
+    ['tokens beyond a safe integer', { tokensOut: 2 ** 60 }, 'tokensOut is not a count'],
+    ['an absurd HTTP status', { httpStatus: 70_000 }, 'httpStatus is not a status'],
+  ])('with %s is malformed', (_what, more, message) => {
+    expect(read(more)).toBe(message)
+  })
+
+  it('is malformed when it is not one', () => {
+    expect(readUsageRecord(new Uint8Array([0xff, 0xff, 0xff]))).toMatch(/^not a usage record/)
+    expect(readUsageRecord(new Uint8Array())).toBe('requestId is missing')
+  })
+
+  it('drops numbers that are none', () => {
+    expect(read({ temperature: Number.NaN, groundingScore: Number.POSITIVE_INFINITY })).toMatchObject({
+      ...{ temperature: null, groundingScore: null },
+    })
+  })
+})
+
+it('a text is cut and made storable', () => {
+  expect(text('plain')).toBe('plain')
+  expect(text('a\0b')).toBe('a\ufffdb')
+  expect(text('\ud800x\udc00')).toBe('\ufffdx\ufffd')
+  expect(text('\u{1f600}')).toBe('\u{1f600}')
+  expect(text('\u{1f600}', 1)).toBe('\ufffd')
+})
