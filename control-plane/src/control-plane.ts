@@ -21,6 +21,9 @@ import { ConfigDelivery } from './fleet/config-delivery.js'
 import { Enrolment } from './fleet/enrolment.js'
 import { Envelopes } from './fleet/envelopes.js'
 import { FleetFactsWatcher } from './fleet/fleet-facts.js'
+import { FleetReader } from './fleet/fleet-reader.js'
+import { AgentResolver, AgentTargetResolver, FleetResolver } from './fleet/fleet-resolver.js'
+import { FleetService } from './fleet/fleet-service.js'
 import { loadGrpcContract } from './fleet/grpc-contract.js'
 import { type GrpcRegistration, GrpcServer } from './fleet/grpc-server.js'
 import { openInstallation } from './fleet/installation.js'
@@ -309,6 +312,11 @@ export class ControlPlane {
       unknownRoutes: (environmentId, names) => routeReader.unknownNames(environmentId, names),
     })
 
+    const fleet = new FleetService({
+      ...{ ...shared, reader: new FleetReader({ database, clock }), authority: delivery.authority },
+      ...{ signingKeys: delivery.signingKeys, fleetBell: delivery.fleetBell },
+    })
+
     const resolvers = new ResolverInstances([
       new TenantResolver(tenants),
       new EnvironmentResolver(environments, tenants),
@@ -320,6 +328,9 @@ export class ControlPlane {
       new RouteResolver(routes, environments),
       new TargetResolver(providers, models),
       new UsageResolver(new UsageService(new UsageReader(database)), environments, providers),
+      new FleetResolver(fleet),
+      new AgentResolver(fleet),
+      new AgentTargetResolver(providers),
       new AuditResolver(new AuditService(auditReader, auditFeed)),
     ])
     for (const resolverClass of resolverClasses) resolvers.get(resolverClass)

@@ -1,5 +1,6 @@
 import type { ResolverClass } from './api/schema.js'
 import { AuditResolver } from './audit/audit-resolver.js'
+import { AgentResolver, AgentTargetResolver, FleetResolver } from './fleet/fleet-resolver.js'
 import { ModelResolver } from './models/model-resolver.js'
 import { ProviderResolver } from './providers/provider-resolver.js'
 import { RouteResolver, TargetResolver } from './routes/route-resolver.js'
@@ -22,5 +23,8 @@ export const resolverClasses: readonly ResolverClass[] = [
   RouteResolver,
   TargetResolver,
   UsageResolver,
+  FleetResolver,
+  AgentResolver,
+  AgentTargetResolver,
   AuditResolver,
 ]

@@ -17,7 +17,7 @@ const demo = {
   region: 'local',
   environments: ['production', 'development'],
   team: 'assistants',
-  cluster: { name: 'local', kind: 'gpu', cloud: 'local', region: 'local' },
+  cluster: { name: 'local', kind: 'GPU', cloud: 'local', region: 'local' },
 }
 
 /**
@@ -45,7 +45,7 @@ export async function seedDemo(call: GraphqlCall, upstream: Upstream, known: Dem
 export async function createJoinToken(call: GraphqlCall, clusterId: string): Promise<string> {
   const answer = await call<{ createJoinToken: { secret: string } }>(
     `mutation ($input: CreateJoinTokenInput!) { createJoinToken(input: $input) { secret } }`,
-    { input: { clusterId, validMinutes: 60 } },
+    { input: { clusterId, lifetimeMinutes: 60 } },
   )
   return answer.createJoinToken.secret
 }
