@@ -28,6 +28,7 @@ export interface SupervisedProcessOptions {
 
 /** A process that lived this long was healthy: the next restart begins with the shortest delay again. */
 const healthyAfterMs = 30_000
+const lastWordsMax = 16 * 1024
 
 /**
  * One child in its own process group, so that Ctrl-C at the terminal reaches only the supervisor, which then ends the
@@ -40,6 +41,8 @@ export class SupervisedProcess implements Service {
   readonly #backoff = new Backoff({ minMs: 200, maxMs: 10_000 }, randomUnit)
   #child: ChildProcess | null = null
   #stopping = false
+  /** The end of what it wrote since this start. */
+  #lastWords = ''
   #wasReady = false
   #startedUs = 0
   #cancelRestart: () => void = () => {}
@@ -105,9 +108,14 @@ export class SupervisedProcess implements Service {
     this.#child = child
     this.#startedUs = clock.monotonicUs()
     if (child.pid !== undefined) onStart(child.pid)
-    child.stdout.on('data', (part: Buffer) => log.write(part))
-    child.stderr.on('data', (part: Buffer) => log.write(part))
-    child.once('error', (error) => log.write(`${this.name} could not be started: ${error.message}\n`))
+    this.#lastWords = ''
+    const hear = (part: Buffer | string) => {
+      log.write(part)
+      this.#lastWords = (this.#lastWords + part.toString()).slice(-lastWordsMax)
+    }
+    child.stdout.on('data', hear)
+    child.stderr.on('data', hear)
+    child.once('error', (error) => hear(`${this.name} could not be started: ${error.message}\n`))
     child.once('close', (code, signal) => {
       log.write(`${JSON.stringify({ message: `${this.name} ended`, code, signal })}\n`)
       this.#child = null
@@ -126,12 +134,14 @@ export class SupervisedProcess implements Service {
   }
 
   #fail(what: string): never {
-    const { log } = this.#options
-    const words = log
-      .tail(6)
-      .filter((line) => !line.includes(`"${this.name} ended"`))
+    // Without the frames of a stack: they say where, and the person who starts it wants to know what.
+    const words = this.#lastWords
+      .split('\n')
+      .filter((line) => line.trim() !== '' && !/^\s+at /.test(line))
+      .slice(-6)
       .map((line) => `    ${line.slice(0, 400)}`)
       .join('\n')
+    const { log } = this.#options
     return throwRefusal('unavailable', `the ${this.name} ${what}; its last words (all of them: ${log.path}):\n${words}`)
   }
 }

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addFleetCommand } from './fleet-command.js'
 import { addKeysCommand } from './keys-command.js'
 import { type GlobalOptions, Session } from './session.js'
 import { addStatusCommand } from './status-command.js'
@@ -7,6 +8,7 @@ import { addUsageCommand } from './usage-command.js'
 const examples = `
 Examples:
   switchyard status
+  switchyard fleet
   switchyard keys create ci --environment production --route chat
   switchyard keys rotate ci --overlap 30
   switchyard keys revoke key_01hx… --abort
@@ -30,6 +32,7 @@ export function buildProgram(version: string, write: (text: string) => void, now
     .addHelpText('after', examples)
   const open = () => new Session(program.opts<GlobalOptions>(), write, nowMs)
   addStatusCommand(program, open)
+  addFleetCommand(program, open)
   addUsageCommand(program, open)
   addKeysCommand(program, open)
   return program

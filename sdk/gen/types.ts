@@ -3,6 +3,17 @@
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+export type AgentFilterInput = {
+  readonly clusterId?: string | null | undefined;
+  /** Revoked ones too. */
+  readonly includeRevoked?: boolean | null | undefined;
+};
+
+export type AttemptOutcome =
+  | 'APPLIED'
+  | 'PARTIAL'
+  | 'REFUSED';
+
 export type AuditFilterInput = {
   readonly action?: string | null | undefined;
   readonly actor?: string | null | undefined;
@@ -20,6 +31,11 @@ export type Capability =
   | 'CHAT'
   | 'EMBEDDINGS';
 
+/** GPU: beside its own inference servers. EGRESS: a cloud region's way out. */
+export type ClusterKind =
+  | 'EGRESS'
+  | 'GPU';
+
 export type CreateApiKeyInput = {
   /** Route names; none = every route of the environment. */
   readonly allowedRoutes?: ReadonlyArray<string> | null | undefined;
@@ -33,6 +49,16 @@ export type CreateApiKeyInput = {
   readonly teamId?: string | null | undefined;
 };
 
+export type CreateClusterInput = {
+  /** For example aws, gcp, azure or local. */
+  readonly cloud: string;
+  readonly kind: ClusterKind;
+  /** 1 to 63 lower-case letters, digits and dashes. */
+  readonly name: string;
+  /** For example eu-central-1. */
+  readonly region: string;
+};
+
 export type CreateEnvironmentInput = {
   /** For example production: 1 to 63 lower-case letters, digits and dashes. */
   readonly name: string;
@@ -40,6 +66,12 @@ export type CreateEnvironmentInput = {
   readonly permittedRegions: ReadonlyArray<string>;
   /** For platform admins; everybody else has one of their own. */
   readonly tenantId?: string | null | undefined;
+};
+
+export type CreateJoinTokenInput = {
+  readonly clusterId: string;
+  /** 1 to 1440; 10 when left out. */
+  readonly lifetimeMinutes?: number | null | undefined;
 };
 
 export type CreateMemberInput = {
@@ -114,6 +146,13 @@ export type CredentialInput = {
 export type CredentialKind =
   | 'REFERENCE'
   | 'SECRET';
+
+export type LiftQuarantineInput = {
+  readonly agentVersion: string;
+  /** 64 hexadecimal characters. */
+  readonly rootHash: string;
+  readonly view: string;
+};
 
 export type ModelFilterInput = {
   readonly capability?: Capability | null | undefined;
@@ -380,6 +419,95 @@ export type AuditEntriesQueryVariables = Exact<{
 
 
 export type AuditEntriesQuery = { readonly auditEntries: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string | null, readonly actor: string, readonly actorKind: string, readonly action: string, readonly subjectKind: string, readonly subjectId: string, readonly before: unknown, readonly after: unknown, readonly requestId: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+
+export type ClusterFieldsFragment = { readonly id: string, readonly name: string, readonly kind: ClusterKind, readonly cloud: string, readonly region: string, readonly createdAt: string };
+
+export type SnapshotRefusalFieldsFragment = { readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean };
+
+export type AgentFieldsFragment = { readonly id: string, readonly name: string, readonly clusterId: string, readonly createdAt: string, readonly revokedAt: string | null, readonly version: string | null, readonly connected: boolean, readonly lastSeenAt: string | null, readonly inSync: boolean, readonly inFlightCount: number, readonly certificateNotAfter: string | null, readonly cluster: { readonly name: string, readonly region: string } | null, readonly desired: { readonly view: string, readonly epoch: string, readonly generation: string, readonly rootHash: string } | null, readonly applied: { readonly epoch: string, readonly generation: string, readonly rootHash: string, readonly at: string | null } | null, readonly lastAttempt: { readonly generation: string, readonly rootHash: string, readonly at: string, readonly outcome: AttemptOutcome, readonly refusals: ReadonlyArray<{ readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean }> } | null, readonly spool: { readonly bytes: string, readonly bytesMax: string, readonly recordCount: string }, readonly limits: { readonly snapshotBytesMax: string, readonly resourcesMax: number }, readonly targets: ReadonlyArray<{ readonly providerId: string, readonly ready: boolean, readonly reason: string }> };
+
+export type ClustersQueryVariables = Exact<{
+  first?: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type ClustersQuery = { readonly clusters: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly name: string, readonly kind: ClusterKind, readonly cloud: string, readonly region: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+
+export type ClusterQueryVariables = Exact<{
+  id: string;
+}>;
+
+
+export type ClusterQuery = { readonly cluster: { readonly id: string, readonly name: string, readonly kind: ClusterKind, readonly cloud: string, readonly region: string, readonly createdAt: string } | null };
+
+export type CreateClusterMutationVariables = Exact<{
+  input: CreateClusterInput;
+}>;
+
+
+export type CreateClusterMutation = { readonly createCluster: { readonly cluster: { readonly id: string, readonly name: string, readonly kind: ClusterKind, readonly cloud: string, readonly region: string, readonly createdAt: string } } };
+
+export type CreateJoinTokenMutationVariables = Exact<{
+  input: CreateJoinTokenInput;
+}>;
+
+
+export type CreateJoinTokenMutation = { readonly createJoinToken: { readonly id: string, readonly clusterId: string, readonly expiresAt: string, readonly secret: string } };
+
+export type AgentsQueryVariables = Exact<{
+  filter?: AgentFilterInput | null | undefined;
+  first?: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type AgentsQuery = { readonly agents: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly name: string, readonly clusterId: string, readonly createdAt: string, readonly revokedAt: string | null, readonly version: string | null, readonly connected: boolean, readonly lastSeenAt: string | null, readonly inSync: boolean, readonly inFlightCount: number, readonly certificateNotAfter: string | null, readonly cluster: { readonly name: string, readonly region: string } | null, readonly desired: { readonly view: string, readonly epoch: string, readonly generation: string, readonly rootHash: string } | null, readonly applied: { readonly epoch: string, readonly generation: string, readonly rootHash: string, readonly at: string | null } | null, readonly lastAttempt: { readonly generation: string, readonly rootHash: string, readonly at: string, readonly outcome: AttemptOutcome, readonly refusals: ReadonlyArray<{ readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean }> } | null, readonly spool: { readonly bytes: string, readonly bytesMax: string, readonly recordCount: string }, readonly limits: { readonly snapshotBytesMax: string, readonly resourcesMax: number }, readonly targets: ReadonlyArray<{ readonly providerId: string, readonly ready: boolean, readonly reason: string }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+
+export type AgentQueryVariables = Exact<{
+  id: string;
+}>;
+
+
+export type AgentQuery = { readonly agent: { readonly id: string, readonly name: string, readonly clusterId: string, readonly createdAt: string, readonly revokedAt: string | null, readonly version: string | null, readonly connected: boolean, readonly lastSeenAt: string | null, readonly inSync: boolean, readonly inFlightCount: number, readonly certificateNotAfter: string | null, readonly cluster: { readonly name: string, readonly region: string } | null, readonly desired: { readonly view: string, readonly epoch: string, readonly generation: string, readonly rootHash: string } | null, readonly applied: { readonly epoch: string, readonly generation: string, readonly rootHash: string, readonly at: string | null } | null, readonly lastAttempt: { readonly generation: string, readonly rootHash: string, readonly at: string, readonly outcome: AttemptOutcome, readonly refusals: ReadonlyArray<{ readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean }> } | null, readonly spool: { readonly bytes: string, readonly bytesMax: string, readonly recordCount: string }, readonly limits: { readonly snapshotBytesMax: string, readonly resourcesMax: number }, readonly targets: ReadonlyArray<{ readonly providerId: string, readonly ready: boolean, readonly reason: string }> } | null };
+
+export type RevokeAgentMutationVariables = Exact<{
+  agentId: string;
+}>;
+
+
+export type RevokeAgentMutation = { readonly revokeAgent: { readonly agent: { readonly id: string, readonly name: string, readonly clusterId: string, readonly createdAt: string, readonly revokedAt: string | null, readonly version: string | null, readonly connected: boolean, readonly lastSeenAt: string | null, readonly inSync: boolean, readonly inFlightCount: number, readonly certificateNotAfter: string | null, readonly cluster: { readonly name: string, readonly region: string } | null, readonly desired: { readonly view: string, readonly epoch: string, readonly generation: string, readonly rootHash: string } | null, readonly applied: { readonly epoch: string, readonly generation: string, readonly rootHash: string, readonly at: string | null } | null, readonly lastAttempt: { readonly generation: string, readonly rootHash: string, readonly at: string, readonly outcome: AttemptOutcome, readonly refusals: ReadonlyArray<{ readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean }> } | null, readonly spool: { readonly bytes: string, readonly bytesMax: string, readonly recordCount: string }, readonly limits: { readonly snapshotBytesMax: string, readonly resourcesMax: number }, readonly targets: ReadonlyArray<{ readonly providerId: string, readonly ready: boolean, readonly reason: string }> } } };
+
+export type QuarantinesQueryVariables = Exact<{
+  includeLifted?: boolean;
+}>;
+
+
+export type QuarantinesQuery = { readonly quarantines: ReadonlyArray<{ readonly agentVersion: string, readonly view: string, readonly rootHash: string, readonly createdAt: string, readonly liftedAt: string | null, readonly liftedBy: string | null, readonly refusals: ReadonlyArray<{ readonly code: string, readonly section: string | null, readonly resource: string | null, readonly path: string | null, readonly message: string, readonly retryable: boolean }> }> };
+
+export type LiftQuarantineMutationVariables = Exact<{
+  input: LiftQuarantineInput;
+}>;
+
+
+export type LiftQuarantineMutation = { readonly liftQuarantine: { readonly quarantine: { readonly agentVersion: string, readonly view: string, readonly rootHash: string, readonly liftedAt: string | null, readonly liftedBy: string | null } } };
+
+export type NewEpochMutationVariables = Exact<{ [key: string]: never; }>;
+
+
+export type NewEpochMutation = { readonly newEpoch: { readonly epoch: string } };
+
+export type AddSigningKeyMutationVariables = Exact<{ [key: string]: never; }>;
+
+
+export type AddSigningKeyMutation = { readonly addSigningKey: { readonly keyId: string } };
+
+export type RetireSigningKeyMutationVariables = Exact<{
+  keyId: string;
+}>;
+
+
+export type RetireSigningKeyMutation = { readonly retireSigningKey: { readonly keyId: string } };
 
 export type ProviderFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null };
 
