@@ -179,6 +179,7 @@ describe.each(['postgres', 'redis'] as const)(
       await spool.run()
       const reporter = new UsageReporter({
         identity: {
+          agentId: peer.agentId,
           fleetAddress: `127.0.0.1:${port}`,
           credentials: () => grpc.credentials.createInsecure(),
           whenValid: async () => {},

@@ -65,7 +65,7 @@ export class LaneReader {
         }
         const { kind, sequence, body, endOffset } = read.frame
         if (kind === frameKind.close || kind === frameKind.span) {
-          if (sequence >= this.lane.storedNext) {
+          if (sequence >= this.lane.storedNext && sequence >= this.lane.floor) {
             if (entries.length > 0 && (entries.length >= limits.recordsMax || bytes + body.length > limits.bytesMax)) {
               this.#offset += offset
               return entries

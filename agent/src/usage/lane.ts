@@ -46,6 +46,8 @@ export class SpoolLane {
   readonly segments: SegmentInfo[] = []
   /** Every sequence below is a row, a dead letter or a declared drop in Postgres, as far as we were told. */
   storedNext = 0
+  /** Records below were stored under the name that the agent had before; they are never sent under another. */
+  floor = 0
   readonly #options: LaneOptions
   #key: LaneKey
   readonly #open = new Map<number, Uint8Array>()

@@ -264,6 +264,33 @@ describe('the sender', () => {
     expect(dropped).toBeLessThan(4)
   })
 
+  it('never tells under a new name what was stored under the old one', async () => {
+    const directory = freshFolder()
+    const agent = await started(directory)
+    const plane = new FakeControlPlane()
+    agent.spool.adopt('agt_old')
+    for (let i = 0; i < 60; i++) agent.meter.record(record(`${i}`))
+    await connect(agent, plane)
+    await sendAll(agent, plane)
+    plane.store(9)
+    tellWatermarks(agent, plane)
+    expect(agent.spool.usage.storedNext).toBe(45)
+    await agent.sender.end()
+    const underNewName = new FakeControlPlane()
+    agent.spool.adopt('agt_new')
+    const next = await started(directory)
+    next.spool.adopt('agt_new')
+    await connect(next, underNewName)
+    await sendAll(next, underNewName)
+    underNewName.store()
+    expect(underNewName.watermark(agent.spool.usage.key)).toBe(60)
+    const lane = [...underNewName.lanes.values()].flatMap((each) => [...each])
+    expect(lane.filter(([, content]) => content === 'drop').map(([sequence]) => sequence)).toHaveLength(45)
+    expect(lane.filter(([, content]) => content !== 'drop').map(([sequence]) => sequence)).toEqual(
+      Array.from({ length: 15 }, (_, i) => 45 + i),
+    )
+  })
+
   it('takes another epoch when its own was used before', async () => {
     const agent = await started()
     const plane = new FakeControlPlane()

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
-import { calendarEpoch, takeBootEpoch } from './boot-epoch.js'
+import { calendarEpoch, takeBootEpoch, writeFileDurably } from './boot-epoch.js'
 import { frameHeaderBytes } from './frame.js'
 import { interruptedRecord } from './interrupted-record.js'
 import { SpoolLane, type WriteCall } from './lane.js'
@@ -61,6 +61,12 @@ export interface SpoolStats {
   readonly hoursLeft: number | null
 }
 
+/** Under which name the lanes were reported, and up to where under an earlier one. */
+interface SpoolOwner {
+  readonly agentId: string | null
+  readonly floors: Readonly<Record<string, number>>
+}
+
 const upkeepMs = 500
 /** Part of the usage budget at which somebody is told. */
 const nearlyFullRatio = 0.9
@@ -91,6 +97,7 @@ export class Spool implements Service {
   readonly #scratch = Buffer.allocUnsafeSlow(recordBytesMax + frameHeaderBytes)
   readonly #lanes = new Map<string, SpoolLane>()
   #bootEpoch = 0
+  #owner: SpoolOwner = { agentId: null, floors: {} }
   #diskBytes: Record<SpoolClass, number> = { usage: 0, spans: 0 }
   #usageUnstoredBytes = 0
   #spanDroppedCount = 0
@@ -159,6 +166,7 @@ export class Spool implements Service {
     const seenMax = files.reduce((max, file) => Math.max(max, file.key.bootEpoch), 0)
     this.#bootEpoch = takeBootEpoch(this.directory, seenMax, this.#clock)
     const watermarks = this.#readWatermarks()
+    this.#owner = readOwner(path.join(this.directory, 'owner.json'))
     for (const name of new Set(files.map((file) => laneName(file.key)))) {
       this.#recoverLane(
         files.filter((file) => laneName(file.key) === name),
@@ -251,6 +259,28 @@ export class Spool implements Service {
     lane.drop(first, last, 'lost_on_disk')
   }
 
+  /**
+   * The agent is `agentId` from now on. Under a new name the control plane knows nothing of this spool; what was stored
+   * under the old one must not be told again: it is declared so, and the segments kept for re-ingest go.
+   */
+  adopt(agentId: string): void {
+    if (this.#owner.agentId === agentId) return
+    const before = this.#owner.agentId
+    if (before !== null) {
+      this.#log.warn({ before, now: agentId }, 'reporting under another name')
+      for (const lane of this.#lanes.values()) {
+        lane.floor = Math.max(lane.floor, lane.storedNext)
+        for (const segment of [...lane.segments]) if (segment.storedAtMs !== null) lane.remove(segment)
+        lane.markStored(0, this.#clock.nowMs())
+        if (lane.floor > 0) lane.drop(0, lane.floor - 1, `reported as ${before}`)
+      }
+    }
+    const floors = [...this.#lanes].flatMap(([name, lane]) => (lane.floor > 0 ? [[name, lane.floor] as const] : []))
+    this.#owner = { agentId, floors: Object.fromEntries(floors) }
+    writeFileDurably(path.join(this.directory, 'owner.json'), JSON.stringify(this.#owner))
+    this.#saveWatermarks()
+  }
+
   /** This life's epoch turns out to be taken: moves its lanes, with all that is in them, to one that cannot be. */
   rekey(): void {
     this.#bootEpoch = takeBootEpoch(this.directory, Math.max(this.#bootEpoch, calendarEpoch(this.#clock)), this.#clock)
@@ -284,6 +314,7 @@ export class Spool implements Service {
     const { interruptedCount } = lane.recover(interruptedRecord)
     this.#interruptedCount += interruptedCount
     if (interruptedCount > 0) this.#log.warn({ lane: laneName(key), interruptedCount }, 'requests were interrupted')
+    lane.floor = this.#owner.floors[laneName(key)] ?? 0
     lane.markStored(watermarks[laneName(key)] ?? 0, this.#clock.nowMs())
     this.#forgetEmpty(lane)
   }
@@ -475,6 +506,13 @@ const alarmSentences: Readonly<Record<SpoolAlarm['code'], string>> = {
   disk_fault: 'the disk refused a write of the usage spool: new requests are refused until it recovers',
   lost: 'usage records are missing from the spool and were declared lost',
   damaged: 'a segment of the usage spool is damaged; its readable records are kept',
+}
+
+/** Missing: nothing was ever reported from here. */
+function readOwner(file: string): SpoolOwner {
+  if (!fs.existsSync(file)) return { agentId: null, floors: {} }
+  const value: Partial<SpoolOwner> = JSON.parse(fs.readFileSync(file, 'utf8'))
+  return { agentId: value.agentId ?? null, floors: value.floors ?? {} }
 }
 
 const writePlainly: WriteCall = (fd, bytes, length) => fs.writeSync(fd, bytes, 0, length)

@@ -11,6 +11,8 @@ import type { Spool } from './spool.js'
 
 /** As much of the agent's identity as reporting needs. */
 export interface ReporterIdentity {
+  /** Changes only when the control plane gave a new one to an agent that enrolled again. */
+  readonly agentId: string
   readonly fleetAddress: string
   /** Asked for each connection. */
   credentials(): grpc.ChannelCredentials
@@ -135,6 +137,7 @@ export class UsageReporter implements Service {
   /** One stream, from hello to its end. */
   async #report(): Promise<void> {
     const { identity, limits } = this.#options
+    this.#options.spool.adopt(identity.agentId)
     const client = new grpc.Client(
       identity.fleetAddress,
       identity.credentials(),
