@@ -86,7 +86,7 @@ async function look(group: readonly FieldPath[]): Promise<string[]> {
   const [first] = group
   if (first === undefined) return []
   const needed = exceptions[first.name]?.needed ?? first.needed
-  const ids = exceptions[first.name] === undefined ? world.owner.ids : new Set([world.archivedTenantId])
+  const ids = exceptions[first.name] === undefined ? world.ids : new Set([world.archivedTenantId])
   const owner = world.askers
     .filter(({ level }) => level !== null && level !== 'authenticated' && reaches(level, needed))
     .at(-1)
@@ -141,7 +141,7 @@ async function lookDenied(
 
 /** Words of the owner's estate in what a stranger was answered. */
 function leaks(path: FieldPath, asker: Asker, answer: Answer): string[] {
-  const words = [world.owner.mark, ...world.owner.ids].filter((word) => answer.text.includes(word))
+  const words = [world.owner.mark, ...world.ids].filter((word) => answer.text.includes(word))
   return words.map((word) => `${path.name}: ${asker.name} was told ${word}: ${answer.text.slice(0, 300)}`)
 }
 

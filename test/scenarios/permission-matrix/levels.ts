@@ -39,7 +39,7 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   ]),
   ...forEach('Query', 'developer', ['apiKey', 'apiKeys']),
   ...forEach('Query', 'tenant-admin', ['member', 'members', 'auditEntries']),
-  ...forEach('Query', 'platform-admin', ['usageLanes']),
+  ...forEach('Query', 'platform-admin', ['usageLanes', 'cluster', 'clusters', 'agent', 'agents', 'quarantines']),
 
   // — what is done —
   ...forEach('Mutation', 'developer', [
@@ -51,7 +51,10 @@ export const neededLevel: Readonly<Record<string, Level>> = {
     ...['removeProviderCredential', 'archiveProvider', 'testProvider'],
     ...['createModel', 'updateModel', 'setModelPrice', 'archiveModel'],
   ]),
-  ...forEach('Mutation', 'platform-admin', ['createTenant', 'updateTenant', 'archiveTenant']),
+  ...forEach('Mutation', 'platform-admin', [
+    ...['createTenant', 'updateTenant', 'archiveTenant', 'createCluster', 'createJoinToken', 'revokeAgent'],
+    ...['liftQuarantine', 'newEpoch', 'addSigningKey', 'retireSigningKey'],
+  ]),
 
   // — what is listened to —
   'Subscription.auditAppended': 'tenant-admin',
@@ -85,6 +88,22 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   Hop: 'viewer',
   UsageTotal: 'viewer',
   UsageLane: 'platform-admin',
+  Cluster: 'platform-admin',
+  ClusterPayload: 'platform-admin',
+  Agent: 'platform-admin',
+  DesiredGeneration: 'platform-admin',
+  AppliedGeneration: 'platform-admin',
+  ApplyAttempt: 'platform-admin',
+  SnapshotRefusal: 'platform-admin',
+  AgentSpool: 'platform-admin',
+  AgentLimits: 'platform-admin',
+  AgentTarget: 'platform-admin',
+  AgentPayload: 'platform-admin',
+  Quarantine: 'platform-admin',
+  QuarantinePayload: 'platform-admin',
+  JoinTokenPayload: 'platform-admin',
+  NewEpochPayload: 'platform-admin',
+  SigningKeyPayload: 'platform-admin',
   AuditEntry: 'tenant-admin',
 }
 

@@ -35,7 +35,23 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
     groupBy: ['ENVIRONMENT', 'API_KEY', 'TEAM', 'ROUTE', 'PROVIDER', 'MODEL', 'CLUSTER', 'REGION'],
     ...{ granularity: 'HOUR', byBucket: true },
   }),
+  cluster: ({ fleet }) => ({ id: fleet.clusterId }),
+  clusters: () => ({ first: 20 }),
+  agent: ({ fleet }) => ({ id: fleet.agentId }),
+  agents: ({ fleet }) => ({ first: 20, filter: { clusterId: fleet.clusterId, includeRevoked: true } }),
+  quarantines: async ({ fleet }) => {
+    await fleet.quarantine({ liftedAt: new Date(), liftedBy: 'planted-subject' })
+    return { includeLifted: true }
+  },
   usageLanes: ({ owner }) => ({ first: 1, agentId: owner.agentId }),
+
+  createCluster: ({ fleet }) => input({ name: fleet.name(), kind: 'GPU', cloud: 'planted', region: 'planted' }),
+  createJoinToken: ({ fleet }) => input({ clusterId: fleet.clusterId }),
+  revokeAgent: async ({ fleet }) => ({ agentId: await fleet.agent() }),
+  liftQuarantine: async ({ fleet }) => input({ agentVersion: fleet.agentVersion, ...(await fleet.quarantine()) }),
+  newEpoch: () => ({}),
+  addSigningKey: () => ({}),
+  retireSigningKey: async ({ fleet }) => ({ keyId: await fleet.signingKey() }),
 
   createTenant: ({ owner }) => input({ slug: `${owner.name()}-made`, name: `Tenant ${owner.name()}` }),
   updateTenant: ({ owner }) => input({ tenantId: owner.tenantId, name: `Tenant ${owner.mark}` }),

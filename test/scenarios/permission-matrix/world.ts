@@ -15,6 +15,7 @@ import { newId } from '../../../proto/std/ids.js'
 import type { Log } from '../../../proto/std/service.js'
 import { testDatabase } from '../../harness/postgres.js'
 import { Estate } from './estate.js'
+import { FleetEstate } from './fleet-estate.js'
 import type { Level } from './levels.js'
 
 /** Somebody who asks. `level` holds inside the owner's tenant; a stranger has none there. */
@@ -48,6 +49,7 @@ export class World {
   /** Whose fields are looked at. */
   readonly owner: Estate
   readonly stranger: Estate
+  readonly fleet: FleetEstate
   readonly archivedTenantId: string
   /** Of the owner's tenant, by level, and those who have no business there. */
   readonly askers: readonly Asker[]
@@ -55,13 +57,14 @@ export class World {
   readonly #end: () => Promise<void>
 
   private constructor(
-    parts: Pick<World, 'schema' | 'database' | 'owner' | 'stranger' | 'archivedTenantId' | 'askers'>,
+    parts: Pick<World, 'schema' | 'database' | 'owner' | 'stranger' | 'fleet' | 'archivedTenantId' | 'askers'>,
     door: { url: string; end: () => Promise<void> },
   ) {
     this.schema = parts.schema
     this.database = parts.database
     this.owner = parts.owner
     this.stranger = parts.stranger
+    this.fleet = parts.fleet
     this.archivedTenantId = parts.archivedTenantId
     this.askers = parts.askers
     this.#url = door.url
@@ -90,13 +93,14 @@ export class World {
     const database = new Database({ url: clone.url, poolMax: 4, sqlPoolMax: 2 })
     const owner = await Estate.plant(database, { mark: 'alpha', figure: 111, providerUrl })
     const stranger = await Estate.plant(database, { mark: 'omega', figure: 222, providerUrl })
+    const fleet = await FleetEstate.plant(database, owner.providerId)
     const archivedTenantId = newId('tenant', systemClock.nowMs())
     await database.rows.tenant.create({
       data: { id: archivedTenantId, slug: 'gone', name: 'Gone', archivedAt: new Date() },
     })
     const schema = await buildGraphSchema(resolverClasses)
     return new World(
-      { schema, database, owner, stranger, archivedTenantId, askers: await makeAskers(owner, stranger) },
+      { schema, database, owner, stranger, fleet, archivedTenantId, askers: await makeAskers(owner, stranger) },
       {
         url: `${controlPlane.addresses.http}/graphql`,
         end: async () => {
@@ -108,6 +112,11 @@ export class World {
         },
       },
     )
+  }
+
+  /** Of everything that is looked at. */
+  get ids(): ReadonlySet<string> {
+    return new Set([...this.owner.ids, ...this.fleet.ids])
   }
 
   stop(): Promise<void> {
