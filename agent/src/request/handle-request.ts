@@ -13,7 +13,7 @@ import { type Authenticated, authenticate } from './authenticate.js'
 import { TargetCall } from './call-target.js'
 import { promptText, type TokenCounter } from './count-tokens.js'
 import type { ClientCall, CredentialSource, ResponseHead, TablesSource, UsageMeter } from './ports.js'
-import { type HopOutcome, type RecordStatus, RequestRecord } from './record.js'
+import { type HopOutcome, type RecordStatus, type RequestLog, RequestRecord, requestLogOf } from './record.js'
 import { errorBody, type RequestRefusal, type RequestRefusalCode, statusOf } from './request-refusal.js'
 import type { Upstreams } from './upstreams.js'
 
@@ -87,11 +87,11 @@ class Request implements Running {
 class Handler implements RequestHandler {
   readonly #options: RequestHandlerOptions
   readonly #admission = new Admission()
-  readonly #requestLog: Log | null
+  readonly #requestLog: RequestLog | null
 
   constructor(options: RequestHandlerOptions) {
     this.#options = options
-    this.#requestLog = options.logRequests ? options.log.child({ room: 'request' }) : null
+    this.#requestLog = options.logRequests ? requestLogOf(options.log) : null
     options.tables.onSwap((next) => this.#admission.enforce(next))
   }
 

@@ -11,6 +11,7 @@ import { formatUsd } from '../../../proto/std/money.js'
 import type { Log } from '../../../proto/std/service.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
 import { attributeNames } from '../telemetry/attribute-names.js'
+import { AgentLog } from '../telemetry/log.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { TraceContext } from '../telemetry/trace-context.js'
 import type { Authenticated } from './authenticate.js'
@@ -32,12 +33,22 @@ export type HopOutcome =
   | 'aborted'
   | 'not_ready'
 
+/** Writes one line about a request. */
+export type RequestLog = (fields: UsageRecord) => void
+
+/** One `info` line per record, the quick way where the log has one. */
+export function requestLogOf(log: Log): RequestLog {
+  return log instanceof AgentLog
+    ? (fields) => log.plain(logFields(fields), 'request')
+    : (fields) => log.info(logFields(fields), 'request')
+}
+
 export interface RecordTools {
   readonly meter: UsageMeter
   readonly clock: Clock
   readonly metrics: AgentMetrics
   /** Null: no line per request. */
-  readonly requestLog: Log | null
+  readonly requestLog: RequestLog | null
 }
 
 export interface RecordSubject {
@@ -210,7 +221,7 @@ export class RequestRecord {
     if (typeof fields.tokensIn === 'number') metrics.tokens.of('in').add(fields.tokensIn)
     if (typeof fields.tokensOut === 'number') metrics.tokens.of('out').add(fields.tokensOut)
     if (this.#hopSpanIds !== null) this.#writeSpans(this.#hopSpanIds)
-    if (requestLog !== null) requestLog.info(logFields(fields), 'request')
+    requestLog?.(fields)
   }
 
   #writeSpans(hopSpanIds: readonly string[]): void {
@@ -322,7 +333,7 @@ function logFields(fields: UsageRecord): Record<string, unknown> {
     code: fields.code,
     http_status: fields.httpStatus,
     fallback_used: fields.fallbackUsed,
-    hops: fields.hops?.map((hop) => `${hop.upstreamModel ?? ''}:${hop.outcome ?? ''}`),
+    hops: fields.hops?.map((hop) => `${hop.upstreamModel ?? ''}:${hop.outcome ?? ''}`).join(' '),
     stream: fields.stream,
     temperature: fields.temperature ?? null,
     prompt_id: fields.promptId ?? null,

@@ -38,6 +38,7 @@ export class HttpCall implements ClientCall {
   readonly #response: ServerResponse
   readonly #options: HttpCallOptions
   #corked = false
+  #onClosed: (() => void) | null = null
 
   constructor(request: IncomingMessage, response: ServerResponse, options: HttpCallOptions) {
     this.operation = options.operation
@@ -85,14 +86,16 @@ export class HttpCall implements ClientCall {
         const bytes = chunks.length === 1 ? (chunks[0] ?? empty) : Buffer.concat(chunks, length)
         resolve(parseBody(this.operation === 'embeddings' ? 'embeddings' : 'chat_completions', bytes))
       })
-      request.on('error', () => resolve(closed))
-      request.on('close', () => resolve(closed))
+      this.#onClosed = () => resolve(closed)
     })
   }
 
   onGone(listener: () => void): void {
+    // The response closes with its connection, also while the body is still being read.
     this.#response.on('close', () => {
-      if (!this.#response.writableFinished) listener()
+      if (this.#response.writableFinished) return
+      this.#onClosed?.()
+      listener()
     })
   }
 

@@ -6,7 +6,7 @@ import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client
  * route, which are for usage records.
  *
  * prom-client hashes a label set on every increment; on the request path that would cost as much as the rest of it. So
- * the counts live in plain numbers, with one object per label set made on first use, and are handed over at a scrape.
+ * the counts live in plain numbers, with one object per label set (two labels at most) made on first use, and are handed over at a scrape.
  */
 const prefix = 'switchyard_agent_'
 
@@ -46,7 +46,9 @@ export class HistogramSeries {
 }
 
 abstract class Family<Series> {
-  readonly #series = new Map<string, { labels: Record<string, string>; series: Series }>()
+  readonly #entries: { labels: Record<string, string>; series: Series }[] = []
+  /** First label, then second: a look-up makes no text. */
+  readonly #series = new Map<string, Map<string, Series>>()
   readonly name: string
   readonly help: string
   readonly #labelNames: readonly string[]
@@ -57,23 +59,31 @@ abstract class Family<Series> {
     this.#labelNames = labelNames
   }
 
-  /** The series of these label values, in the order of the names. Keep it where the call repeats. */
-  of(...values: readonly string[]): Series {
-    const key = values.length === 1 ? (values[0] ?? '') : values.join('\n')
-    const known = this.#series.get(key)
-    if (known !== undefined) return known.series
-    const first = this.#series.values().next().value
-    if (this.#series.size >= seriesMax && first !== undefined) return first.series
+  /** The series of these label values, in the order of the names; absent ones are empty. */
+  of(first = '', second = ''): Series {
+    let bySecond = this.#series.get(first)
+    if (bySecond === undefined) {
+      bySecond = new Map()
+      this.#series.set(first, bySecond)
+    }
+    return bySecond.get(second) ?? this.#add(bySecond, first, second)
+  }
+
+  #add(bySecond: Map<string, Series>, first: string, second: string): Series {
+    const eldest = this.#entries[0]
+    if (this.#entries.length >= seriesMax && eldest !== undefined) return eldest.series
+    const values = [first, second]
     const labels = Object.fromEntries(this.#labelNames.map((name, index) => [name, values[index] ?? '']))
     const series = this.make()
-    this.#series.set(key, { labels, series })
+    this.#entries.push({ labels, series })
+    bySecond.set(second, series)
     return series
   }
 
   /** What the registry asks at a scrape. */
   async get(): Promise<Snapshot> {
     const snapshot = this.describe()
-    for (const { labels, series } of this.#series.values()) this.write(series, labels, snapshot.values)
+    for (const { labels, series } of this.#entries) this.write(series, labels, snapshot.values)
     return snapshot
   }
 

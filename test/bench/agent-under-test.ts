@@ -1,0 +1,113 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import grpc from '@grpc/grpc-js'
+import { ThreadTokenCounter } from '../../agent/src/request/count-tokens.js'
+import { createRequestHandler } from '../../agent/src/request/handle-request.js'
+import { Upstreams } from '../../agent/src/request/upstreams.js'
+import { HttpServer } from '../../agent/src/server/http-server.js'
+import { OpsServer } from '../../agent/src/server/ops-server.js'
+import { readAgentSettings } from '../../agent/src/settings.js'
+import { createAgentLog } from '../../agent/src/telemetry/log.js'
+import { AgentMetrics } from '../../agent/src/telemetry/metrics.js'
+import { Meter } from '../../agent/src/usage/meter.js'
+import { Spool } from '../../agent/src/usage/spool.js'
+import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
+import { systemClock } from '../../proto/std/clock.js'
+import { randomUnit } from '../../proto/std/ids.js'
+import { FixtureTables, makeTables, makeTarget } from '../harness/agent-door.js'
+import { serveChild } from './agent-child.js'
+
+/**
+ * The agent with everything on, at its default settings: keys, limits, deadlines, metrics, one log line per request, spans
+ * of one request in a hundred, the spool on disk and the report stream. Only its configuration is planted, so that no
+ * control plane and no Postgres run beside what is measured.
+ */
+const [, , upstream = '', reportAddress = '', kind = 'openai'] = process.argv
+const settings = readAgentSettings({ SWITCHYARD_CONTROL_PLANE: reportAddress })
+const clock = systemClock
+const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock })
+const folder = mkdtempSync(path.join(os.tmpdir(), 'switchyard-bench-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+
+const metrics = new AgentMetrics()
+const spool = new Spool({
+  directory: path.join(folder, 'spool'),
+  clock,
+  log,
+  usageBytesMax: settings.spoolBytesMax,
+  spanBytesMax: settings.spoolSpanBytesMax,
+  segmentBytes: settings.spoolSegmentBytes,
+  retainMs: settings.spoolRetainMs,
+})
+await spool.run()
+const { tables, apiKey } = makeTables({
+  routes: {
+    chat: [
+      makeTarget({
+        origin: upstream,
+        kind,
+        upstreamModel: 'bench-model',
+        connectionsMax: 256,
+        credential: { id: 'crd', version: 1 },
+      }),
+    ],
+  },
+  spanSamplePpm: 10_000,
+  totalTimeoutMs: 120_000,
+  key: { inFlightMax: 100_000, requestsPerMinuteMax: 100_000_000 },
+})
+const upstreams = new Upstreams(clock)
+const handler = createRequestHandler({
+  tables: new FixtureTables(tables),
+  vault: { get: () => 'sk-bench-0123456789' },
+  meter: new Meter(spool, log),
+  upstreams,
+  limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
+  clock,
+  log,
+  metrics,
+  counter: new ThreadTokenCounter({ clock, log }),
+  logRequests: settings.logRequests,
+})
+const health = { unreadyReason: () => null }
+const http = new HttpServer({
+  host: '127.0.0.1',
+  port: 0,
+  tls: null,
+  limits: settings,
+  handler,
+  health,
+  clock,
+  log,
+  metrics,
+})
+await http.run()
+const ops = new OpsServer({ host: '127.0.0.1', port: 0, metrics, health })
+await ops.run()
+metrics.watch({
+  inFlight: () => http.inFlightCount,
+  connections: () => http.connectionCount,
+  upstreamConnections: () => upstreams.connectionCount,
+  upstreamQueued: () => upstreams.queuedCount,
+})
+const reporter = new UsageReporter({
+  identity: {
+    agentId: 'agt_bench',
+    fleetAddress: reportAddress,
+    credentials: () => grpc.credentials.createInsecure(),
+    whenValid: async () => {},
+    onRenewed: () => () => {},
+  },
+  spool,
+  agentVersion: 'bench',
+  clock,
+  random: randomUnit,
+  log,
+})
+await reporter.run()
+
+serveChild({ url: `http://127.0.0.1:${http.address.port}`, apiKey }, () => ({
+  waiting: spool.stats().usageWaitingCount,
+  sent: reporter.stats().sentRecordCount,
+}))
