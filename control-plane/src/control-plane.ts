@@ -18,6 +18,9 @@ import { Database } from './database/database.js'
 import { AgentStatusStore } from './fleet/agent-status-store.js'
 import type { CertificateAuthority } from './fleet/certificate-authority.js'
 import { ConfigDelivery } from './fleet/config-delivery.js'
+import { DeliveryReader } from './fleet/delivery-reader.js'
+import { DeliveryResolver } from './fleet/delivery-resolver.js'
+import { DeliveryService } from './fleet/delivery-service.js'
 import { Enrolment } from './fleet/enrolment.js'
 import { Envelopes } from './fleet/envelopes.js'
 import { FleetFactsWatcher } from './fleet/fleet-facts.js'
@@ -331,6 +334,7 @@ export class ControlPlane {
       new FleetResolver(fleet),
       new AgentResolver(fleet),
       new AgentTargetResolver(providers),
+      new DeliveryResolver(new DeliveryService(new DeliveryReader(database))),
       new AuditResolver(new AuditService(auditReader, auditFeed)),
     ])
     for (const resolverClass of resolverClasses) resolvers.get(resolverClass)

@@ -1,5 +1,6 @@
 import type { ResolverClass } from './api/schema.js'
 import { AuditResolver } from './audit/audit-resolver.js'
+import { DeliveryResolver } from './fleet/delivery-resolver.js'
 import { AgentResolver, AgentTargetResolver, FleetResolver } from './fleet/fleet-resolver.js'
 import { ModelResolver } from './models/model-resolver.js'
 import { ProviderResolver } from './providers/provider-resolver.js'
@@ -26,5 +27,6 @@ export const resolverClasses: readonly ResolverClass[] = [
   FleetResolver,
   AgentResolver,
   AgentTargetResolver,
+  DeliveryResolver,
   AuditResolver,
 ]
