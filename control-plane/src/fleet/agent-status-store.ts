@@ -24,6 +24,12 @@ export interface AgentFacts {
   readonly sealingPublicKey: Buffer
   /** What the agent should follow. */
   readonly desiredView: string
+  /** What its row says of the last attempt, if the agent was of the same version then. */
+  readonly lastAttempt: {
+    readonly generation: number
+    readonly rootHash: Buffer
+    readonly refusals: readonly AgentRefusal[]
+  } | null
 }
 
 /**
@@ -39,22 +45,32 @@ export class AgentStatusStore {
 
   /** Takes the row for `streamId` with what the agent says of itself. */
   async begin(agentId: string, streamId: string, hello: AgentHello__Output): Promise<AgentFacts> {
-    const { rows } = await this.#sql.query<AgentFacts>(
-      `WITH begun AS (
+    const version = hello.agentVersion
+    const { rows } = await this.#sql.query<BegunRow>(
+      `WITH before AS (
+         SELECT version, "attemptedGeneration", "attemptedRootHash", "attemptRefusals"
+         FROM "AgentStatus" WHERE "agentId" = $1),
+       begun AS (
          UPDATE "AgentStatus" SET connected = true, "lastSeenAt" = now(), "streamId" = $2, version = $3,
            "bootEpoch" = $4, "protocolVersion" = $5, "snapshotBytesMax" = $6, "resourcesMax" = $7,
            "appliedEpoch" = $8, "appliedGeneration" = $9, "appliedRootHash" = $10,
            "appliedAt" = CASE WHEN "appliedRootHash" IS NOT DISTINCT FROM $10 THEN "appliedAt" ELSE now() END
          WHERE "agentId" = $1 RETURNING "agentId", "desiredView")
-       SELECT a.id AS "agentId", a.name, a."sealingPublicKey", begun."desiredView"
-       FROM begun JOIN "Agent" a ON a.id = begun."agentId"`,
+       SELECT a.id AS "agentId", a.name, a."sealingPublicKey", begun."desiredView", before.*
+       FROM begun JOIN "Agent" a ON a.id = begun."agentId" CROSS JOIN before`,
       [
-        ...[agentId, streamId, hello.agentVersion.slice(0, 64), hello.bootEpoch, hello.protocolVersion],
-        ...[hello.snapshotBytesMax, Math.min(hello.resourcesMax, 2 ** 31 - 1), hello.epoch, hello.generation],
+        ...[agentId, streamId, version, hello.bootEpoch, hello.protocolVersion, hello.snapshotBytesMax],
+        ...[Math.min(hello.resourcesMax, 2 ** 31 - 1), hello.epoch, hello.generation],
         hello.rootHash.length === 32 ? hello.rootHash : null,
       ],
     )
-    return must(rows[0], `agent ${agentId} has a status row`)
+    const row = must(rows[0], `agent ${agentId} has a status row`)
+    const { attemptedGeneration: generation, attemptedRootHash: rootHash, attemptRefusals: refusals } = row
+    const known = row.version === version && generation !== null && rootHash !== null
+    return {
+      ...{ agentId, name: row.name, sealingPublicKey: row.sealingPublicKey, desiredView: row.desiredView },
+      lastAttempt: known ? { generation: Number(generation), rootHash, refusals: refusals ?? [] } : null,
+    }
   }
 
   /** The last attempt and what is in effect after it. */
@@ -108,3 +124,14 @@ export class AgentStatusStore {
 
 /** Providers that one agent reports on; more would be a message nobody reads. */
 const targetsMax = 1000
+
+interface BegunRow {
+  readonly name: string
+  readonly sealingPublicKey: Buffer
+  readonly desiredView: string
+  /** Before this hello. */
+  readonly version: string
+  readonly attemptedGeneration: string | null
+  readonly attemptedRootHash: Buffer | null
+  readonly attemptRefusals: readonly AgentRefusal[] | null
+}

@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { createHash, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto'
+import { createHash, createPrivateKey, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto'
 import net from 'node:net'
 import {
   AuthorityKeyIdentifierExtension,
@@ -132,7 +132,9 @@ export class CertificateAuthority {
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
     return {
       chainPem: issued.chainDer.map((der) => new X509Certificate(der).toString('pem')).join('\n'),
-      privateKeyPem: `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END PRIVATE KEY-----\n`,
+      privateKeyPem: String(
+        createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ format: 'pem', type: 'pkcs8' }),
+      ),
       notAfterMs: issued.notAfterMs,
     }
   }

@@ -71,12 +71,17 @@ export class ConfigStream {
 
   constructor(options: ConfigStreamOptions) {
     const { hello } = options
+    const { lastAttempt } = options.agent
     this.#options = options
     this.#log = options.log.child({ agentId: options.agent.agentId, view: options.agent.desiredView })
     const holds = hello.rootHash.length === 32
     this.#held = holds
       ? { rootHash: hello.rootHash, sections: new Map(hello.sections.map(({ name, hash }) => [name, hash])) }
       : null
+    if (lastAttempt !== null && lastAttempt.refusals.length > 0 && !lastAttempt.refusals.some((r) => r.retryable)) {
+      // Refused for good before this stream: nothing to gain from the same bytes.
+      this.#refused = { ...lastAttempt, retry: 'never' }
+    }
     this.#accepted =
       hello.generation > 0 ? { epoch: hello.epoch, generation: hello.generation, rootHash: hello.rootHash } : null
   }
@@ -123,16 +128,17 @@ export class ConfigStream {
   }
 
   async #onAck(ack: Ack__Output): Promise<void> {
-    const sent = this.#inFlight
-    if (sent === null || !answers(ack, sent.snapshot)) {
-      this.#log.warn({ generation: ack.generation, outcome: ack.outcome }, 'an ack that answers nothing; ignored')
-      return
-    }
     const { agent, streamId, statuses, quarantines, hello } = this.#options
     const outcome = outcomes[ack.outcome]
     if (outcome === undefined) throwRefusal('bad_input', 'an ack without an outcome')
     const refusals = ack.refusals.slice(0, refusalsMax).map(refusalOf)
-    const { epoch, generation, rootHash } = sent.snapshot
+    const sent = this.#inFlight !== null && answers(ack, this.#inFlight.snapshot) ? this.#inFlight : null
+    // Without an offer in flight an agent may still say how it stands by what it took: after a start, or once its disk works.
+    if (sent === null && !this.#isOfAccepted(ack)) {
+      this.#log.warn({ generation: ack.generation, outcome }, 'an ack that answers nothing; ignored')
+      return
+    }
+    const { epoch, generation, rootHash } = sent?.snapshot ?? ack
     if (refusals.some((refusal) => !refusal.retryable)) {
       const key = { agentVersion: hello.agentVersion, view: agent.desiredView, rootHash: rootHash.toString('hex') }
       await quarantines.put(key, refusals)
@@ -141,10 +147,17 @@ export class ConfigStream {
       ...{ epoch, generation, rootHash, outcome, refusals },
       ...{ appliedGeneration: ack.appliedGeneration, appliedRootHash: ack.appliedRootHash },
     })
+    if (sent === null) return
     sent.cancelDeadline()
     this.#inFlight = null
     this.#settle(sent, ack, outcome, refusals)
     this.#wake.abort()
+  }
+
+  #isOfAccepted(ack: Ack__Output): boolean {
+    return (
+      this.#accepted?.epoch === ack.epoch && this.#accepted.generation === ack.generation && ack.rootHash.length === 32
+    )
   }
 
   /** What the agent holds now, and whether the same content may be offered again. */
@@ -323,6 +336,8 @@ const outcomes: Readonly<Record<string, AttemptOutcome | undefined>> = {
 }
 
 function answers(ack: Ack__Output, snapshot: StoredSnapshot): boolean {
+  // A header that does not even decode has no name to answer by.
+  if (ack.outcome === 'REFUSED' && ack.rootHash.length === 0) return true
   return (
     ack.epoch === snapshot.epoch &&
     ack.generation === snapshot.generation &&

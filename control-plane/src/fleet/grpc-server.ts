@@ -67,7 +67,7 @@ export class GrpcServer implements Service {
     await this.#renewCertificate(identity)
     const root = { caCertificate: Buffer.from(authority.certificatePem) }
     const trust: CertificateProvider = {
-      addCaCertificateListener: (listener) => listener(root),
+      addCaCertificateListener: (listener) => queueMicrotask(() => listener(root)),
       removeCaCertificateListener: () => {},
       addIdentityCertificateListener: () => {},
       removeIdentityCertificateListener: () => {},
@@ -150,7 +150,8 @@ class ServerIdentity implements CertificateProvider {
 
   addIdentityCertificateListener(listener: IdentityListener): void {
     this.#listeners.add(listener)
-    listener(this.#current)
+    // Not at once: grpc-js begins to listen to its own credentials only after this call, and would miss the answer.
+    queueMicrotask(() => listener(this.#current))
   }
 
   removeIdentityCertificateListener(listener: IdentityListener): void {

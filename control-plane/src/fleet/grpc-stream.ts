@@ -1,4 +1,4 @@
-import type grpc from '@grpc/grpc-js'
+import grpc from '@grpc/grpc-js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal, RefusalError } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
@@ -53,6 +53,8 @@ export function serveBidi<Received, Sent>(
       if (isRefusal(peer)) throw new RefusalError(peer)
       const refusal = await gate.admit(peer)
       if (refusal !== null) throw new RefusalError(refusal)
+      // Said at once and not with the first message: the agent learns that its certificate was taken.
+      call.sendMetadata(new grpc.Metadata())
       const leave = gate.enter(peer, (reason) => end(new RefusalError(reason)))
       try {
         const served = handle(peerStream(call, peer, over.signal, dependencies.pacer))
@@ -123,15 +125,14 @@ function peerStream<Received, Sent>(
   return {
     peer,
     signal,
+    // Not `for await (… of call)`: leaving that loop destroys the call before its status is sent.
     async *messages() {
-      const stop = () => call.destroy()
-      signal.addEventListener('abort', stop, { once: true })
-      try {
-        if (!signal.aborted) for await (const message of call) yield message as Received
-      } catch (error) {
-        if (!signal.aborted) throw error
-      } finally {
-        signal.removeEventListener('abort', stop)
+      for (;;) {
+        if (signal.aborted) return
+        const message: Received | null = call.read()
+        if (message !== null) yield message
+        else if (call.readableEnded || call.destroyed) return
+        else await happened(call, ['readable', 'end', 'close'], signal)
       }
     },
     async send(message) {
@@ -139,23 +140,21 @@ function peerStream<Received, Sent>(
       signal.throwIfAborted()
       // Bytes pass through the serializer untouched; see grpc-contract.ts.
       if (call.write(message as Sent)) return
-      await drained(call, signal)
+      await happened(call, ['drain', 'close'], signal)
       signal.throwIfAborted()
     },
   }
 }
 
-function drained(
-  call: { once(e: string, f: () => void): unknown; off(e: string, f: () => void): unknown },
-  signal: AbortSignal,
-) {
-  return new Promise<void>((resolve) => {
+/** Resolves at the first of the events, or when the signal aborts. */
+function happened(call: NodeJS.EventEmitter, events: readonly string[], signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
     const settle = () => {
-      call.off('drain', settle)
+      for (const event of events) call.off(event, settle)
       signal.removeEventListener('abort', settle)
       resolve()
     }
-    call.once('drain', settle)
+    for (const event of events) call.on(event, settle)
     signal.addEventListener('abort', settle, { once: true })
   })
 }

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { rawPublicKeyOf } from '../../../proto/snapshot/raw-keys.js'
 import { signHeader } from '../../../proto/snapshot/sign.js'
-import type { Clock } from '../../../proto/std/clock.js'
+import { must } from '../../../proto/std/assert.js'
 import { randomSecret } from '../../../proto/std/ids.js'
-import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { KeyRing } from '../access/encryption.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { SnapshotSigner } from '../snapshots/reconciler.js'
@@ -16,31 +15,25 @@ export interface PublicSigningKey {
 
 /** Ed25519 keys that sign snapshots. The newest that is not retired signs; agents trust all that are not retired. */
 export class SigningKeys implements SnapshotSigner {
-  readonly #options: { database: Database; keyRing: KeyRing; clock: Clock }
+  readonly #options: { database: Database; keyRing: KeyRing }
   #opened: { readonly keyId: string; readonly seed: Uint8Array } | null = null
-  #current: { readonly keyId: string; readonly loadedAtMs: number } | null = null
 
-  constructor(options: { database: Database; keyRing: KeyRing; clock: Clock }) {
+  constructor(options: { database: Database; keyRing: KeyRing }) {
     this.#options = options
   }
 
-  /** The key that signs now; at most a second old. Refuses `unavailable` while the installation has none. */
-  async currentKey(): Promise<{ readonly keyId: string; sign(header: Uint8Array): Buffer }> {
-    const { database, keyRing, clock } = this.#options
-    const nowMs = clock.nowMs()
-    if (this.#current === null || this.#current.loadedAtMs + currentMsMax < nowMs) {
-      const row = await database.rows.signingKey.findFirst({
-        where: { retiredAt: null },
-        orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
-      })
-      if (row === null) return throwRefusal('unavailable', 'this installation has no signing key')
-      if (this.#opened?.keyId !== row.id) {
-        this.#opened = { keyId: row.id, seed: keyRing.open(row.privateKey, row.wrapKeyId, signingKeyContext(row.id)) }
-      }
-      this.#current = { keyId: row.id, loadedAtMs: nowMs }
+  /** How the key signs; the last one opened is kept. Faults when there is no such key. */
+  async open(keyId: string): Promise<(header: Uint8Array) => Buffer> {
+    const { database, keyRing } = this.#options
+    if (this.#opened?.keyId !== keyId) {
+      const row = must(
+        await database.rows.signingKey.findUnique({ where: { id: keyId } }),
+        `signing key ${keyId} is in the record`,
+      )
+      this.#opened = { keyId, seed: keyRing.open(row.privateKey, row.wrapKeyId, signingKeyContext(keyId)) }
     }
-    const { keyId, seed } = this.#opened ?? throwRefusal('unavailable', 'this installation has no signing key')
-    return { keyId, sign: (header) => signHeader(header, seed) }
+    const { seed } = this.#opened
+    return (header) => signHeader(header, seed)
   }
 
   /** All that agents may trust, newest first. */
@@ -90,6 +83,3 @@ export function newSigningKey(nowMs: number): {
 export function signingKeyContext(keyId: string): string {
   return `signing-key/${keyId}`
 }
-
-/** A retired key must stop to sign soon, and a lookup per view and pass would be too many. */
-const currentMsMax = 1000

@@ -53,7 +53,7 @@ async function start(options: { pollMs?: number; quietMs?: number; compilerVersi
     intent: new IntentReader(database),
     store,
     failures: new SectionFailureStore(database),
-    signer: { currentKey: async () => ({ keyId: 'sig_1', sign: (header) => signHeader(header, signingKey) }) },
+    signer: { open: async () => (header) => signHeader(header, signingKey) },
     clock: systemClock,
     log: quiet,
     pollMs: 50,

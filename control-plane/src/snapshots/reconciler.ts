@@ -30,8 +30,8 @@ import type { SnapshotStore, ViewBase } from './snapshot-store.js'
 
 /** Signs what a view gets. Implemented where the keys are. */
 export interface SnapshotSigner {
-  /** The key that signs now: the newest that is not retired. */
-  currentKey(): Promise<{ readonly keyId: string; sign(header: Uint8Array): Buffer }>
+  /** How the key of that id signs a header. */
+  open(keyId: string): Promise<(header: Uint8Array) => Buffer>
 }
 
 export interface ReconcilerOptions {
@@ -130,7 +130,7 @@ export class Reconciler implements Service, Bell {
 
     const fresh = this.#done.freshAtMs + freshMs <= nowMs
     if (fresh || epoch !== this.#done.epoch || signingKeyId !== this.#done.signingKeyId) {
-      await this.#pass('all', fresh)
+      await this.#pass('all', fresh, signingKeyId)
       this.#waiting = null
       this.#done = {
         deny: denyRevision,
@@ -142,7 +142,7 @@ export class Reconciler implements Service, Bell {
       return pollMs
     }
     if (denyRevision !== this.#done.deny) {
-      await this.#pass('deny', false)
+      await this.#pass('deny', false, signingKeyId)
       this.#done.deny = denyRevision
     }
     if (pulse.intent === this.#done.intent) {
@@ -156,7 +156,7 @@ export class Reconciler implements Service, Bell {
     }
     const dueMs = Math.min(this.#waiting.lastMs + quietMs, this.#waiting.firstMs + quietMaxMs)
     if (nowMs < dueMs) return Math.min(pollMs, dueMs - nowMs)
-    await this.#pass('all', false)
+    await this.#pass('all', false, signingKeyId)
     this.#done.intent = pulse.intent
     this.#waiting = null
     return pollMs
@@ -172,7 +172,7 @@ export class Reconciler implements Service, Bell {
     }
   }
 
-  async #pass(kind: 'deny' | 'all', fresh: boolean): Promise<void> {
+  async #pass(kind: 'deny' | 'all', fresh: boolean, keyId: string): Promise<void> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const intent = await this.#options.intent.load(
         (environment) =>
@@ -182,7 +182,7 @@ export class Reconciler implements Service, Bell {
       this.#compile(intent)
       let superseded = false
       for (const cluster of intent.clusters) {
-        if (!(await this.#reconcileView(cluster, intent, kind, fresh))) superseded = true
+        if (!(await this.#reconcileView(cluster, intent, { kind, fresh, keyId }))) superseded = true
       }
       // Another replica was first. What it read may be newer than what was read here: read again, then compare again.
       if (!superseded) {
@@ -206,7 +206,11 @@ export class Reconciler implements Service, Bell {
   }
 
   /** False when another replica was first. */
-  async #reconcileView(cluster: ClusterRow, intent: Intent, kind: 'deny' | 'all', fresh: boolean): Promise<boolean> {
+  async #reconcileView(
+    cluster: ClusterRow,
+    intent: Intent,
+    { kind, fresh, keyId }: { kind: 'deny' | 'all'; fresh: boolean; keyId: string },
+  ): Promise<boolean> {
     const name = viewOf(cluster.id)
     const view = this.#view(name)
     const base = (fresh ? null : view.base) ?? (await this.#loadBase(name, view))
@@ -235,10 +239,10 @@ export class Reconciler implements Service, Bell {
       fresh,
     })
     if (kind === 'all') await this.#tellFailures(name, view, failed)
-    const { keyId, sign } = await this.#options.signer.currentKey()
     const unchanged = base.newest?.rootHash.equals(composed.rootHash) && view.keyId === keyId
     if (base.newest !== null && unchanged && base.newest.epoch === intent.epoch) return true
 
+    const sign = await this.#options.signer.open(keyId)
     const stored = await this.#options.store.insertIfNewest({
       ...{ view: name, epoch: intent.epoch, base: base.newest, composed },
       sign: (generation) => {
