@@ -14,9 +14,8 @@ const cr = 0x0d
 const empty = Buffer.alloc(0)
 
 export class SseSplitter {
-  /** What the offsets below refer to; only up to `length`. */
+  /** What the offsets below refer to. */
   bytes: Buffer = empty
-  length = 0
   /** The event that `next` found, its terminating empty line included. */
   eventStart = 0
   eventEnd = 0
@@ -27,7 +26,8 @@ export class SseSplitter {
   /** An event grew beyond the bound; nothing more is to be read. */
   overflown = false
 
-  #owned = false
+  /** Memory of our own behind `bytes`, with room to grow; null while `bytes` is the chunk itself. */
+  #memory: Buffer | null = null
   #next = 0
   #lineStart = 0
   #scanned = 0
@@ -42,24 +42,25 @@ export class SseSplitter {
 
   /** Bytes of the event that is not whole yet. */
   get restBytes(): number {
-    return this.length - this.#next
+    return this.bytes.length - this.#next
   }
 
   feed(chunk: Buffer): void {
-    if (this.length === 0) {
+    const held = this.bytes.length
+    if (held === 0) {
       this.bytes = chunk
-      this.length = chunk.length
-      this.#owned = false
+      this.#memory = null
       return
     }
-    const length = this.length + chunk.length
-    if (length > this.bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(length * 2)
-      this.bytes.copy(grown, 0, 0, this.length)
-      this.bytes = grown
+    const length = held + chunk.length
+    let memory = this.#memory
+    if (memory === null || length > memory.length) {
+      memory = Buffer.allocUnsafeSlow(length * 2)
+      this.bytes.copy(memory)
+      this.#memory = memory
     }
-    chunk.copy(this.bytes, this.length)
-    this.length = length
+    chunk.copy(memory, held)
+    this.bytes = memory.subarray(0, length)
   }
 
   /** True when another whole event is there. */
@@ -67,9 +68,9 @@ export class SseSplitter {
     const bytes = this.bytes
     for (;;) {
       const end = bytes.indexOf(lf, this.#scanned)
-      if (end === -1 || end >= this.length) {
-        this.#scanned = this.length
-        if (this.length - this.#next > this.#eventBytesMax) this.overflown = true
+      if (end === -1) {
+        this.#scanned = bytes.length
+        if (bytes.length - this.#next > this.#eventBytesMax) this.overflown = true
         return false
       }
       const lineStart = this.#lineStart
@@ -109,22 +110,22 @@ export class SseSplitter {
   /** Keeps what belongs to the next event and lets go of the rest. */
   keepRest(): void {
     const next = this.#next
-    const rest = this.length - next
+    const rest = this.bytes.length - next
     if (rest === 0) {
       this.bytes = empty
+      this.#memory = null
       this.#lineStart = 0
       this.#scanned = 0
-    } else if (next > 0 || !this.#owned) {
-      const kept = Buffer.allocUnsafeSlow(Math.max(512, rest * 2))
-      this.bytes.copy(kept, 0, next, this.length)
-      this.bytes = kept
-      this.#owned = true
+    } else if (next > 0 || this.#memory === null) {
+      const memory = Buffer.allocUnsafeSlow(Math.max(512, rest * 2))
+      this.bytes.copy(memory, 0, next)
+      this.#memory = memory
+      this.bytes = memory.subarray(0, rest)
       this.#lineStart -= next
       this.#scanned -= next
       this.#openDataStart -= next
       this.#openDataEnd -= next
     }
-    this.length = rest
     this.#next = 0
   }
 }

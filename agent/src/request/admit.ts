@@ -32,6 +32,11 @@ export class Admission {
     return this.#runningCount
   }
 
+  /** Keys that something is known about: running or asked lately. */
+  get keyCount(): number {
+    return this.#states.size
+  }
+
   /** Takes a slot for `running` under the key's limits, or says which limit is reached and when to come again. */
   admit(key: ApiKeyTable, secretHash: string, running: Running, nowUs: number): RequestRefusal | null {
     let state = this.#states.get(secretHash)

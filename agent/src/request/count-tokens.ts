@@ -14,7 +14,8 @@ export interface TokenCounter {
   count(text: string): Promise<number>
 }
 
-const waitMs = 2_000
+/** Longest that a count is waited for; the first one loads the tokenizer. */
+const waitMs = 10_000
 const idleMs = 60_000
 const waitingMax = 256
 /** Longest unbroken run given to the tokenizer at once: 256 equal letters take it 0.6 ms, 2,000 take 34 ms. */
