@@ -212,7 +212,7 @@ export class ControlPlane {
   /** Intent becomes snapshots, snapshots become streams. */
   async #startDelivery({ clock, log, metrics, database, keyRing, audit }: Machinery): Promise<Delivery> {
     const authority = await openInstallation({ database, keyRing, clock })
-    const signingKeys = new SigningKeys({ database, keyRing, clock })
+    const signingKeys = new SigningKeys({ database, keyRing })
     const store = new SnapshotStore(database)
     const reconciler = new Reconciler({
       intent: new IntentReader(database),

@@ -2,7 +2,7 @@ import fastifyStatic from '@fastify/static'
 import { getDistDirectory, isSandboxFrame, renderAltair, renderInitSnippet, SANDBOX_FRAME_CSP } from 'altair-static'
 import type { FastifyInstance } from 'fastify'
 
-const firstQuery = `# Switchyard. Put your token into the header Authorization (the sun icon on the left), then run this.
+const firstQuery = `# Switchyard. Put your token into the tab Auth above (type: Bearer Token), then run this.
 query Viewer {
   viewer {
     subject
@@ -25,11 +25,12 @@ export async function registerExplorer(server: FastifyInstance, graphPath: strin
     subscriptionsProtocol: 'graphql-ws',
     initialSubscriptionRequestHandlerId: 'graphql-ws' as const,
     initialQuery: firstQuery,
-    initialHeaders: { Authorization: 'Bearer ' },
+    initialSettings: { 'alert.disableUpdateNotification': true },
     disableAccount: true,
     serveInitialOptionsInSeperateRequest: 'initial-options.js',
   }
-  const page = renderAltair(options)
+  // Altair's only banner offers a plugin from a host that this page may not reach.
+  const page = renderAltair(options).replace('</head>', '<style>app-banner-container{display:none}</style></head>')
   const script = renderInitSnippet(options)
 
   await server.register(async (explorer) => {
