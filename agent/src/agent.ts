@@ -145,6 +145,7 @@ export class Agent {
         void vault.retain(providers)
       },
     })
+    this.#running.push({ name: 'apply-snapshot', stop: () => applier.stop() })
     await applier.loadLastKnownGood()
 
     const upstreams = new Upstreams(clock)

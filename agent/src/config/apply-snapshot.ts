@@ -52,6 +52,7 @@ export class SnapshotApplier {
   /** Refusals of the sections that are behind the header in effect. */
   #behind: readonly SnapshotRefusal[] = []
   #unsaved = false
+  #saving: Promise<void> | null = null
 
   constructor(options: ApplierOptions) {
     this.#options = options
@@ -152,6 +153,11 @@ export class SnapshotApplier {
     return this.#unsaved ? null : this.#ack(manifest.header, this.#behind)
   }
 
+  /** Resolves when nothing is being written any more. */
+  async stop(): Promise<void> {
+    while (this.#saving !== null) await this.#saving
+  }
+
   /** What to say about the state in effect to a control plane that just connected: null when it is as it was signed. */
   standing(): AgentMessage | null {
     const manifest = this.held
@@ -165,12 +171,21 @@ export class SnapshotApplier {
     this.#options.onEffect(effect)
   }
 
+  /** One write at a time: whoever comes while one runs waits for it, and then for its own if that is still needed. */
   async #save(): Promise<void> {
+    while (this.#saving !== null) await this.#saving
     const manifest = this.held
     if (!this.#unsaved || manifest === null) return
+    this.#saving = this.#write(manifest).finally(() => {
+      this.#saving = null
+    })
+    await this.#saving
+  }
+
+  async #write(manifest: Manifest): Promise<void> {
     try {
       await this.#options.store.save(manifest)
-      this.#unsaved = false
+      if (this.held === manifest) this.#unsaved = false
     } catch (fault) {
       this.#options.log.warn({ fault: String(fault) }, 'last-known-good could not be written; it will be tried again')
     }

@@ -191,6 +191,7 @@ export class Identity {
   /** Keys that may sign from now on. Those that no longer may are kept for what already lies on the disk. */
   async replaceSigningKeys(keys: readonly SigningKey[]): Promise<void> {
     if (keys.length === 0 || keys.some((key) => key.publicKey.length !== 32)) return
+    if (sameKeys(keys, this.#stored.signingKeys)) return
     const now = new Set(keys.map((key) => key.keyId))
     const retired = [...this.#stored.retiredKeys, ...this.#stored.signingKeys].filter((key) => !now.has(key.keyId))
     await this.#store({ ...this.#stored, signingKeys: [...keys], retiredKeys: retired.slice(-retiredKeysMax) })
@@ -344,6 +345,13 @@ function channelCredentials(credential: Credential): grpc.ChannelCredentials {
     pemOf(credential.caDer),
     Buffer.from(credential.privateKey.export({ format: 'pem', type: 'pkcs8' })),
     pemOf(credential.chainDer),
+  )
+}
+
+function sameKeys(left: readonly SigningKey[], right: readonly SigningKey[]): boolean {
+  const known = keyMap(right)
+  return (
+    left.length === right.length && left.every((key) => known.get(key.keyId)?.toString() === key.publicKey.toString())
   )
 }
 
