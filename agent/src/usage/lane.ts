@@ -111,11 +111,11 @@ export class SpoolLane {
     return sum
   }
 
-  // — the request path: plain writes, nothing thrown —
+  // — the request path: plain writes, nothing thrown; a body is the caller's again on return —
 
   open(body: Uint8Array): number {
     const sequence = this.#nextSequence++
-    this.#open.set(sequence, body)
+    this.#open.set(sequence, Buffer.from(body))
     this.#append(frameKind.open, sequence, body)
     return sequence
   }
@@ -311,7 +311,7 @@ export class SpoolLane {
     if (kind === frameKind.open) return
     if (this.#pendingBytes + body.length > pendingBytesMax) this.#lost.add(sequence, sequence + 1)
     else {
-      this.#pending.push({ kind, sequence, body })
+      this.#pending.push({ kind, sequence, body: Buffer.from(body) })
       this.#pendingBytes += body.length
     }
   }

@@ -1,7 +1,8 @@
-import { spanCodec, usageRecordCodec } from '../../../proto/gen/codec.js'
+import { spanCodec } from '../../../proto/gen/codec.js'
 import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 import type { Log } from '../../../proto/std/service.js'
+import { RecordEncoder } from './record-encoder.js'
 import { recordBytesMax, type Spool } from './spool.js'
 
 /**
@@ -24,6 +25,7 @@ export interface OpenRecord {
 export class Meter {
   readonly #spool: Spool
   readonly #log: Log
+  readonly #encoder = new RecordEncoder()
 
   constructor(spool: Spool, log: Log) {
     this.#spool = spool
@@ -62,8 +64,8 @@ export class Meter {
   }
 
   #encodeRecord(record: UsageRecord): Uint8Array {
-    const body = usageRecordCodec.encode(record)
-    return body.length <= recordBytesMax ? body : usageRecordCodec.encode(cutDown(record))
+    const body = this.#encoder.encode(record)
+    return body.length <= recordBytesMax ? body : this.#encoder.encode(cutDown(record))
   }
 }
 
