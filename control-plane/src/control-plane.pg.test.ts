@@ -272,22 +272,28 @@ describe('subscriptions', () => {
     await viewer.dispose()
   })
 
-  test('end when the member behind them is disabled', async () => {
+  test.each<[string, object]>([
+    ['is disabled', { disabled: true }],
+    ['holds other roles', { roles: ['viewer'] }],
+  ])('end when the member behind them %s', async (what, change) => {
+    const subject = `bob-${what.replaceAll(' ', '-')}`
     const { createMember } = await made<{ createMember: { member: { id: string } } }>(
       `mutation ($input: CreateMemberInput!) { createMember(input: $input) { member { id } } }`,
-      { input: { tenantId: ids.tenant, subject: 'bob', displayName: 'Bob', roles: ['tenant-admin'] } },
+      { input: { tenantId: ids.tenant, subject, displayName: 'Bob', roles: ['tenant-admin'] } },
     )
-    const client = clientOf(await tokenOf({ sub: 'bob' }))
+    const client = clientOf(await tokenOf({ sub: subject }))
     const closed = new Promise<unknown>((resolve) => client.on('closed', resolve))
     const ended = client.iterate({ query: subscription }).next()
     ended.catch(() => {})
     await new Promise((resolve) => client.on('connected', resolve))
     await made(`mutation ($input: UpdateMemberInput!) { updateMember(input: $input) { member { disabledAt } } }`, {
-      input: { memberId: createMember.member.id, disabled: true },
+      input: { memberId: createMember.member.id, ...change },
     })
     expect(await closed).toMatchObject({ code: 4401 })
-    const refused = await ask('{ viewer { subject } }', {}, await tokenOf({ sub: 'bob', roles: ['tenant-admin'] }))
-    expect(refused.errors[0]?.extensions).toMatchObject({ detail: { reason: 'disabled_member' } })
+    const token = await tokenOf({ sub: subject, ...(what === 'is disabled' ? { roles: ['tenant-admin'] } : {}) })
+    const { data, errors } = await ask('{ viewer { roles } }', {}, token)
+    if (what === 'is disabled') expect(errors[0]?.extensions).toMatchObject({ detail: { reason: 'disabled_member' } })
+    else expect(data).toEqual({ viewer: { roles: ['viewer'] } })
   })
 })
 

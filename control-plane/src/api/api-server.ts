@@ -136,7 +136,7 @@ export class ApiServer implements Service {
     server.get('/readyz', async (_, reply) => this.#answerReadiness(reply))
     if (this.#options.explorer) {
       server.get('/', (_, reply) => reply.redirect('/explorer/', 302))
-      await registerExplorer(server, graphPath)
+      await registerExplorer(server, graphPath, this.#options.tls !== null)
     }
   }
 

@@ -3,6 +3,7 @@ import { getDistDirectory, isSandboxFrame, renderAltair, renderInitSnippet, SAND
 import type { FastifyInstance } from 'fastify'
 
 const firstQuery = `# Switchyard. Put your token into the tab Auth above (type: Bearer Token), then run this.
+# Subscriptions send it by themselves: put it into their connection parameters (the two arrows on the left).
 query Viewer {
   viewer {
     subject
@@ -17,13 +18,14 @@ query Viewer {
  * The in-browser explorer, whole from this server: its content security policy lets it talk to nobody else, so what does
  * not work offline would not work at all.
  */
-export async function registerExplorer(server: FastifyInstance, graphPath: string): Promise<void> {
+export async function registerExplorer(server: FastifyInstance, graphPath: string, secure: boolean): Promise<void> {
   const options = {
     baseURL: '/explorer/',
     endpointURL: graphPath,
     subscriptionsEndpoint: graphPath,
-    subscriptionsProtocol: 'graphql-ws',
+    subscriptionsProtocol: secure ? 'wss' : 'ws',
     initialSubscriptionRequestHandlerId: 'graphql-ws' as const,
+    initialSubscriptionsPayload: { Authorization: 'Bearer <token>' },
     initialQuery: firstQuery,
     initialSettings: { 'alert.disableUpdateNotification': true },
     disableAccount: true,

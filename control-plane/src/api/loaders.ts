@@ -11,13 +11,18 @@ export interface BatchLoad<Value> {
 
 const batchCountMax = 500
 
-/** The data loaders of one request: one per `BatchLoad`, made when first used, so nothing is cached across requests. */
+/**
+ * The data loaders of one request: one per `BatchLoad`, made when first used, so nothing is cached across requests. A
+ * subscription lives for long and remembers nothing (`remember: false`): it batches, but every event sees the record anew.
+ */
 export class Loaders {
   readonly #actor: Actor | null
+  readonly #remember: boolean
   readonly #loaders = new Map<BatchLoad<unknown>, DataLoader<string, unknown>>()
 
-  constructor(actor: Actor | null) {
+  constructor(actor: Actor | null, options: { readonly remember: boolean } = { remember: true }) {
     this.#actor = actor
+    this.#remember = options.remember
   }
 
   /** The value of `key`, batched with everything else this tick asks of `batch`; null when unknown or nobody asks. */
@@ -26,7 +31,7 @@ export class Loaders {
     if (actor === null) return null
     let loader = this.#loaders.get(batch) as DataLoader<string, Value | null> | undefined
     if (loader === undefined) {
-      loader = new DataLoader((keys) => batch.load(actor, keys), { maxBatchSize: batchCountMax })
+      loader = new DataLoader((keys) => batch.load(actor, keys), { maxBatchSize: batchCountMax, cache: this.#remember })
       this.#loaders.set(batch, loader)
     }
     return loader.load(key)

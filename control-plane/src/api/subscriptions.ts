@@ -18,9 +18,11 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
+import type { Principal } from '../access/principal.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { GraphContext } from './context.js'
 import { formatGraphError, graphCodes, refusalError } from './error-format.js'
+import { Loaders } from './loaders.js'
 import { limitRules, type QueryLimits, refuseComplexity } from './query-limits.js'
 import { requestIdHeader, requestIdOf } from './request-id.js'
 import type { ResolverInstances } from './resolver-instances.js'
@@ -97,8 +99,8 @@ export class Subscriptions {
           )
           return false
         }
-        this.#contexts.set(socket, context)
-        this.#recheck(socket, header)
+        this.#contexts.set(socket, { ...context, loaders: new Loaders(context.actor, { remember: false }) })
+        this.#recheck(socket, header, context.actor.principal)
         return true
       },
       onDisconnect: (connection) => this.#cancelRecheck.get(connection.extra.socket)?.(),
@@ -145,17 +147,20 @@ export class Subscriptions {
     }
   }
 
-  #recheck(socket: WebSocket, header: string | undefined): void {
+  /** A token that expired, a member that was disabled or holds other roles now: the connection ends, a new one may begin. */
+  #recheck(socket: WebSocket, header: string | undefined, principal: Principal): void {
     const { clock, recheckMs, authentication } = this.#options
     const cancel = clock.after(recheckMs, () => {
       authentication.authenticate(header).then(
         (outcome) => {
           if (isRefusal(outcome) && outcome.code === 'unauthenticated') socket.close(closeUnauthorized, outcome.message)
-          else if (socket.readyState === socket.OPEN) this.#recheck(socket, header)
+          else if (!isRefusal(outcome) && !isSame(outcome, principal)) {
+            socket.close(closeUnauthorized, 'your roles have changed; connect again')
+          } else if (socket.readyState === socket.OPEN) this.#recheck(socket, header, principal)
         },
         (fault: unknown) => {
           this.#options.log.warn({ fault }, 'could not judge the token of a subscription again; trying later')
-          if (socket.readyState === socket.OPEN) this.#recheck(socket, header)
+          if (socket.readyState === socket.OPEN) this.#recheck(socket, header, principal)
         },
       )
     })
@@ -189,4 +194,8 @@ function tokenIn(parameters: Readonly<Record<string, unknown>> | undefined): str
     if (name.toLowerCase() === 'authorization' && typeof value === 'string') return value
   }
   return undefined
+}
+
+function isSame(a: Principal, b: Principal): boolean {
+  return a.tenantId === b.tenantId && a.roles.size === b.roles.size && [...a.roles].every((role) => b.roles.has(role))
 }
