@@ -1,81 +1,31 @@
-import { randomInt } from 'node:crypto'
 import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
-import grpc from '@grpc/grpc-js'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { Meter } from '../../agent/src/usage/meter.js'
-import { Spool } from '../../agent/src/usage/spool.js'
-import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
-import { Database } from '../../control-plane/src/database/database.js'
-import { JobQueues } from '../../control-plane/src/jobs/job-queues.js'
-import { Metrics } from '../../control-plane/src/observability/metrics.js'
-import { SpanStore } from '../../control-plane/src/traces/span-store.js'
-import { BatchService } from '../../control-plane/src/usage/batch-service.js'
-import { LaneStore } from '../../control-plane/src/usage/lane-store.js'
-import { PlacementReader } from '../../control-plane/src/usage/placement-reader.js'
-import { RollupStore } from '../../control-plane/src/usage/rollup-store.js'
-import { RollupWorker } from '../../control-plane/src/usage/rollup-worker.js'
-import { UsageIntake } from '../../control-plane/src/usage/usage-intake.js'
-import { UsageStore } from '../../control-plane/src/usage/usage-store.js'
-import { type UsageAlarm, UsageWorker } from '../../control-plane/src/usage/usage-worker.js'
-import { WatermarkReader } from '../../control-plane/src/usage/watermark-reader.js'
-import type { UsageRecord } from '../../proto/gen/switchyard/v1/UsageRecord.js'
+import type { Meter } from '../../agent/src/usage/meter.js'
 import { systemClock } from '../../proto/std/clock.js'
-import type { Log } from '../../proto/std/service.js'
 import { freePort } from '../harness/free-port.js'
-import { type TestDatabase, testDatabase } from '../harness/postgres.js'
+import { testDatabase } from '../harness/postgres.js'
 import { type TestRedis, testRedis } from '../harness/redis.js'
-import { type ReportServer, serveReports } from './usage-report-server.js'
+import {
+  expectRollupsToAgree,
+  freshAgentFolder,
+  recordOf,
+  type Servers,
+  seedStatements,
+  startEvidence,
+  startReporting,
+  startUsageWorker,
+  until,
+} from './usage-parts.js'
 
-const quiet: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet }
 const clock = systemClock
-const random = () => randomInt(1 << 30) / (1 << 30)
-const peer = { agentId: 'agt_one', clusterId: 'clu_one' }
-
-async function until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 2_400; tries++) {
-    if (await is()) return
-    await clock.sleep(25)
-  }
-  throw new Error(`never came to pass: ${what}`)
-}
-
-function recordOf(requestId: string, more: Partial<UsageRecord> = {}): UsageRecord {
-  return {
-    requestId,
-    traceId: '0af7651916cd43dd8448eb211c80319c',
-    startedAtUnixMs: clock.nowMs(),
-    tenantId: 'ten_one',
-    environmentId: 'env_one',
-    apiKeyId: 'key_one',
-    userId: 'anonymous',
-    operation: 'chat_completions',
-    routeName: 'chat',
-    requestedModel: 'chat',
-    actualModel: 'tiny',
-    clusterId: peer.clusterId,
-    region: 'eu',
-    tokensIn: 10,
-    tokensOut: 20,
-    usageSource: 'provider',
-    costNanoUsd: 1_500,
-    priceVersion: 1,
-    latencyUs: 1_000,
-    status: 'ok',
-    httpStatus: 200,
-    ...more,
-  }
-}
 
 describe.each(['postgres', 'redis'] as const)(
   'usage, from the meter to the rollup, with the queue on %s',
   (backend) => {
-    let testDb: TestDatabase
     let redis: TestRedis | null = null
     let sql: pg.Pool
-    let port: number
+    let servers: Servers
     const cleanups: (() => Promise<unknown>)[] = []
 
     beforeAll(async () => {
@@ -89,17 +39,12 @@ describe.each(['postgres', 'redis'] as const)(
     })
 
     async function fresh() {
-      testDb = await testDatabase()
-      sql = new pg.Pool({ connectionString: testDb.url, max: 2 })
-      port = await freePort()
-      cleanups.push(() => testDb.drop())
+      const database = await testDatabase()
+      servers = { databaseUrl: database.url, redisUrl: redis?.url ?? null, port: await freePort() }
+      sql = new pg.Pool({ connectionString: database.url, max: 2 })
+      cleanups.push(() => database.drop())
       cleanups.push(() => sql.end())
-      await sql.query(`
-      INSERT INTO "Tenant" (id, slug, name) VALUES ('ten_one', 'one', 'One'), ('ten_two', 'two', 'Two');
-      INSERT INTO "Environment" (id, "tenantId", name, "permittedRegions")
-        VALUES ('env_one', 'ten_one', 'production', '{eu}'), ('env_us', 'ten_one', 'us', '{us}'),
-               ('env_two', 'ten_two', 'production', '{us}');
-      INSERT INTO "Cluster" (id, name, kind, cloud, region) VALUES ('clu_one', 'one', 'gpu', 'local', 'eu')`)
+      await sql.query(seedStatements)
       if (redis) await flushRedis()
     }
 
@@ -110,110 +55,21 @@ describe.each(['postgres', 'redis'] as const)(
       client.disconnect()
     }
 
-    /** The evidence side of a control plane; `kill` ends it without letting anything finish. */
     async function startControlPlane() {
-      const database = new Database({ url: testDb.url, poolMax: 1, sqlPoolMax: 8 })
-      const queues = new JobQueues({ redisUrl: redis?.url ?? null, databaseUrl: testDb.url, clock, log: quiet })
-      await queues.run()
-      const alarms: UsageAlarm[] = []
-      const intake = new UsageIntake({
-        queues: { usage: queues.queue('usage'), spans: queues.queue('spans') },
-        watermarks: new WatermarkReader(database),
-        metrics: new Metrics(),
-        missingAfterMs: 1_000,
-        ...{ clock, random, log: quiet },
-      })
-      await intake.run()
-      const lanes = new LaneStore()
-      const placement = new PlacementReader(database, clock)
-      const workers = [
-        new UsageWorker({
-          ...{ queues, queue: 'usage', clock, random, log: quiet },
-          batches: new BatchService({ database, sink: new UsageStore(), lanes, placement }),
-          onStored: () => intake.wake(),
-          onAlarm: (alarm) => alarms.push(alarm),
-        }),
-        new UsageWorker({
-          ...{ queues, queue: 'spans', clock, random, log: quiet },
-          batches: new BatchService({ database, sink: new SpanStore(), lanes, placement }),
-          onStored: () => intake.wake(),
-          onAlarm: (alarm) => alarms.push(alarm),
-        }),
-      ]
-      for (const worker of workers) await worker.run()
-      const rollups = new RollupWorker({
-        database,
-        rollups: new RollupStore(),
-        clock,
-        log: quiet,
-        pollMs: 100,
-        openBucketMs: 200,
-      })
-      await rollups.run()
-      const server: ReportServer = await serveReports(intake, () => peer.agentId, peer.clusterId, port)
-      let stopped = false
-      const stop = async () => {
-        if (stopped) return
-        stopped = true
-        server.stop()
-        await rollups.stop()
-        for (const worker of workers) await worker.stop()
-        await intake.stop()
-        await queues.stop()
-        await database.close()
-      }
-      cleanups.push(stop)
-      return { alarms, stop, queues, workers }
+      const plane = await startEvidence(servers)
+      cleanups.push(plane.stop)
+      return plane
     }
 
-    async function startAgent(directory = fs.mkdtempSync(path.join(os.tmpdir(), 'switchyard-agent-'))) {
+    async function startAgent(directory = freshAgentFolder()) {
       cleanups.push(async () => fs.rmSync(directory, { recursive: true, force: true }))
-      const spool = new Spool({
-        directory,
-        clock,
-        log: quiet,
-        segmentBytes: 16_384,
-        usageBytesMax: 64 << 20,
-        spanBytesMax: 4 << 20,
-      })
-      await spool.run()
-      const reporter = new UsageReporter({
-        identity: {
-          agentId: peer.agentId,
-          fleetAddress: `127.0.0.1:${port}`,
-          credentials: () => grpc.credentials.createInsecure(),
-          whenValid: async () => {},
-          onRenewed: () => () => {},
-        },
-        ...{ spool, agentVersion: 'test', clock, random, log: quiet },
-        reconnectMaxMs: 500,
-        stallMs: 1_500,
-      })
-      await reporter.run()
-      cleanups.push(async () => {
-        await reporter.stop()
-        await spool.stop()
-      })
-      return { directory, spool, reporter, meter: new Meter(spool, quiet) }
+      const agent = await startReporting(directory, servers.port)
+      cleanups.push(agent.stop)
+      return { directory, ...agent }
     }
 
     const count = async (query: string) => Number((await sql.query<{ n: string }>(query)).rows[0]?.n)
     const recordCount = () => count(`SELECT count(*) AS n FROM "UsageRecord"`)
-
-    async function expectRollupsToAgree() {
-      for (const granularity of ['minute', 'hour']) {
-        await until(`${granularity} rollups agree`, async () => {
-          const { rows } = await sql.query(
-            `SELECT (SELECT (count(*), sum("tokensIn"), sum("tokensOut"), sum("costNanoUsd"), sum("latencyUs"))::text FROM "UsageRecord") =
-                  (SELECT (sum("requestCount")::bigint, sum("tokensIn"), sum("tokensOut"), sum("costNanoUsd"), sum("latencyUs"))::text
-                   FROM "UsageRollup" WHERE granularity = $1) AS agree`,
-            [granularity],
-          )
-          return rows[0].agree === true
-        })
-      }
-      await until('no mark is left', async () => (await count(`SELECT count(*) AS n FROM "RollupMark"`)) === 0)
-    }
 
     it('stores every record once, tells the agent, and sums', async () => {
       await fresh()
@@ -244,7 +100,7 @@ describe.each(['postgres', 'redis'] as const)(
       expect(await count(`SELECT count(DISTINCT "requestId") AS n FROM "UsageRecord"`)).toBe(1_201)
       expect(await count(`SELECT count(*) AS n FROM "TraceSpan"`)).toBe(300)
       expect(await count(`SELECT count(*) AS n FROM "DeadLetter"`)).toBe(0)
-      await expectRollupsToAgree()
+      await expectRollupsToAgree(sql)
     })
 
     it('comes to the same end when agent and control plane are killed at random', async () => {
@@ -280,7 +136,7 @@ describe.each(['postgres', 'redis'] as const)(
       expect(new Set(rows.map((row) => row.requestId))).toEqual(expected)
       expect(await count(`SELECT count(*) AS n FROM "DeadLetter"`)).toBe(0)
       expect(await count(`SELECT count(*) AS n FROM "UsageRecord" WHERE status = 'interrupted'`)).toBeGreaterThan(0)
-      await expectRollupsToAgree()
+      await expectRollupsToAgree(sql)
     })
 
     it('sends again what the queue forgot', async () => {
@@ -294,7 +150,7 @@ describe.each(['postgres', 'redis'] as const)(
       await until('it is queued', async () => (await plane.queues.queue('usage').count()) > 0)
       if (redis) await flushRedis()
       else await sql.query(`DELETE FROM bullmq.${await jobTable()}`)
-      const again = await startControlPlaneWorkers(plane.queues)
+      const again = await startUsageWorker(servers.databaseUrl, plane.queues)
       await until('everything is stored', () => spool.stats().usageWaitingCount === 0)
       expect(await recordCount()).toBe(501)
       expect(reporter.stats().resendCount).toBeGreaterThan(0)
@@ -306,22 +162,6 @@ describe.each(['postgres', 'redis'] as const)(
         `SELECT table_name FROM information_schema.tables WHERE table_schema = 'bullmq'`,
       )
       return rows.map((row) => row.table_name).find((name) => name === 'job' || name === 'jobs') ?? 'jobs'
-    }
-
-    async function startControlPlaneWorkers(queues: JobQueues) {
-      const database = new Database({ url: testDb.url, poolMax: 1, sqlPoolMax: 4 })
-      const worker = new UsageWorker({
-        ...{ queues, queue: 'usage', clock, random, log: quiet },
-        batches: new BatchService({
-          ...{ database, sink: new UsageStore(), lanes: new LaneStore() },
-          placement: new PlacementReader(database, clock),
-        }),
-      })
-      await worker.run()
-      return async () => {
-        await worker.stop()
-        await database.close()
-      }
     }
 
     it('fills in what a restored database lost', async () => {
@@ -339,7 +179,7 @@ describe.each(['postgres', 'redis'] as const)(
       await startControlPlane()
       await until('everything is stored again', async () => (await recordCount()) === 300)
       await until('the agent knows', () => spool.stats().usageWaitingCount === 0)
-      await expectRollupsToAgree()
+      await expectRollupsToAgree(sql)
     })
 
     it('keeps what cannot be a row as a dead letter, and moves on', async () => {

@@ -46,8 +46,10 @@ export interface RawWorker {
 const attemptsMax = 1_000_000
 const answerTimeoutMs = 10_000
 /** A job whose worker vanished is given to another after this. */
-const lockMs = 15_000
-const stalledCheckMs = 5_000
+const lockMs = 6_000
+const stalledCheckMs = 3_000
+/** Before a worker whose server was away asks it again; BullMQ's own 15 s would be most of a restart's outage. */
+const serverRetryMs = 500
 const retryMinMs = 200
 const retryMaxMs = 10_000
 
@@ -130,6 +132,7 @@ export class JobQueues implements Service {
       concurrency: facts.concurrency,
       lockDuration: lockMs,
       stalledInterval: stalledCheckMs,
+      runRetryDelay: serverRetryMs,
       // A worker that dies again and again on one job is stopped by the job's own bound, not by losing it here.
       maxStalledCount: 1_000,
       settings: { backoffStrategy: backoffMs },
