@@ -19,6 +19,7 @@ import { equalHashes } from '../../../proto/snapshot/hash.js'
 import { keepSections, type Manifest, type ManifestSection } from '../../../proto/snapshot/manifest.js'
 import { type SnapshotRefusal, snapshotRefusal } from '../../../proto/snapshot/snapshot-refusal.js'
 import type { Pause } from '../../../proto/std/pause.js'
+import { differenceOf } from './section-difference.js'
 
 /** What is in effect: the verified bytes, and the tables made of exactly those. */
 export interface Effect {
@@ -96,39 +97,19 @@ async function compileOne(
   before: CompiledSection | null,
   pause: Pause,
 ): Promise<SectionCompilation | SnapshotRefusal[]> {
-  const { changedEntries, gone } = differenceOf(held, section)
+  const difference = differenceOf(held?.resources ?? [], section.resources)
   const changed: NamedResource[] = []
-  for (const [index, entry] of changedEntries.entries()) {
+  for (const [index, entry] of difference.changed.entries()) {
     if (index % sliceCount === sliceCount - 1) await pause()
     const resource = decodeResource(entry.content, { section: section.name, resource: entry.name })
     if ('code' in resource) return [resource]
     changed.push({ name: entry.name, resource })
   }
-  const change: SectionChange = { name: section.name, changed, gone }
+  const change: SectionChange = { name: section.name, changed, gone: difference.gone }
   const refusals = await check(change, before, pause)
   if (refusals.length > 0) return refusals
   const compiled = await run(compileSection(before, change), pause)
   return isCompiled(compiled) ? compiled : compiled.map(wireRefusal)
-}
-
-/** Both lists are in name order; entries that were not touched are the very same objects. */
-function differenceOf(held: ManifestSection | undefined, next: ManifestSection) {
-  const changedEntries: ManifestSection['resources'][number][] = []
-  const gone: string[] = []
-  const before = held?.resources ?? []
-  let at = 0
-  for (const entry of next.resources) {
-    for (let old = before[at]; old !== undefined && old.name < entry.name; old = before[++at]) gone.push(old.name)
-    const old = before[at]
-    if (old?.name !== entry.name) {
-      changedEntries.push(entry)
-      continue
-    }
-    at += 1
-    if (old !== entry && !equalHashes(old.hash, entry.hash)) changedEntries.push(entry)
-  }
-  for (const old of before.slice(at)) gone.push(old.name)
-  return { changedEntries, gone }
 }
 
 /**

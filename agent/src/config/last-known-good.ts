@@ -1,7 +1,7 @@
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import { denySection } from '../../../proto/snapshot/consistency.js'
-import { equalHashes, hashContent, hashRoot, hashSection } from '../../../proto/snapshot/hash.js'
+import { compareNames, equalHashes, hashContent, hashRoot, hashSection } from '../../../proto/snapshot/hash.js'
 import {
   type HeaderFacts,
   type Manifest,
@@ -12,20 +12,23 @@ import {
   verifyProof,
 } from '../../../proto/snapshot/manifest.js'
 import { type SnapshotRefusal, snapshotRefusal } from '../../../proto/snapshot/snapshot-refusal.js'
+import { must } from '../../../proto/std/assert.js'
 import type { Pause } from '../../../proto/std/pause.js'
-import { ShardedMap } from '../../../proto/std/sharded-map.js'
+import { differenceOf } from './section-difference.js'
 import { readIfThere, type StateFolder, syncFolder } from './state-folder.js'
 
 /**
  * The last snapshot in effect, on disk, so that an agent starts and serves while the control plane is away.
  *
  *   current, previous   what a generation is made of: signed proofs, and per section its hash and its file
- *   section-<n>         one section: every resource by name and hash, and in which pack its bytes lie
+ *   section-<n>         one section: its resources by name and hash, and in which pack the bytes of each lie; whole, or as
+ *                       what changed after another such file
  *   deny-<n>            the same for the deny section, with its proof inside
  *   pack-<n>            resources, each sealed by itself
  *
  * Files but the first two are written once and never changed; a save writes what is new (one pack and one list per changed
- * section), syncs it, and only then renames `current`. A section whose bytes lie in too many packs is written afresh.
+ * section, both as small as the change), syncs it, and only then renames `current`. A section that lies in too many files
+ * is written afresh.
  *
  * What is read back is trusted for nothing: the signature of each proof, the root over its sections, each section's hash
  * over its list and each resource's hash over its bytes are checked again. What does not hold costs as little as can be:
@@ -77,7 +80,7 @@ export class LastKnownGood {
    */
   async load(keys: ReadonlyMap<string, Uint8Array>, clusterId: string): Promise<LoadedSnapshot> {
     const names = await fs.readdir(this.#path).catch(() => [])
-    this.#nextNumber = 1 + Math.max(0, ...names.map((name) => Number(/-(\d+)$/.exec(name)?.[1] ?? 0)))
+    this.#nextNumber = 1 + Math.max(0, ...names.map(numberOf))
     const losses: SnapshotRefusal[] = []
     const current = await this.#readTop('current', keys, losses)
     const previous = await this.#readTop('previous', keys, losses)
@@ -124,67 +127,50 @@ export class LastKnownGood {
   // ------------------------------------------------------------------------------------------------------------- write
 
   async #writeSection(section: ManifestSection, before: WrittenSection | undefined): Promise<WrittenSection> {
-    const afresh =
-      before === undefined || before.packs.size >= packsMax || before.packedBytes > 2 * section.contentBytes + 65_536
-    const places = afresh ? ShardedMap.empty<Place>() : before.places
-    const changed = section.resources.filter((resource) => {
-      const place = places.get(resource.name)
-      return place === undefined || !equalHashes(place.hash, resource.hash)
-    })
-    const packs = new Set(afresh ? [] : before.packs)
-    let packedBytes = afresh ? 0 : before.packedBytes
-    const additions: [string, Place][] = []
+    const base =
+      before?.whole && before.files.length < filesMax && before.packedBytes <= 2 * section.contentBytes + 65_536
+        ? before
+        : null
+    const { changed, gone } = differenceOf(base?.resources ?? [], section.resources)
+    const packs = new Set(base?.packs)
+    let packedBytes = base?.packedBytes ?? 0
+    const places: PlaceJson[] = []
     if (changed.length > 0) {
       const pack = `pack-${this.#nextNumber++}`
       const blobs: Buffer[] = []
       let offset = 0
-      for (const [index, resource] of changed.entries()) {
-        if (index % sliceCount === sliceCount - 1) await this.#pause()
-        const blob = this.#folder.box.seal(resource.content, blobContext(resource.hash))
+      for (const { name, hash, content } of changed) {
+        await this.#pause()
+        const blob = this.#folder.box.seal(content, blobContext(hash))
         blobs.push(blob)
-        additions.push([resource.name, { hash: resource.hash, pack, offset, byteCount: blob.length }])
+        places.push([name, hash.toString('base64'), pack, offset, blob.length])
         offset += blob.length
       }
       await this.#writeOnce(pack, Buffer.concat(blobs))
       packs.add(pack)
       packedBytes += offset
     }
-    const present = new Set(section.resources.map((resource) => resource.name))
-    const gone = afresh ? [] : [...places.entries()].flatMap(([name]) => (present.has(name) ? [] : [name]))
-    const nextPlaces = places.with(additions, gone)
-    const file = `${section.name === denySection ? 'deny' : 'section'}-${this.#nextNumber++}`
-    await this.#writeOnce(
-      file,
-      this.#folder.box.seal(await this.#sectionText(section, nextPlaces), sectionContext(section.name)),
-    )
-    return {
-      name: section.name,
-      hash: section.hash,
-      whole: true,
-      proof: section.proof,
-      file,
-      packs,
-      packedBytes,
-      places: nextPlaces,
-    }
-  }
-
-  /** A line of facts, then lines of at most `sliceCount` resources: built in slices, so that it never holds the loop. */
-  async #sectionText(section: ManifestSection, places: ShardedMap<Place>): Promise<Buffer> {
     const facts: SectionFactsJson = {
       version: formatVersion,
       name: section.name,
       intentRevision: section.intentRevision,
       removed: section.removed,
       proof: section.name === denySection ? proofToJson(section.proof) : null,
+      after: base?.files.at(-1) ?? null,
+      gone,
     }
+    const file = `${section.name === denySection ? 'deny' : 'section'}-${this.#nextNumber++}`
+    const text = await this.#sectionText(facts, places)
+    await this.#writeOnce(file, this.#folder.box.seal(text, sectionContext(section.name)))
+    const { name, hash, proof, resources } = section
+    return { name, hash, proof, resources, whole: true, files: [...(base?.files ?? []), file], packs, packedBytes }
+  }
+
+  /** A line of facts, then lines of at most `sliceCount` places: built in slices, so that it never holds the loop. */
+  async #sectionText(facts: SectionFactsJson, places: readonly PlaceJson[]): Promise<Buffer> {
     const lines = [JSON.stringify(facts)]
-    for (let at = 0; at < section.resources.length; at += sliceCount) {
-      const slice: PlaceJson[] = section.resources.slice(at, at + sliceCount).flatMap(({ name }) => {
-        const place = places.get(name)
-        return place ? [[name, place.hash.toString('base64'), place.pack, place.offset, place.byteCount]] : []
-      })
-      lines.push(JSON.stringify(slice))
+    for (let at = 0; at < places.length; at += sliceCount) {
+      lines.push(JSON.stringify(places.slice(at, at + sliceCount)))
       await this.#pause()
     }
     return Buffer.from(lines.join('\n'))
@@ -200,7 +186,7 @@ export class LastKnownGood {
       sections: [...written.values()].map((section) => ({
         name: section.name,
         hash: section.hash.toString('base64'),
-        file: section.file,
+        file: section.files.at(-1) ?? '',
         proof: proofs.indexOf(section.proof),
       })),
     }
@@ -288,98 +274,106 @@ export class LastKnownGood {
     return 'lost'
   }
 
-  /** Of all denials on the disk the newest, when `current` does not say which that is. One unreadable file: lost. */
+  /**
+   * The newest denials on the disk, when `current` does not say which those are: the file with the highest number. One that
+   * a crash left unfinished counts as lost too: nobody can tell what it would have denied.
+   */
   async #newestDeny(
     names: readonly string[],
     keys: ReadonlyMap<string, Uint8Array>,
     losses: SnapshotRefusal[],
   ): Promise<ReadSection | null | 'lost'> {
-    let newest: ReadSection | null = null
-    for (const file of names.filter((name) => /^deny-\d+$/.test(name))) {
-      const found = await this.#readSection(denySection, file, losses)
-      if (found === 'lost' || found.ownProof === null) return 'lost'
-      const proven = found.ownProof.sections.find((section) => section.name === denySection)
-      if ('refusal' in verifyProof(found.ownProof, keys) || !proven || !equalHashes(proven.hash, found.listedHash))
-        return 'lost'
-      if (newest === null || found.section.intentRevision > newest.section.intentRevision) newest = found
-    }
-    return newest
+    const newest = names
+      .filter((name) => /^deny-\d+$/.test(name))
+      .sort((a, b) => numberOf(b) - numberOf(a))
+      .at(0)
+    if (newest === undefined) return null
+    const found = await this.#readSection(denySection, newest, losses)
+    if (found === 'lost' || found.ownProof === null) return 'lost'
+    const proven = found.ownProof.sections.find((section) => section.name === denySection)
+    const holds = proven !== undefined && equalHashes(proven.hash, found.listedHash)
+    return holds && !('refusal' in verifyProof(found.ownProof, keys)) ? found : 'lost'
   }
 
   async #readSection(name: string, file: string, losses: SnapshotRefusal[]): Promise<ReadSection | 'lost'> {
-    const lose = (message: string, resource = '') =>
-      losses.push(snapshotRefusal('disk_failed', `last-known-good/${file}: ${message}`, { section: name, resource }))
-    const sealed = await readIfThere(path.join(this.#path, file))
-    const text = sealed === null ? null : this.#folder.box.open(sealed, sectionContext(name))
-    if (text === null) {
-      lose(sealed === null ? 'is not there' : 'cannot be opened')
+    const list = await this.#readList(name, file)
+    if (typeof list === 'string') {
+      losses.push(snapshotRefusal('disk_failed', `last-known-good/${list}`, { section: name }))
       return 'lost'
     }
-    const [factsLine = '', ...sliceLines] = text.toString('utf8').split('\n')
-    const facts = JSON.parse(factsLine) as SectionFactsJson
-    if (facts.version !== formatVersion) {
-      lose(`is of format ${facts.version}`)
-      return 'lost'
-    }
-    const listed = sliceLines.flatMap((line) => JSON.parse(line) as PlaceJson[])
+    const { facts, places, files } = list
     const packs = new Map<string, Buffer | null>()
+    const listed = places.map(([resourceName, hashText]) => ({
+      name: resourceName,
+      hash: Buffer.from(hashText, 'base64'),
+    }))
     const resources: ManifestResource[] = []
-    const places: [string, Place][] = []
     const lostDenials: string[] = []
     let contentBytes = 0
     let packedBytes = 0
-    for (const [index, [resourceName, hashText, pack, offset, byteCount]] of listed.entries()) {
-      if (index % sliceCount === sliceCount - 1) await this.#pause()
+    for (const [index, { name: resourceName, hash }] of listed.entries()) {
+      await this.#pause()
+      const [, , pack, offset, byteCount] = places[index] ?? noPlace
       if (!packs.has(pack)) packs.set(pack, await readIfThere(path.join(this.#path, pack)))
-      const hash = Buffer.from(hashText, 'base64')
       const blob = packs.get(pack)?.subarray(offset, offset + byteCount)
       const content = blob === undefined ? null : this.#folder.box.open(blob, blobContext(hash))
       packedBytes += byteCount
       if (content === null || !equalHashes(hashContent(content), hash)) {
-        lose(`the bytes in ${pack} are damaged`, resourceName)
+        const place = { section: name, resource: resourceName }
+        losses.push(snapshotRefusal('disk_failed', `last-known-good/${pack}: these bytes are damaged`, place))
         if (name === denySection) lostDenials.push(resourceName)
         continue
       }
       contentBytes += content.length
       resources.push(Object.freeze({ name: resourceName, hash, content }))
-      places.push([resourceName, { hash, pack, offset, byteCount }])
     }
-    const listedHash = hashSection({
-      name,
-      intentRevision: facts.intentRevision,
-      resources: listed.map(([resourceName, hashText]) => ({
-        name: resourceName,
-        hash: Buffer.from(hashText, 'base64'),
-      })),
-      removed: facts.removed,
-    })
+    const { intentRevision, removed } = facts
+    const listedHash = hashSection({ name, intentRevision, removed, resources: listed })
     const whole = resources.length === listed.length
-    const hash = whole ? listedHash : hashOf(facts, resources)
     const ownProof = facts.proof === null ? null : proofFromJson(facts.proof)
-    const proof = ownProof ?? noProof
+    const section: ManifestSection = Object.freeze({
+      name,
+      hash: whole ? listedHash : hashSection({ name, intentRevision, removed, resources }),
+      intentRevision,
+      resources: Object.freeze(resources),
+      removed: Object.freeze([...removed]),
+      contentBytes,
+      proof: ownProof ?? noProof,
+    })
+    const written: WrittenSection = {
+      ...{ name, hash: listedHash, proof: section.proof, resources, whole },
+      ...{ files, packs: new Set(packs.keys()), packedBytes },
+    }
+    return { section, written, listedHash, ownProof, lostDenials }
+  }
+
+  /** The list of a section, put together from its file and those before it; or which file does not serve, and why. */
+  async #readList(name: string, head: string): Promise<ReadList | string> {
+    const chain: { file: string; facts: SectionFactsJson; lines: readonly string[] }[] = []
+    for (let file: string | null = head; file !== null; file = chain.at(-1)?.facts.after ?? null) {
+      const sealed: Buffer | null = await readIfThere(path.join(this.#path, file))
+      if (sealed === null) return `${file}: is not there`
+      const text = this.#folder.box.open(sealed, sectionContext(name))
+      if (text === null) return `${file}: cannot be opened`
+      const [factsLine = '', ...lines] = text.toString('utf8').split('\n')
+      const facts = JSON.parse(factsLine) as SectionFactsJson
+      if (facts.version !== formatVersion) return `${file}: is of format ${facts.version}`
+      if (chain.length >= filesMax) return `${file}: stands after too many others`
+      chain.push({ file, facts, lines })
+    }
+    const places = new Map<string, PlaceJson>()
+    for (const { facts, lines } of chain.toReversed()) {
+      for (const gone of facts.gone) places.delete(gone)
+      for (const line of lines) {
+        for (const place of JSON.parse(line) as PlaceJson[]) places.set(place[0], place)
+        await this.#pause()
+      }
+    }
+    const facts = must(chain[0], 'a chain has a head').facts
     return {
-      section: Object.freeze({
-        name,
-        hash,
-        intentRevision: facts.intentRevision,
-        resources: Object.freeze(resources),
-        removed: Object.freeze([...facts.removed]),
-        contentBytes,
-        proof,
-      }),
-      written: {
-        name,
-        hash: listedHash,
-        whole,
-        proof,
-        file,
-        packs: new Set(packs.keys()),
-        packedBytes,
-        places: ShardedMap.empty<Place>().with(places),
-      },
-      listedHash,
-      ownProof,
-      lostDenials,
+      facts,
+      places: [...places.values()].sort((a, b) => compareNames(a[0], b[0])),
+      files: chain.map(({ file }) => file).toReversed(),
     }
   }
 }
@@ -393,26 +387,27 @@ const formatVersion = 1
 const topContext = 'last-known-good'
 /** Resources between two pauses: about a millisecond of sealing. */
 const sliceCount = 128
-/** Packs of one section before it is written afresh. */
-const packsMax = 32
-
-interface Place {
-  readonly hash: Buffer
-  readonly pack: string
-  readonly offset: number
-  readonly byteCount: number
-}
+/** Files of one section before it is written afresh. */
+const filesMax = 32
 
 interface WrittenSection {
   readonly name: string
   readonly hash: Buffer
-  /** False when some of its bytes could not be read back: it is to be written again as soon as they are here. */
-  readonly whole: boolean
   readonly proof: RootProof
-  readonly file: string
+  /** As they lie on the disk. */
+  readonly resources: readonly ManifestResource[]
+  /** False when some of its bytes could not be read back: it is to be written afresh as soon as they are here. */
+  readonly whole: boolean
+  /** Each stands after the one before it. */
+  readonly files: readonly string[]
   readonly packs: ReadonlySet<string>
   readonly packedBytes: number
-  readonly places: ShardedMap<Place>
+}
+
+interface ReadList {
+  readonly facts: SectionFactsJson
+  readonly places: readonly PlaceJson[]
+  readonly files: readonly string[]
 }
 
 interface ReadTop {
@@ -445,6 +440,9 @@ interface SectionFactsJson {
   intentRevision: number
   removed: readonly string[]
   proof: ProofJson | null
+  /** The file that this one stands after; null: it holds the whole section. */
+  after: string | null
+  gone: readonly string[]
 }
 
 interface TopJson {
@@ -462,6 +460,8 @@ interface ProofJson {
   removedSections: readonly string[]
 }
 
+const noPlace: PlaceJson = ['', '', '', 0, 0]
+const numberOf = (file: string) => Number(/-(\d+)$/.exec(file)?.[1] ?? 0)
 const noProof: RootProof = Object.freeze({
   header: Buffer.alloc(0),
   signature: Buffer.alloc(0),
@@ -473,11 +473,7 @@ const blobContext = (hash: Buffer) => `resource/${hash.toString('hex')}`
 const sectionContext = (name: string) => `section/${name}`
 
 function filesOf(section: WrittenSection): string[] {
-  return [section.file, ...section.packs]
-}
-
-function hashOf(facts: SectionFactsJson, resources: readonly ManifestResource[]): Buffer {
-  return hashSection({ name: facts.name, intentRevision: facts.intentRevision, resources, removed: facts.removed })
+  return [...section.files, ...section.packs]
 }
 
 function isProven(section: ManifestSection): boolean {
