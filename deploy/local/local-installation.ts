@@ -12,7 +12,7 @@ import { type LocalFile, writeLocalFile } from './local-file.js'
 import { type LocalFolder, readJsonFile, writeSecretFile } from './local-folder.js'
 import { type LocalPorts, localPorts, requireFreePorts } from './local-ports.js'
 import type { Progress } from './progress.js'
-import { createJoinToken, type DemoSeed, seedDemo } from './seed-demo.js'
+import { awaitDelivery, createJoinToken, type DemoSeed, seedDemo } from './seed-demo.js'
 import { SupervisedPostgres } from './supervised-postgres.js'
 import { SupervisedProcess } from './supervised-process.js'
 import { fetchUpstream, simulatorUpstream } from './upstream.js'
@@ -112,7 +112,10 @@ export class LocalInstallation {
     const demo = await this.#progress.step('preparing the demo tenant', () => seedDemo(call, upstreamUsed, state.demo))
     writeSecretFile(this.#folder.stateFile, { ...state, demo })
     const joinToken = await createJoinToken(call, demo.clusterId)
-    await this.#progress.step('starting the agent', () => this.#startAgent(joinToken))
+    await this.#progress.step('starting the agent', async () => {
+      await this.#startAgent(joinToken)
+      await awaitDelivery(call, demo.environmentId, this.#clock)
+    })
 
     const facts: LocalFile = {
       graphqlUrl,

@@ -1,4 +1,6 @@
 import { must } from '../../proto/std/assert.js'
+import type { Clock } from '../../proto/std/clock.js'
+import { throwRefusal } from '../../proto/std/refusal.js'
 import type { GraphqlCall } from './graphql-call.js'
 import type { Upstream } from './upstream.js'
 
@@ -49,6 +51,34 @@ export async function createJoinToken(call: GraphqlCall, clusterId: string): Pro
   )
   return answer.createJoinToken.secret
 }
+
+interface Delivery {
+  environment: { delivery: { upToDateCount: number; failure: { message: string; path: string } | null }[] } | null
+}
+
+/** Waits until an agent has the newest intent of the demo's environment, so that the first request meets what was seeded. */
+export async function awaitDelivery(call: GraphqlCall, environmentId: string, clock: Clock): Promise<void> {
+  const startedUs = clock.monotonicUs()
+  for (;;) {
+    const { environment } = await call<Delivery>(
+      `query ($id: ID!) { environment(id: $id) { delivery { upToDateCount failure { message path } } } }`,
+      { id: environmentId },
+    )
+    const deliveries = environment?.delivery ?? []
+    if (deliveries.some(({ upToDateCount }) => upToDateCount > 0)) return
+    const failure = deliveries.find((delivery) => delivery.failure !== null)?.failure
+    if (failure)
+      throwRefusal('unavailable', `the configuration cannot be delivered: ${failure.message} (${failure.path})`)
+    if (clock.monotonicUs() - startedUs > deliveryTimeoutMs * 1_000)
+      throwRefusal(
+        'unavailable',
+        `no agent applied the configuration within ${deliveryTimeoutMs / 1_000} s; see the logs`,
+      )
+    await clock.sleep(50)
+  }
+}
+
+const deliveryTimeoutMs = 60_000
 
 interface List<Node> {
   edges: { node: Node }[]

@@ -8,6 +8,7 @@ import OpenAI from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { LocalFile } from '../../deploy/local/local-file.js'
 import { type ProcessIdentity, startTimeOf } from '../../deploy/local/process-identity.js'
+import { Simulator } from '../../deploy/local/simulator.js'
 import { createClient, type UsageRecordFieldsFragment } from '../../sdk/client.js'
 import { eventually } from '../harness/process.js'
 import { repositoryFolder } from '../harness/repository-folder.js'
@@ -32,12 +33,14 @@ beforeAll(async () => {
 })
 
 const started: Started[] = []
+const stopLater: (() => Promise<void>)[] = []
 
 afterAll(async () => {
   for (const { child, exitCode } of started) {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGINT')
     await exitCode
   }
+  for (const stop of stopLater) await stop()
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -50,7 +53,7 @@ function start(...args: string[]): Started {
     String(portBase),
     ...args,
   ]
-  const { DATABASE_URL: _, REDIS_URL: __, ...environment } = process.env
+  const { DATABASE_URL: _, REDIS_URL: __, ...environment } = { ...process.env, UPSTREAM_API_KEY: 'upstream-key' }
   const child = spawn(process.execPath, command, {
     cwd: root,
     env: environment,
@@ -196,7 +199,7 @@ test('a taken port is one line that says how to go elsewhere', async () => {
   }
 })
 
-test('starting again keeps the data and the key; what a killed start left running is ended', async () => {
+test('starting again keeps the data and the key; what a killed start left is ended; another upstream answers', async () => {
   const again = start()
   const facts = await ready(again)
   expect(facts.apiKey).toBe(first.apiKey)
@@ -206,7 +209,10 @@ test('starting again keeps the data and the key; what a killed start left runnin
   const left = recordedProcesses()
   again.child.kill('SIGKILL')
   await again.exitCode
-  const third = start()
+  const upstream = new Simulator({ port: 0, apiKey: 'upstream-key', behaviour: { outputTokens: 7 } })
+  await upstream.start()
+  stopLater.push(() => upstream.stop())
+  const third = start('--upstream', `${upstream.url}/v1`, '--model', 'simulator-large')
   const afterKill = await ready(third)
   expect(third.output()).toContain('ended what an earlier start had left')
   for (const { name, pid, startedAt } of left) expect([name, startTimeOf(pid)]).not.toEqual([name, startedAt])
@@ -215,7 +221,9 @@ test('starting again keeps the data and the key; what a killed start left runnin
     model: first.route,
     messages: [{ role: 'user', content: 'Hi' }],
   })
-  expect(answer.choices).toHaveLength(1)
+  expect(answer).toMatchObject({ model: 'simulator-large', usage: { completion_tokens: 7 } })
+  expect(upstream.accepted()).toMatchObject([{ model: 'simulator-large', finished: true }])
+  expect(afterKill.simulatorUrl).toBeNull()
   third.child.kill('SIGTERM')
   expect(await third.exitCode).toBe(0)
 })
