@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import type { Database } from '../../../control-plane/src/database/database.js'
+import { viewOf } from '../../../control-plane/src/snapshots/snapshot.js'
+import { environmentSection } from '../../../proto/snapshot/consistency.js'
 import { newId } from '../../../proto/std/ids.js'
+import type { Estate } from './estate.js'
 
 /** What belongs to the installation: a cluster with an agent that has said everything about itself, and a quarantine. */
 export class FleetEstate {
@@ -10,19 +13,21 @@ export class FleetEstate {
   agentId = ''
   view = ''
   readonly #database: Database
-  readonly #providerId: string
+  readonly #owner: Estate
+  readonly #rootHash = new Uint8Array(randomBytes(32))
   #count = 0
 
-  private constructor(database: Database, providerId: string) {
+  private constructor(database: Database, owner: Estate) {
     this.#database = database
-    this.#providerId = providerId
+    this.#owner = owner
   }
 
-  /** `providerId`: what its agents are ready to use. */
-  static async plant(database: Database, providerId: string): Promise<FleetEstate> {
-    const estate = new FleetEstate(database, providerId)
+  /** Serves the owner's environments, and has what keeps one of them back. */
+  static async plant(database: Database, owner: Estate): Promise<FleetEstate> {
+    const estate = new FleetEstate(database, owner)
     estate.clusterId = await estate.#cluster()
     await estate.#cluster()
+    await estate.#snapshot()
     estate.agentId = await estate.agent({ revokedAt: new Date(Date.UTC(2026, 0, 3)) })
     await estate.agent()
     return estate
@@ -34,28 +39,22 @@ export class FleetEstate {
 
   async agent(more: { revokedAt?: Date } = {}): Promise<string> {
     const id = this.#keep(newId('agent', Date.now() + ++this.#count))
-    const view = `${this.clusterId}/main`
-    this.view = view
-    const rootHash = new Uint8Array(randomBytes(32))
-    await this.#database.rows.snapshot.upsert({
-      where: { view_epoch_generation: { view, epoch: 1n, generation: 7n } },
-      create: {
-        ...{ view, epoch: 1n, generation: 7n, rootHash, header: new Uint8Array(), signature: new Uint8Array() },
-        ...{ sections: [], removedSections: [] },
-      },
-      update: {},
-    })
     await this.#database.rows.agent.create({
       data: {
         ...{ id, clusterId: this.clusterId, name: this.name(), sealingPublicKey: new Uint8Array(32), ...more },
         status: {
           create: {
-            ...{ desiredView: view, appliedEpoch: 1n, appliedGeneration: 6n, appliedRootHash: rootHash },
-            ...{ appliedAt: new Date(), attemptedGeneration: 7n, attemptedRootHash: rootHash, attemptedAt: new Date() },
+            ...{ desiredView: this.view, appliedEpoch: 1n, appliedGeneration: 7n, appliedRootHash: this.#rootHash },
+            ...{
+              appliedAt: new Date(),
+              attemptedGeneration: 7n,
+              attemptedRootHash: this.#rootHash,
+              attemptedAt: new Date(),
+            },
             ...{ attemptOutcome: 'refused', attemptRefusals: refusals, version: this.agentVersion, bootEpoch: 3n },
             ...{ connected: true, lastSeenAt: new Date(), spoolBytes: 5n, spoolBytesMax: 6n, spoolRecordCount: 7n },
             ...{ inFlightCount: 8, certificateNotAfter: new Date(), snapshotBytesMax: 9n, resourcesMax: 10 },
-            targets: [{ providerId: this.#providerId, ready: true, reason: 'ok' }],
+            targets: [{ providerId: this.#owner.providerId, ready: true, reason: 'ok' }],
           },
         },
       },
@@ -83,10 +82,42 @@ export class FleetEstate {
     return id
   }
 
+  /**
+   * The newest of the cluster, which its agents have applied. The owner's section cannot follow (its routes use an archived
+   * provider), so the reconciler, which runs, keeps what is planted here and says why.
+   */
+  async #snapshot(): Promise<void> {
+    this.view = viewOf(this.clusterId)
+    const { tenantId, environmentId } = this.#owner
+    const sectionName = environmentSection(tenantId, environmentId)
+    const hash = randomBytes(32)
+    await this.#database.rows.snapshotSection.create({
+      data: { hash: new Uint8Array(hash), name: sectionName, intentRevision: 77n, resources: [], removed: [] },
+    })
+    await this.#database.rows.snapshot.create({
+      data: {
+        ...{ view: this.view, epoch: 1n, generation: 7n, rootHash: this.#rootHash, removedSections: [] },
+        ...{ header: new Uint8Array(), signature: new Uint8Array() },
+        sections: [{ name: sectionName, hash: hash.toString('hex') }],
+      },
+    })
+    // Rows were planted behind the services' backs: without this the reconciler would not look at them again.
+    await this.#database.rows.environment.update({
+      where: { id: environmentId },
+      data: { intentRevision: { increment: 1 } },
+    })
+    await this.#database.rows.sectionFailure.create({
+      data: {
+        ...{ view: this.view, sectionName, tenantId, environmentId, intentRevision: 78n },
+        ...{ code: 'planted_code', path: 'planted-path', message: 'planted message' },
+      },
+    })
+  }
+
   async #cluster(): Promise<string> {
     const id = this.#keep(newId('cluster', Date.now() + ++this.#count))
     await this.#database.rows.cluster.create({
-      data: { id, name: this.name(), kind: 'egress', cloud: 'planted-cloud', region: 'planted-region' },
+      data: { id, name: this.name(), kind: 'egress', cloud: 'planted-cloud', region: this.#owner.mark },
     })
     return id
   }

@@ -67,6 +67,8 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   Environment: 'viewer',
   EnvironmentPayload: 'viewer',
   EnvironmentRevision: 'viewer',
+  EnvironmentDelivery: 'viewer',
+  DeliveryFailure: 'viewer',
   Team: 'viewer',
   TeamPayload: 'viewer',
   Member: 'tenant-admin',

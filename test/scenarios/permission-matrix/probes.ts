@@ -107,6 +107,16 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
 /** Fields that have a value only behind one root field. */
 export const through: Readonly<Record<string, string>> = {
   'ApiKeyMadePayload.previous': 'rotateApiKey',
+  // Of an environment that is not archived.
+  'Environment.delivery': 'usageRecord',
+  'EnvironmentDelivery.desiredRevision': 'usageRecord',
+  'EnvironmentDelivery.appliedRevision': 'usageRecord',
+  'EnvironmentDelivery.failure': 'usageRecord',
+  'DeliveryFailure.intentRevision': 'usageRecord',
+  'DeliveryFailure.code': 'usageRecord',
+  'DeliveryFailure.path': 'usageRecord',
+  'DeliveryFailure.message': 'usageRecord',
+  'DeliveryFailure.since': 'usageRecord',
 }
 
 /** Fields that an owner could not see any more once they have a value: who sees them then, and where. */

@@ -28,7 +28,13 @@ export interface Asker {
 
 export interface Answer {
   readonly data: unknown
-  readonly errors: readonly { readonly message: string; readonly code: string; readonly field: string | undefined }[]
+  readonly errors: readonly {
+    readonly message: string
+    readonly code: string
+    readonly field: string | undefined
+    /** Of the place in the answer: 1 is the root field, 0 the whole question. */
+    readonly depth: number
+  }[]
   /** The whole body, to look for what must not be in it. */
   readonly text: string
 }
@@ -93,7 +99,7 @@ export class World {
     const database = new Database({ url: clone.url, poolMax: 4, sqlPoolMax: 2 })
     const owner = await Estate.plant(database, { mark: 'alpha', figure: 111, providerUrl })
     const stranger = await Estate.plant(database, { mark: 'omega', figure: 222, providerUrl })
-    const fleet = await FleetEstate.plant(database, owner.providerId)
+    const fleet = await FleetEstate.plant(database, owner)
     const archivedTenantId = newId('tenant', systemClock.nowMs())
     await database.rows.tenant.create({
       data: { id: archivedTenantId, slug: 'gone', name: 'Gone', archivedAt: new Date() },
@@ -181,10 +187,10 @@ export class World {
 function answerOf(text: string): Answer {
   const body = JSON.parse(text) as {
     data?: unknown
-    errors?: { message: string; extensions?: { code?: string; field?: string } }[]
+    errors?: { message: string; path?: unknown[]; extensions?: { code?: string; field?: string } }[]
   }
-  const errors = (body.errors ?? []).map(({ message, extensions }) => ({
-    ...{ message, code: extensions?.code ?? 'none', field: extensions?.field },
+  const errors = (body.errors ?? []).map(({ message, path, extensions }) => ({
+    ...{ message, code: extensions?.code ?? 'none', field: extensions?.field, depth: path?.length ?? 0 },
   }))
   return { data: body.data ?? null, errors, text }
 }
