@@ -57,15 +57,15 @@ export class VirtualClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
-      const cancel = this.after(ms, resolve)
-      signal?.addEventListener(
-        'abort',
-        () => {
-          cancel()
-          reject(signal.reason)
-        },
-        { once: true },
-      )
+      const cancel = this.after(ms, () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      })
+      const onAbort = () => {
+        cancel()
+        reject(signal?.reason)
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
     })
   }
 

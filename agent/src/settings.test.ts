@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest'
+import { describeAgentSettings, readAgentSettings, settingsTable } from './settings.js'
+
+const least = { SWITCHYARD_CONTROL_PLANE: 'localhost:7402' }
+
+describe('the settings', () => {
+  it('need only the control plane', () => {
+    expect(readAgentSettings(least)).toMatchObject({ port: 7404, metricsPort: 7405, enrol: null, joinToken: null })
+  })
+
+  it.each<[string, Record<string, string>, string]>([
+    ['no control plane', { SWITCHYARD_CONTROL_PLANE: '' }, 'SWITCHYARD_CONTROL_PLANE is required'],
+    [
+      'a port that is none',
+      { SWITCHYARD_AGENT_PORT: '80808' },
+      'SWITCHYARD_AGENT_PORT is "80808": expected an integer',
+    ],
+    [
+      'a token without its port',
+      { SWITCHYARD_JOIN_TOKEN: `sjt_a.${'b'.repeat(43)}.${'c'.repeat(43)}` },
+      'SWITCHYARD_ENROL',
+    ],
+    ['half of a certificate', { SWITCHYARD_AGENT_TLS_CERT_FILE: '/c.pem' }, 'set together'],
+    [
+      'a wait longer than the longest',
+      { SWITCHYARD_AGENT_RECONNECT_MIN_MS: '20000' },
+      'at most SWITCHYARD_AGENT_RECONNECT_MAX_MS',
+    ],
+    [
+      'a spool of one segment',
+      { SWITCHYARD_AGENT_SPOOL_BYTES_MAX: '20000000' },
+      'SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES',
+    ],
+    ['a relative folder', { SWITCHYARD_AGENT_CREDENTIAL_FOLDERS: 'secrets' }, 'absolute'],
+  ])('refuse %s', (_, over, message) => {
+    expect(() => readAgentSettings({ ...least, ...over })).toThrow(message)
+  })
+
+  it('never show a secret, not even a wrong one', () => {
+    const read = () => readAgentSettings({ ...least, SWITCHYARD_JOIN_TOKEN: 'sjt_secret-thing' })
+    expect(read).toThrow('SWITCHYARD_JOIN_TOKEN is a text of 16 characters: expected a join token')
+  })
+
+  it('take of the environment only the variables that credentials may name', () => {
+    const { credentialEnvironment } = readAgentSettings({
+      ...least,
+      ...{ SWITCHYARD_AGENT_CREDENTIAL_VARIABLES: 'UPSTREAM_KEY, ABSENT', UPSTREAM_KEY: 'k', OTHER: 'o' },
+    })
+    expect([...credentialEnvironment]).toEqual([['UPSTREAM_KEY', 'k']])
+  })
+
+  it('are all explained, with an example', () => {
+    const help = describeAgentSettings()
+    for (const row of Object.values(settingsTable)) expect(help).toContain(row.variable)
+    expect(help).toContain('Example')
+  })
+})
