@@ -511,7 +511,8 @@ export function diffSnapshot(
   }
 }
 
-function changedResources<T extends NamedHash>(desired: readonly T[], held: readonly NamedHash[]): readonly T[] {
+/** Entries of `desired` that `held` has not, or has with another hash. Both in name order. */
+export function changedResources<T extends NamedHash>(desired: readonly T[], held: readonly NamedHash[]): readonly T[] {
   const changed: T[] = []
   let at = 0
   for (const entry of desired) {

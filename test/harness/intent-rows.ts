@@ -101,14 +101,13 @@ export class IntentRows {
   /** Keys by one statement; returns their ids in order. */
   async addKeys(count: number, environmentId = this.environmentId): Promise<readonly string[]> {
     const ids = Array.from({ length: count }, () => newId('apiKey', Date.now()))
+    const hashes = ids.map((id) => new Uint8Array(createHash('sha256').update(id).digest()))
     await this.change(async (rows) => {
-      await rows.apiKey.createMany({
-        data: ids.map((id) => ({
-          ...{ id, tenantId: this.tenantId, environmentId, name: id, prefix: id, createdBy: 'test' },
-          ...{ secretHash: new Uint8Array(createHash('sha256').update(id).digest()) },
-          ...{ allowedRoutes: [], inFlightMax: 10, requestsPerMinuteMax: 100 },
-        })),
-      })
+      await rows.$executeRaw`
+        INSERT INTO "ApiKey" (id, "tenantId", "environmentId", name, prefix, "secretHash", "allowedRoutes",
+                              "inFlightMax", "requestsPerMinuteMax", "createdBy")
+        SELECT id, ${this.tenantId}, ${environmentId}, id, id, hash, '{}', 10, 100, 'test'
+        FROM unnest(${ids}::text[], ${hashes}::bytea[]) AS key(id, hash)`
     }, environmentId)
     return ids
   }

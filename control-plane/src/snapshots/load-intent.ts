@@ -151,15 +151,14 @@ export class IntentReader {
     client: pg.PoolClient,
     environmentIds: readonly string[],
   ): Promise<ReadonlyMap<string, readonly CompiledResource[]>> {
-    const index = await client.query<{ id: string; environmentId: string; rowVersion: number }>(
-      // A key that expired long ago refuses nobody who was not refused yesterday.
-      `SELECT id, "environmentId", "rowVersion" FROM "ApiKey"
-       WHERE "environmentId" = ANY($1) AND "revokedAt" IS NULL
-         AND ("expiresAt" IS NULL OR "expiresAt" > now() - interval '1 day')
-       ORDER BY id COLLATE "C"`,
+    // A key that expired long ago refuses nobody who was not refused yesterday.
+    const index = await loadKeyIndex(
+      client,
+      `"environmentId" = ANY($1) AND "revokedAt" IS NULL
+       AND ("expiresAt" IS NULL OR "expiresAt" > now() - interval '1 day')`,
       [environmentIds],
     )
-    const stale = index.rows.filter(({ id, rowVersion }) => this.#apiKeys.get(id)?.rowVersion !== rowVersion)
+    const stale = index.filter(({ id, rowVersion }) => this.#apiKeys.get(id)?.rowVersion !== rowVersion)
     if (stale.length > 0) {
       const { rows } = await client.query<Omit<ApiKeyRow, 'expiresAtMs'> & { expiresAt: Date | null }>(
         `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "expiresAt", "inFlightMax",
@@ -172,16 +171,16 @@ export class IntentReader {
         this.#apiKeys.set(row.id, { rowVersion: row.rowVersion, resource })
       }
     }
-    return resourcesByEnvironment(index.rows, this.#apiKeys)
+    return resourcesByEnvironment(index, this.#apiKeys)
   }
 
   async #loadDenied(client: pg.PoolClient): Promise<ReadonlyMap<string, readonly CompiledResource[]>> {
-    const index = await client.query<{ id: string; environmentId: string; rowVersion: number }>(
-      `SELECT id, "environmentId", "rowVersion" FROM "ApiKey"
-       WHERE "revokedAt" IS NOT NULL AND ("expiresAt" IS NULL OR "expiresAt" > now())
-       ORDER BY id COLLATE "C"`,
+    const index = await loadKeyIndex(
+      client,
+      `"revokedAt" IS NOT NULL AND ("expiresAt" IS NULL OR "expiresAt" > now())`,
+      [],
     )
-    const stale = index.rows.filter(({ id, rowVersion }) => this.#denied.get(id)?.rowVersion !== rowVersion)
+    const stale = index.filter(({ id, rowVersion }) => this.#denied.get(id)?.rowVersion !== rowVersion)
     if (stale.length > 0) {
       const { rows } = await client.query<
         Omit<DenyRow, 'expiresAtMs'> & { expiresAt: Date | null; rowVersion: number }
@@ -197,11 +196,11 @@ export class IntentReader {
       }
     }
     // Expired entries go; the index is all there is.
-    if (this.#denied.size > index.rows.length) {
-      const kept = new Set(index.rows.map(({ id }) => id))
+    if (this.#denied.size > index.length) {
+      const kept = new Set(index.map(({ id }) => id))
       for (const id of this.#denied.keys()) if (!kept.has(id)) this.#denied.delete(id)
     }
-    return resourcesByEnvironment(index.rows, this.#denied)
+    return resourcesByEnvironment(index, this.#denied)
   }
 
   /** Forgets every compiled key that is not among `resources`; called after a pass over everything. */
@@ -210,6 +209,31 @@ export class IntentReader {
     for (const list of resources) for (const resource of list) kept.add(resource)
     for (const [id, { resource }] of this.#apiKeys) if (!kept.has(resource)) this.#apiKeys.delete(id)
   }
+}
+
+interface KeyIndexRow {
+  readonly id: string
+  readonly environmentId: string
+  readonly rowVersion: number
+}
+
+/** Ids and versions of keys, in order of id. One text per environment: ten thousand rows cost more than their content. */
+async function loadKeyIndex(
+  client: pg.PoolClient,
+  condition: string,
+  values: readonly unknown[],
+): Promise<readonly KeyIndexRow[]> {
+  const { rows } = await client.query<{ environmentId: string; keys: string }>(
+    `SELECT "environmentId", string_agg(id || ' ' || "rowVersion", ',' ORDER BY id COLLATE "C") AS keys
+     FROM "ApiKey" WHERE ${condition} GROUP BY "environmentId"`,
+    [...values],
+  )
+  return rows.flatMap(({ environmentId, keys }) =>
+    keys.split(',').map((text) => {
+      const blank = text.indexOf(' ')
+      return { id: text.slice(0, blank), environmentId, rowVersion: Number(text.slice(blank + 1)) }
+    }),
+  )
 }
 
 interface CachedResource {

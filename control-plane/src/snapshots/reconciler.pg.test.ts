@@ -265,8 +265,42 @@ describe('the reconciler', () => {
     expect(after).toEqual(before)
   })
 
+  it('stores a large section as what changed in it, and reads it back whole', async () => {
+    const { reconciler, store } = await start()
+    const large = await rows.addEnvironment()
+    const keys = await rows.addKeys(200, large)
+    await settled(reconciler, large)
+    let newest: StoredSnapshot | null = null
+    for (let index = 0; index < 20; index++) {
+      await rows.revokeKey(keys[index] ?? '')
+      await rows.addKeys(1, large)
+      reconciler.ring()
+      newest = await settled(reconciler, large)
+    }
+    const name = environmentSection(rows.tenantId, large)
+    const sections = await database.rows.snapshotSection.findMany({ where: { name } })
+    const whole = sections.filter((section) => section.baseHash === null)
+    expect(sections.length).toBeGreaterThan(20)
+    expect(whole.length).toBeLessThan(4)
+
+    const elsewhere = new SnapshotStore(database)
+    const reloaded = await elsewhere.loadBase(viewOf(clusterId))
+    expect(reloaded.newest).toEqual(newest)
+    const hash = sectionOf(newest, large)?.hash ?? Buffer.alloc(0)
+    const listed = sectionOf(newest, large)?.resources.map((resource) => ({ name: resource.name, hash: resource.hash }))
+    expect(await new SnapshotStore(database).findSectionNames(hash)).toEqual(listed)
+
+    await database.rows.snapshot.updateMany({ data: { createdAt: new Date(Date.now() - 7_200_000) } })
+    await store.sweep(1)
+    expect((await new SnapshotStore(database).loadBase(viewOf(clusterId))).newest?.sections).toEqual(newest?.sections)
+  })
+
   it('sweeps what nobody needs and nothing else', async () => {
     const { reconciler, store } = await start()
+    for (let index = 0; index < 4; index++) {
+      await rows.addKeys(1)
+      await settled(reconciler)
+    }
     const newest = await settled(reconciler)
     await database.rows.snapshot.updateMany({ data: { createdAt: new Date(Date.now() - 7_200_000) } })
     expect(await store.sweep(2)).toBeGreaterThan(0)

@@ -1,4 +1,6 @@
 import type pg from 'pg'
+import { compareNames } from '../../../proto/snapshot/hash.js'
+import { changedResources } from '../../../proto/snapshot/manifest.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Database } from '../database/database.js'
 import type { ComposedView, Tombstone, Tombstones } from './compose-view.js'
@@ -24,6 +26,7 @@ export class SnapshotStore {
   /** Section name → hash of the one remembered last. */
   readonly #latest = new Map<string, string>()
   #rememberedCount = 0
+  readonly #depths = new WeakMap<StoredSection, number>()
 
   constructor(database: Pick<Database, 'sql'>) {
     this.#sql = database.sql
@@ -65,7 +68,7 @@ export class SnapshotStore {
       }
       const generation = (base?.generation ?? 0) + 1
       const { header, signature } = options.sign(generation)
-      await insertContent(client, composed.sections, base)
+      const depths = await insertContent(client, composed.sections, base, this.#depths)
       const inserted = await client.query<{ createdAt: Date }>(
         `INSERT INTO "Snapshot" (view, epoch, generation, "rootHash", header, signature, sections, "removedSections")
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING "createdAt"`,
@@ -78,7 +81,7 @@ export class SnapshotStore {
       await bury(client, view, composed.buried)
       await revive(client, view, composed.revived)
       await client.query('COMMIT')
-      for (const section of composed.sections) this.#remember(section)
+      for (const section of composed.sections) this.#remember(section, depths.get(section))
       const { createdAt } = must(inserted.rows[0], 'an insert returns its row')
       return Object.freeze({
         ...{ view, epoch, generation, rootHash: composed.rootHash, header, signature },
@@ -94,13 +97,12 @@ export class SnapshotStore {
 
   /** What a section of this hash held, from memory or Postgres; null when it was swept or never ours. */
   async findSectionNames(hash: Uint8Array): Promise<readonly { name: string; hash: Buffer }[] | null> {
-    const cached = this.#sections.get(Buffer.from(hash).toString('hex'))
+    const text = Buffer.from(hash).toString('hex')
+    const cached = this.#sections.get(text)
     if (cached !== undefined) return cached.resources
-    const { rows } = await this.#sql.query<{ resources: StoredNames }>(
-      `SELECT resources FROM "SnapshotSection" WHERE hash = $1`,
-      [hash],
-    )
-    return rows[0] === undefined ? null : namesOf(rows[0].resources)
+    const rows = await this.#read((client) => this.#loadRows(client, [text]))
+    if (!rows.has(text)) return null
+    return this.#namesOf(text, rows).map((entry) => ({ name: entry.name, hash: Buffer.from(entry.hash, 'hex') }))
   }
 
   /**
@@ -139,12 +141,14 @@ export class SnapshotStore {
         [keepCount],
       )
       await client.query(
-        `WITH kept AS (
-           SELECT DISTINCT e->>'hash' AS hash FROM (
+        `WITH RECURSIVE kept AS (
+           SELECT DISTINCT decode(e->>'hash', 'hex') AS hash FROM (
              SELECT sections, "createdAt", row_number() OVER (PARTITION BY view ORDER BY epoch DESC, generation DESC) AS place
              FROM "Snapshot") s, jsonb_array_elements(s.sections) e
-           WHERE place <= $1 OR "createdAt" > now() - interval '1 hour')
-         DELETE FROM "SnapshotSection" s WHERE NOT EXISTS (SELECT FROM kept WHERE kept.hash = encode(s.hash, 'hex'))`,
+           WHERE place <= $1 OR "createdAt" > now() - interval '1 hour'
+           UNION
+           SELECT s."baseHash" FROM "SnapshotSection" s JOIN kept ON kept.hash = s.hash WHERE s."baseHash" IS NOT NULL)
+         DELETE FROM "SnapshotSection" s WHERE NOT EXISTS (SELECT FROM kept WHERE kept.hash = s.hash)`,
         [keepCount],
       )
       await client.query(
@@ -177,34 +181,66 @@ export class SnapshotStore {
   }
 
   async #loadSections(client: pg.PoolClient, names: StoredNames): Promise<readonly StoredSection[]> {
-    const unknown = names.filter(({ hash }) => !this.#sections.has(hash)).map(({ hash }) => Buffer.from(hash, 'hex'))
-    if (unknown.length > 0) {
-      const { rows } = await client.query<SectionRow>(
-        `SELECT hash, name, "intentRevision", resources, removed, "compilerVersion"
-         FROM "SnapshotSection" WHERE hash = ANY($1)`,
-        [unknown],
-      )
-      const known = this.#resourcesLastIn(rows.map(({ name }) => name))
-      const wanted = new Set(
-        rows.flatMap((row) => row.resources.map(({ hash }) => hash)).filter((hash) => !known.has(hash)),
-      )
-      const contents = await loadContents(client, [...wanted])
-      for (const row of rows) {
-        const resources = row.resources.map(({ name, hash }): CompiledResource => {
-          const before = known.get(hash)
-          if (before?.name === name) return before
-          const content = before?.content ?? must(contents.get(hash), `content ${hash} of ${row.name} is stored`)
-          return Object.freeze({ name, hash: Buffer.from(hash, 'hex'), content })
-        })
-        this.#remember(
-          Object.freeze({
-            ...{ name: row.name, hash: row.hash, intentRevision: Number(row.intentRevision), resources },
-            ...{ removed: row.removed, compilerVersion: row.compilerVersion },
-          }),
-        )
-      }
+    const unknown = names.filter(({ hash }) => !this.#sections.has(hash)).map(({ hash }) => hash)
+    const rows = await this.#loadRows(client, unknown)
+    const found = unknown.flatMap((hash) => rows.get(hash) ?? [])
+    const known = this.#resourcesLastIn(found.map(({ name }) => name))
+    const listed = new Map(found.map((row) => [row, this.#namesOf(row.hash.toString('hex'), rows)]))
+    const wanted = new Set([...listed.values()].flat().map(({ hash }) => hash))
+    const contents = await loadContents(
+      client,
+      [...wanted].filter((hash) => !known.has(hash)),
+    )
+    for (const [row, entries] of listed) {
+      const resources = entries.map(({ name, hash }): CompiledResource => {
+        const before = known.get(hash)
+        if (before?.name === name) return before
+        const content = before?.content ?? must(contents.get(hash), `content ${hash} of ${row.name} is stored`)
+        return Object.freeze({ name, hash: Buffer.from(hash, 'hex'), content })
+      })
+      const { name, hash, removed } = row
+      const section = { name, hash, intentRevision: Number(row.intentRevision), resources, removed }
+      const depth = this.#depthOf(hash.toString('hex'), rows)
+      this.#remember(Object.freeze({ ...section, compilerVersion: row.compilerVersion }), depth)
     }
     return names.map(({ name, hash }) => must(this.#sections.get(hash), `section ${name} ${hash} is stored`))
+  }
+
+  /** The rows of these sections and of those they are differences to, down to what is in memory or stored whole. */
+  async #loadRows(client: pg.PoolClient, hashes: readonly string[]): Promise<ReadonlyMap<string, SectionRow>> {
+    const found = new Map<string, SectionRow>()
+    for (let wanted = hashes; wanted.length > 0; ) {
+      const { rows } = await client.query<SectionRow>(
+        `SELECT hash, name, "intentRevision", resources, "baseHash", gone, removed, "compilerVersion"
+         FROM "SnapshotSection" WHERE hash = ANY($1)`,
+        [wanted.map((hash) => Buffer.from(hash, 'hex'))],
+      )
+      for (const row of rows) found.set(row.hash.toString('hex'), row)
+      const bases = rows.flatMap((row) => row.baseHash?.toString('hex') ?? [])
+      wanted = [...new Set(bases)].filter((hash) => !found.has(hash) && !this.#sections.has(hash))
+    }
+    return found
+  }
+
+  #depthOf(hash: string, rows: ReadonlyMap<string, SectionRow>): number {
+    const cached = this.#sections.get(hash)
+    if (cached !== undefined) return this.#depths.get(cached) ?? depthMax
+    const baseHash = rows.get(hash)?.baseHash ?? null
+    return baseHash === null ? 0 : this.#depthOf(baseHash.toString('hex'), rows) + 1
+  }
+
+  /** All names of a section, through the sections it is a difference to. */
+  #namesOf(hash: string, rows: ReadonlyMap<string, SectionRow>): StoredNames {
+    const cached = this.#sections.get(hash)
+    if (cached !== undefined) return storedNames(cached.resources)
+    const row = must(rows.get(hash), `section ${hash} is stored`)
+    if (row.baseHash === null) return row.resources
+    const gone = new Set(row.gone)
+    const changed = new Set(row.resources.map(({ name }) => name))
+    const kept = this.#namesOf(row.baseHash.toString('hex'), rows).filter(
+      ({ name }) => !gone.has(name) && !changed.has(name),
+    )
+    return [...kept, ...row.resources].sort((a, b) => compareNames(a.name, b.name))
   }
 
   /** What the sections of these names held last: all but a few of their resources will be in the new ones again. */
@@ -217,8 +253,10 @@ export class SnapshotStore {
     return known
   }
 
-  #remember(section: StoredSection): void {
+  /** `depth`: differences between what is stored of it and one that is stored whole; undefined: not known. */
+  #remember(section: StoredSection, depth?: number): void {
     const hash = section.hash.toString('hex')
+    if (depth !== undefined) this.#depths.set(section, depth)
     this.#latest.set(section.name, hash)
     if (this.#sections.delete(hash)) this.#rememberedCount -= sizeOf(section)
     this.#sections.set(hash, section)
@@ -281,12 +319,14 @@ interface SectionRow {
   readonly name: string
   readonly intentRevision: string
   readonly resources: StoredNames
+  readonly baseHash: Buffer | null
+  readonly gone: readonly string[] | null
   readonly removed: readonly string[]
   readonly compilerVersion: number
 }
 
-function namesOf(stored: StoredNames): readonly { name: string; hash: Buffer }[] {
-  return stored.map(({ name, hash }) => ({ name, hash: Buffer.from(hash, 'hex') }))
+function storedNames(resources: readonly { readonly name: string; readonly hash: Buffer }[]): StoredNames {
+  return resources.map(({ name, hash }) => ({ name, hash: hash.toString('hex') }))
 }
 
 async function loadHead(
@@ -323,21 +363,25 @@ async function loadContents(client: pg.PoolClient, hashes: readonly string[]): P
   return new Map(rows.map(({ hash, content }) => [hash.toString('hex'), content]))
 }
 
-/** Sections and resources that `base` does not have already. Content is stored once per hash. */
+/**
+ * Sections and resources that `base` does not have already. Content is stored once per hash; a section whose predecessor
+ * holds nearly the same is stored as a difference to it, so that one key among ten thousand costs one key. Returns how deep
+ * each new section is stored.
+ */
 async function insertContent(
   client: pg.PoolClient,
   sections: readonly StoredSection[],
   base: StoredSnapshot | null,
-): Promise<void> {
+  depths: WeakMap<StoredSection, number>,
+): Promise<ReadonlyMap<StoredSection, number>> {
   const before = new Map(base?.sections.map((section) => [section.name, section]))
-  const added = sections.filter((section) => before.get(section.name) !== section)
-  const resources = new Map<string, CompiledResource>()
-  for (const section of added) {
-    const held = new Set(before.get(section.name)?.resources)
-    for (const resource of section.resources) {
-      if (!held.has(resource)) resources.set(resource.hash.toString('hex'), resource)
-    }
-  }
+  const added = sections
+    .filter((section) => before.get(section.name) !== section)
+    .map((section) => storedForm(section, before.get(section.name), depths))
+    .sort((a, b) => Buffer.compare(a.section.hash, b.section.hash))
+  const resources = new Map(
+    added.flatMap(({ changed }) => changed.map((resource) => [resource.hash.toString('hex'), resource])),
+  )
   // In order of hash: two transactions that store the same content must not wait for each other in a circle.
   const sorted = [...resources.keys()].sort().map((hash) => must(resources.get(hash), 'listed above'))
   if (sorted.length > 0) {
@@ -347,17 +391,46 @@ async function insertContent(
       [sorted.map(({ hash }) => hash), sorted.map(({ content }) => content)],
     )
   }
-  for (const section of [...added].sort((a, b) => Buffer.compare(a.hash, b.hash))) {
+  for (const { section, changed, whole, gone, baseHash } of added) {
     await client.query(
-      `INSERT INTO "SnapshotSection" (hash, name, "intentRevision", resources, removed, "compilerVersion")
-       VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+      `INSERT INTO "SnapshotSection"
+         (hash, name, "intentRevision", resources, "baseHash", gone, removed, "compilerVersion")
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
       [
         ...[section.hash, section.name, section.intentRevision],
-        JSON.stringify(section.resources.map(({ name, hash }) => ({ name, hash: hash.toString('hex') }))),
-        ...[section.removed, section.compilerVersion],
+        JSON.stringify(storedNames(whole ? section.resources : changed)),
+        ...[baseHash, gone, section.removed, section.compilerVersion],
       ],
     )
   }
+  return new Map(added.map(({ section, depth }) => [section, depth]))
+}
+
+/** Beyond this many differences in a row a section is stored whole again: reading one is that many rows at most. */
+const depthMax = 16
+
+function storedForm(
+  section: StoredSection,
+  before: StoredSection | undefined,
+  depths: WeakMap<StoredSection, number>,
+): {
+  section: StoredSection
+  /** Resources whose content may not be stored yet. */
+  changed: readonly CompiledResource[]
+  whole: boolean
+  gone: readonly string[]
+  baseHash: Buffer | null
+  depth: number
+} {
+  const stored = { section, changed: section.resources, whole: true, gone: [], baseHash: null, depth: 0 }
+  if (before === undefined) return stored
+  const changed = changedResources(section.resources, before.resources)
+  const depth = (depths.get(before) ?? depthMax) + 1
+  const present = new Set(section.resources.map(({ name }) => name))
+  const gone = before.resources.filter(({ name }) => !present.has(name)).map(({ name }) => name)
+  const isSmall = (changed.length + gone.length) * 4 < section.resources.length
+  if (depth > depthMax || !isSmall) return { ...stored, changed }
+  return { section, changed, whole: false, gone, baseHash: Buffer.from(before.hash), depth }
 }
 
 async function bury(client: pg.PoolClient, view: string, tombstones: readonly Tombstone[]): Promise<void> {
