@@ -12,6 +12,10 @@ import { ProviderTester } from '../../control-plane/src/providers/provider-teste
 import { RouteReader } from '../../control-plane/src/routes/route-reader.js'
 import { RouteService } from '../../control-plane/src/routes/route-service.js'
 import { RouteStore } from '../../control-plane/src/routes/route-store.js'
+import { ApiKeyStore } from '../../control-plane/src/tenancy/api-key-store.js'
+import { EnvironmentService } from '../../control-plane/src/tenancy/environment-service.js'
+import { EnvironmentStore } from '../../control-plane/src/tenancy/environment-store.js'
+import { TenantStore } from '../../control-plane/src/tenancy/tenant-store.js'
 import { systemClock } from '../../proto/std/clock.js'
 import { newId } from '../../proto/std/ids.js'
 import { RefusalError } from '../../proto/std/refusal.js'
@@ -24,6 +28,7 @@ export interface Intent {
   readonly providers: ProviderService
   readonly models: ModelService
   readonly routes: RouteService
+  readonly environments: EnvironmentService
   readonly tenant: Estate
   /** How often the reconciler was woken. */
   readonly ringCount: () => number
@@ -80,6 +85,10 @@ export async function startIntent(): Promise<Intent> {
     routes: new RouteService({
       ...{ ...common, routes: new RouteStore(database), reader: new RouteReader(database) },
       ...{ providers: providerReader, models: modelReader },
+    }),
+    environments: new EnvironmentService({
+      ...{ ...common, tenants: new TenantStore(database), environments: new EnvironmentStore(database) },
+      apiKeys: new ApiKeyStore(database),
     }),
     tenant: await makeTenant(),
     ringCount: () => ringCount,

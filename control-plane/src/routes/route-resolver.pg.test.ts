@@ -1,26 +1,16 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { systemClock } from '../../../proto/std/clock.js'
 import { makeGraph } from '../../../test/harness/graph.js'
 import { type Intent, startIntent } from '../../../test/harness/intent.js'
-import { AuditStore } from '../audit/audit-store.js'
 import { ModelResolver } from '../models/model-resolver.js'
 import { ProviderResolver } from '../providers/provider-resolver.js'
-import { ApiKeyStore } from '../tenancy/api-key-store.js'
-import { EnvironmentService } from '../tenancy/environment-service.js'
-import { EnvironmentStore } from '../tenancy/environment-store.js'
-import { TenantStore } from '../tenancy/tenant-store.js'
 import { RouteResolver, TargetResolver } from './route-resolver.js'
 
 let intent: Intent
 let ask: Awaited<ReturnType<typeof makeGraph>>
 beforeAll(async () => {
   intent = await startIntent()
-  const { database, providers, models, routes } = intent
-  const environments = new EnvironmentService({
-    ...{ database, tenants: new TenantStore(database), environments: new EnvironmentStore(database) },
-    ...{ apiKeys: new ApiKeyStore(database), audit: new AuditStore(), clock: systemClock, bell: { ring: () => {} } },
-  })
+  const { providers, models, routes, environments } = intent
   ask = await makeGraph([
     new ProviderResolver(providers),
     new ModelResolver(models),

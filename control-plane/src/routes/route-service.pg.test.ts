@@ -175,6 +175,22 @@ describe('what a route rests on', () => {
     await intent.models.archive(admin, model.model.id)
   })
 
+  test('lies in a region that its environment goes on permitting', async () => {
+    const { tenantId, admin, otherEnvironmentId: environmentId } = intent.tenant
+    const { provider: asian } = await intent.providers.create(admin, {
+      ...{ tenantId, name: 'asian', kind: 'vllm', baseUrl: 'http://vllm:8000/v1', region: 'ap-south-1' },
+    })
+    const permit = (permittedRegions: string[]) =>
+      intent.environments.update(admin, { environmentId, permittedRegions })
+    await permit(['us-east-1', 'ap-south-1'])
+    const { route } = await create([{ providerId: asian.id }], { environmentId, name: 'far-east' })
+    const refusal = await refusalOf(() => permit(['us-east-1']))
+    expect(refusal).toMatchObject({ code: 'bad_input', field: 'input.permittedRegions' })
+    expect(refusal.message).toContain('the route far-east uses asian in ap-south-1')
+    await intent.routes.delete(admin, route.id)
+    await permit(['us-east-1'])
+  })
+
   test('is not archived by a race either', async () => {
     const { tenantId, admin } = intent.tenant
     for (let round = 0; round < 5; round++) {

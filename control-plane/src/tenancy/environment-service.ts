@@ -106,7 +106,10 @@ export class EnvironmentService {
     }
   }
 
-  /** Where it may be served. Clusters that drop out lose its whole section with the next snapshot. */
+  /**
+   * Where it may be served. Clusters that drop out lose its whole section with the next snapshot. Refused while a route has
+   * a target in a region that would no longer be permitted.
+   */
   async update(actor: Actor, input: z.input<typeof updateEnvironmentInput>): Promise<Environment> {
     const { environmentId, permittedRegions } = checkInput(updateEnvironmentInput, input)
     const { database, environments, audit, clock, bell } = this.#options
@@ -116,6 +119,15 @@ export class EnvironmentService {
         await environments.findLocked(transaction, environmentId),
         'input.environmentId',
       )
+      const outside = await environments.findRouteOutside(transaction, environmentId, permittedRegions)
+      if (outside !== null) {
+        const { routeName, providerName, region } = outside
+        throwRefusal(
+          'bad_input',
+          `input.permittedRegions: the route ${routeName} uses ${providerName} in ${region}; change the route first or keep the region`,
+          { field: 'input.permittedRegions' },
+        )
+      }
       const next: Environment = { ...environment, permittedRegions }
       await environments.update(transaction, next)
       await audit.append(transaction, {

@@ -62,4 +62,19 @@ export class EnvironmentStore {
       data: { archivedAt: transaction.now },
     })
   }
+
+  /** A route of the environment with a target whose provider is in none of `regions`, or null. */
+  async findRouteOutside(
+    transaction: Transaction,
+    environmentId: string,
+    regions: readonly string[],
+  ): Promise<{ readonly routeName: string; readonly providerName: string; readonly region: string } | null> {
+    const target = await transaction.rows.routeTarget.findFirst({
+      where: { route: { environmentId }, provider: { region: { notIn: [...regions] } } },
+      select: { route: { select: { name: true } }, provider: { select: { name: true, region: true } } },
+      orderBy: [{ routeId: 'asc' }, { position: 'asc' }],
+    })
+    if (target === null) return null
+    return { routeName: target.route.name, providerName: target.provider.name, region: target.provider.region }
+  }
 }

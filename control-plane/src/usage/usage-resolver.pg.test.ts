@@ -1,13 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { systemClock } from '../../../proto/std/clock.js'
 import { makeGraph } from '../../../test/harness/graph.js'
 import { actorOf, type Intent, platformAdmin, startIntent } from '../../../test/harness/intent.js'
-import { AuditStore } from '../audit/audit-store.js'
 import type { Prisma } from '../database/generated/client.js'
-import { ApiKeyStore } from '../tenancy/api-key-store.js'
-import { EnvironmentService } from '../tenancy/environment-service.js'
-import { EnvironmentStore } from '../tenancy/environment-store.js'
-import { TenantStore } from '../tenancy/tenant-store.js'
 import { UsageReader } from './usage-reader.js'
 import { UsageResolver } from './usage-resolver.js'
 import { UsageService } from './usage-service.js'
@@ -18,11 +12,7 @@ const startedAt = (second: number) => new Date(Date.UTC(2026, 0, 1, 12, 0, secon
 
 beforeAll(async () => {
   intent = await startIntent()
-  const { database, providers } = intent
-  const environments = new EnvironmentService({
-    ...{ database, tenants: new TenantStore(database), environments: new EnvironmentStore(database) },
-    ...{ apiKeys: new ApiKeyStore(database), audit: new AuditStore(), clock: systemClock, bell: { ring: () => {} } },
-  })
+  const { database, providers, environments } = intent
   ask = await makeGraph([new UsageResolver(new UsageService(new UsageReader(database)), environments, providers)])
   // Three in the same millisecond, so that only the whole key tells them apart.
   for (let sequence = 0; sequence < 10; sequence++) {
