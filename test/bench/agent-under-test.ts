@@ -60,7 +60,7 @@ const { tables, apiKey } = makeTables({
 const upstreams = new Upstreams(clock)
 const handler = createRequestHandler({
   tables: new FixtureTables(tables),
-  vault: { get: () => 'sk-bench-0123456789' },
+  vault: { get: () => 'sk-bench-0123456789', reportRejected: () => {}, reportAccepted: () => {} },
   meter: new Meter(spool, log),
   upstreams,
   limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },

@@ -212,7 +212,11 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
   const upstreams = new Upstreams(systemClock)
   const handler = createRequestHandler({
     tables,
-    vault: { get: (id, version) => spec.secrets?.[`${id}/${version}`] ?? null },
+    vault: {
+      get: (id, version) => spec.secrets?.[`${id}/${version}`] ?? null,
+      reportRejected: () => {},
+      reportAccepted: () => {},
+    },
     meter,
     upstreams,
     limits: { answerBytesMax: spec.answerBytesMax ?? 8 * 1024 * 1024, clientStallMs: spec.clientStallMs ?? 5_000 },

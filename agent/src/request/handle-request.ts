@@ -209,6 +209,7 @@ class Handler implements RequestHandler {
       const answer = hop.outcome === 'ok' && hop.answer !== null ? dialect.readAnswer(hop.answer) : null
       outcome = hop.outcome === 'ok' && answer === null && !hop.committed ? 'malformed' : hop.outcome
       request.record.addHop(target, outcome, hop.httpStatus, startedUs, hop.endedUs)
+      this.#tellVault(target, hop)
       if (hop.committed) {
         await this.#endStream(request, target, hop, body)
         return null
@@ -300,6 +301,12 @@ class Handler implements RequestHandler {
     const { credential } = target.provider
     if (credential === null) return null
     return this.#options.vault.get(credential.id, credential.version) ?? undefined
+  }
+
+  #tellVault({ provider: { credential } }: TargetTable, hop: TargetCall): void {
+    if (credential === null) return
+    if (isCredentialRejected(hop)) this.#options.vault.reportRejected(credential.id, credential.version)
+    else if (hop.outcome === 'ok') this.#options.vault.reportAccepted(credential.id, credential.version)
   }
 
   #answer(request: Request, target: TargetTable, hop: TargetCall, answer: Answer): void {

@@ -15,6 +15,10 @@ export interface TablesSource {
 /** `config/credential-vault`: memory only. Null: not here (yet). */
 export interface CredentialSource {
   get(credentialId: string, version: number): string | null
+  /** The upstream said that this credential is not valid: the fleet shows it; it is still tried. */
+  reportRejected(credentialId: string, version: number): void
+  /** The upstream took it. */
+  reportAccepted(credentialId: string, version: number): void
 }
 
 /**
