@@ -15,9 +15,10 @@ export class SetUpFault extends Error {}
 
 /**
  * Makes the clone ready to run; `say` gets a line before anything that takes longer than a second. Two at once on one
- * clone wait for each other. `compile: false` leaves out the compiler (the test run shows its complaints itself).
+ * clone wait for each other. `compile: false` leaves out the compiler (the test run shows its complaints itself);
+ * `projects` compiles only these and what they need, so that a start does not depend on whether the tests compile.
  */
-export async function setUp({ say = console.log, compile = true } = {}) {
+export async function setUp({ say = console.log, compile = true, projects = [] } = {}) {
   refuseOldNode()
   const release = await lock(say)
   try {
@@ -28,8 +29,8 @@ export async function setUp({ say = console.log, compile = true } = {}) {
     }
     await run(process.execPath, [path.join(root, 'prisma', 'generate.mjs')])
     if (!compile) return
-    if (!fs.existsSync(path.join(root, '.build', 'test.tsbuildinfo'))) say('compiling …')
-    await run(process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'])
+    if (!fs.existsSync(path.join(root, '.build', `${projects[0] ?? 'test'}.tsbuildinfo`))) say('compiling …')
+    await run(process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b', ...projects])
   } finally {
     release()
   }

@@ -85,7 +85,7 @@ try {
   refuse(`${error.message.split('\n')[0].replace(/\.? To specify .*$/, '')}; see npm start -- --help`)
 }
 try {
-  await setUp()
+  await setUp({ projects: ['control-plane', 'agent', 'deploy', 'sdk'] })
 } catch (error) {
   if (!(error instanceof SetUpFault)) throw error
   refuse(error.message)

@@ -53,10 +53,10 @@ function start(...args: string[]): Started {
     String(portBase),
     ...args,
   ]
-  const { DATABASE_URL: _, REDIS_URL: __, ...environment } = { ...process.env, UPSTREAM_API_KEY: 'upstream-key' }
+  const { DATABASE_URL: _, REDIS_URL: __, ...environment } = process.env
   const child = spawn(process.execPath, command, {
     cwd: root,
-    env: environment,
+    env: { ...environment, UPSTREAM_API_KEY: 'upstream-key' },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
@@ -72,14 +72,11 @@ function start(...args: string[]): Started {
 }
 
 async function ready(one: Started): Promise<LocalFile> {
-  await eventually(
-    'npm start shows its screen',
-    () => {
-      if (one.child.exitCode !== null) throw new Error(`it ended instead:\n${one.output()}`)
-      return one.output().includes('Switchyard runs.')
-    },
-    150_000,
-  )
+  const shown = eventually('npm start shows its screen', () => one.output().includes('Switchyard runs.'), 150_000)
+  const ended = one.exitCode.then((code) => {
+    throw new Error(`npm start ended with ${code}:\n${one.output()}`)
+  })
+  await Promise.race([shown, ended])
   return JSON.parse(readFileSync(path.join(folder, 'local.json'), 'utf8'))
 }
 
