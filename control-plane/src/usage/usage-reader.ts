@@ -1,3 +1,4 @@
+import { assert } from '../../../proto/std/assert.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { Database } from '../database/database.js'
 import { Prisma } from '../database/generated/client.js'
@@ -51,6 +52,11 @@ export class UsageReader {
   async findTotals(question: TotalsQuestion): Promise<readonly UsageTotal[]> {
     const { tenantId, granularity, from, to, filter, byBucket } = question
     const groupBy = [...new Set(question.groupBy)]
+    // They become SQL below: never anything but the columns of the closed list.
+    assert(
+      groupBy.every((group) => usageGroups.includes(group)),
+      'totals are grouped by known columns',
+    )
     const columns = groupBy.map((group) => Prisma.raw(`"${group}"`))
     const keys = [...(byBucket ? [Prisma.raw('"bucketAt"')] : []), ...columns]
     const narrowed = usageGroups.flatMap((group) => {
