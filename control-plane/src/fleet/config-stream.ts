@@ -229,7 +229,10 @@ export class ConfigStream {
 
   async #onStatus(status: AgentStatus__Output): Promise<void> {
     const { agent, streamId, statuses, clock } = this.#options
-    await statuses.recordStatus(agent.agentId, streamId, status)
+    // The next one comes in seconds; a database that is away for a moment is no reason to end a fleet of streams.
+    await statuses.recordStatus(agent.agentId, streamId, status).catch((error: unknown) => {
+      this.#log.debug({ err: error }, 'a status could not be recorded')
+    })
     const lacks = status.targets.some(
       ({ reason }) => reason === 'credential_missing' || reason === 'credential_unreadable',
     )

@@ -34,6 +34,7 @@ export interface EnrolmentOptions {
  */
 export class Enrolment {
   readonly #options: EnrolmentOptions
+  #runningCount = 0
 
   constructor(options: EnrolmentOptions) {
     this.#options = options
@@ -47,8 +48,21 @@ export class Enrolment {
     }
   }
 
-  /** Refuses `unauthenticated` for a token that is unknown, used or too old, without saying which. */
+  /**
+   * Refuses `unauthenticated` for a token that is unknown, used or too old, without saying which, and `unavailable` while
+   * too many ask at once: this door is open to strangers, and each try costs a transaction.
+   */
   async enrol(request: EnrolRequest__Output): Promise<EnrolResponse> {
+    if (this.#runningCount >= runningMax) throwRefusal('unavailable', 'many agents enrol at this moment; try again')
+    this.#runningCount += 1
+    try {
+      return await this.#enrol(request)
+    } finally {
+      this.#runningCount -= 1
+    }
+  }
+
+  async #enrol(request: EnrolRequest__Output): Promise<EnrolResponse> {
     const { database, authority, signingKeys, clock, log } = this.#options
     const token = parseJoinToken(request.joinToken)
     if (token === null) return throwRefusal('bad_input', 'not a join token', { field: 'join_token' })
@@ -133,6 +147,9 @@ export class Enrolment {
     })
   }
 }
+
+/** Enrolments at one moment: a rack that starts, not a flood. */
+const runningMax = 16
 
 /** Records a certificate, so that it can be revoked by its serial. */
 export async function storeCertificate(

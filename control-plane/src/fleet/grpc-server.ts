@@ -82,15 +82,16 @@ export class GrpcServer implements Service {
     }
   }
 
-  /** Ends the calls, then waits for what is in flight. */
+  /** Takes no new connections, ends the calls, and waits until their last words are sent. */
   async drain(deadlineMs: number): Promise<void> {
-    await this.#options.gate.drain()
+    const { gate, clock } = this.#options
     const closed = Promise.all(
       this.#servers.map((server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve()))),
     )
-    const late = new AbortController()
-    await Promise.race([closed, this.#options.clock.sleep(deadlineMs, late.signal).catch(() => {})])
-    late.abort()
+    await gate.drain()
+    const done = new AbortController()
+    await Promise.race([closed, clock.sleep(deadlineMs, done.signal).catch(() => {})])
+    done.abort()
   }
 
   async stop(): Promise<void> {

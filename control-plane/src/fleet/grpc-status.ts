@@ -2,6 +2,7 @@ import grpc from '@grpc/grpc-js'
 import { newId } from '../../../proto/std/ids.js'
 import { RefusalError } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
+import { unavailableRefusal } from '../database/database-error.js'
 
 /** The one place where refusals and faults become gRPC statuses. */
 const statusOfCode: Readonly<Record<string, grpc.status>> = {
@@ -20,8 +21,9 @@ export function grpcStatusOf(
   error: unknown,
   context: { log: Log; method: string; nowMs: number },
 ): Pick<grpc.StatusObject, 'code' | 'details'> {
-  if (error instanceof RefusalError) {
-    const { code, message } = error.refusal
+  const refusal = error instanceof RefusalError ? error.refusal : unavailableRefusal(error)
+  if (refusal !== null) {
+    const { code, message } = refusal
     return { code: statusOfCode[code] ?? grpc.status.FAILED_PRECONDITION, details: `${code}: ${message}` }
   }
   const reference = newId('request', context.nowMs)

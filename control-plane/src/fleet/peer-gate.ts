@@ -21,6 +21,7 @@ export class PeerGate implements Service, Bell {
   readonly #present = new Set<{ readonly peer: Peer; readonly end: EndCall }>()
   readonly #stopping = new AbortController()
   #bell = new AbortController()
+  #draining = false
   #loop: Promise<void> | null = null
 
   constructor(options: {
@@ -37,6 +38,7 @@ export class PeerGate implements Service, Bell {
 
   /** Null: may come in. Refuses (`unauthenticated`) who is revoked, unknown, or of another installation. */
   async admit(peer: Peer): Promise<Refusal | null> {
+    if (this.#draining) return goingAway
     if (peer.installationId !== this.#options.installationId) {
       return refuse('unauthenticated', 'the certificate is of another installation')
     }
@@ -80,9 +82,10 @@ export class PeerGate implements Service, Bell {
     this.#loop ??= this.#watchUntilStopped()
   }
 
-  /** Ends every call, so that agents turn to another replica. */
+  /** Lets nobody in any more and ends every call, so that agents turn to another replica. */
   async drain(): Promise<void> {
-    for (const { end } of [...this.#present]) end(refuse('unavailable', 'this replica is going away'))
+    this.#draining = true
+    for (const { end } of [...this.#present]) end(goingAway)
   }
 
   async stop(): Promise<void> {
@@ -123,6 +126,7 @@ export class PeerGate implements Service, Bell {
 }
 
 const revoked = refuse('unauthenticated', 'this agent was revoked')
+const goingAway = refuse('unavailable', 'this replica is going away')
 const lapsed = refuse('unauthenticated', 'the certificate lapsed; renew it or enrol again')
 /** Node's timers hold 31 bits of milliseconds. */
 const timerMsMax = 2 ** 31 - 1

@@ -126,7 +126,7 @@ export class Reconciler implements Service, Bell {
     const pulse = await intent.loadPulse()
     if (pulse.epoch === null || pulse.signingKeyId === null) return pollMs
     const { epoch, signingKeyId, denyRevision } = pulse
-    const nowMs = clock.nowMs()
+    const nowMs = clock.monotonicUs() / 1000
 
     const fresh = this.#done.freshAtMs + freshMs <= nowMs
     if (fresh || epoch !== this.#done.epoch || signingKeyId !== this.#done.signingKeyId) {
