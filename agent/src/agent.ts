@@ -279,6 +279,8 @@ export class Agent {
   }
 
   async #run(service: Service): Promise<void> {
+    // A stop while starting: what is not up yet stays down.
+    this.#stopping.signal.throwIfAborted()
     this.#running.push(service)
     await service.run()
   }
