@@ -189,6 +189,11 @@ export const descriptor = {
         "resourcesMax": {
          "type": "uint32",
          "id": 9
+        },
+        "encodings": {
+         "rule": "repeated",
+         "type": "string",
+         "id": 10
         }
        }
       },
@@ -356,7 +361,8 @@ export const descriptor = {
           "certificate",
           "envelopes",
           "lift",
-          "signingKeys"
+          "signingKeys",
+          "updateGzip"
          ]
         }
        },
@@ -380,6 +386,10 @@ export const descriptor = {
         "signingKeys": {
          "type": "SigningKeys",
          "id": 5
+        },
+        "updateGzip": {
+         "type": "bytes",
+         "id": 6
         }
        }
       },

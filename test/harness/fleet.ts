@@ -1,6 +1,7 @@
 import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
 import tls from 'node:tls'
+import { gunzipSync } from 'node:zlib'
 import grpc from '@grpc/grpc-js'
 import protoLoader from '@grpc/proto-loader'
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509'
@@ -27,6 +28,7 @@ import { IntentReader } from '../../control-plane/src/snapshots/load-intent.js'
 import { Reconciler } from '../../control-plane/src/snapshots/reconciler.js'
 import { SectionFailureStore } from '../../control-plane/src/snapshots/section-failure-store.js'
 import { SnapshotStore } from '../../control-plane/src/snapshots/snapshot-store.js'
+import { snapshotUpdateCodec } from '../../proto/gen/codec.js'
 import { descriptor } from '../../proto/gen/descriptor.js'
 import type { ProtoGrpcType as EnrolmentPackage } from '../../proto/gen/enrolment.js'
 import type { ProtoGrpcType as FleetPackage } from '../../proto/gen/fleet.js'
@@ -242,6 +244,7 @@ export class TestAgent {
     this.send({
       hello: {
         ...{ protocolVersion: 1, agentVersion: this.version, bootEpoch: 1, snapshotBytesMax: 1e8, resourcesMax: 1e6 },
+        encodings: ['gzip'],
         ...{ epoch: held?.header.epoch ?? 0, generation: held?.header.generation ?? 0 },
         rootHash: held?.rootHash ?? Buffer.alloc(0),
         sections: held?.sections.map(({ name, hash }) => ({ name, hash })) ?? [],
@@ -296,9 +299,10 @@ export class TestAgent {
   #take(message: ControlMessage__Output): void {
     if (message.signingKeys) this.#keys = new Map(message.signingKeys.keys.map((key) => [key.keyId, key.publicKey]))
     if (message.envelopes) this.envelopes.push(...message.envelopes.envelopes)
-    if (message.update) {
-      this.updates.push(message.update)
-      if (!this.hold) this.answer(message.update)
+    const update = message.updateGzip ? snapshotUpdateCodec.decode(gunzipSync(message.updateGzip)) : message.update
+    if (update) {
+      this.updates.push(update)
+      if (!this.hold) this.answer(update)
     }
     this.messages.set([...this.messages.value, message])
   }

@@ -301,11 +301,11 @@ export class ConfigStream {
   }
 
   async #sendUpdate(snapshot: StoredSnapshot): Promise<void> {
-    const { stream, encoder, reachesBack, clock } = this.#options
+    const { stream, encoder, hello, reachesBack, clock } = this.#options
     const base = this.#held
     const accepted = this.#accepted
     const resync = base === null && accepted !== null && !(await reachesBack(accepted.epoch, accepted.generation))
-    const bytes = await encoder.update(snapshot, base, { resync })
+    const bytes = await encoder.update(snapshot, base, { resync, gzip: hello.encodings.includes('gzip') })
     const cancelDeadline = clock.after(ackMsMax, () => {
       this.#givenUp.abort(new RefusalError(refuse('deadline', `no answer to generation ${snapshot.generation}`)))
     })

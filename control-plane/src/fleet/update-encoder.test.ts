@@ -1,4 +1,6 @@
+import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
+import { snapshotUpdateCodec } from '../../../proto/gen/codec.js'
 import type { ControlMessage } from '../../../proto/gen/switchyard/v1/ControlMessage.js'
 import { hashContent, hashRoot, hashSection } from '../../../proto/snapshot/hash.js'
 import type { StoredSnapshot } from '../snapshots/snapshot.js'
@@ -32,6 +34,7 @@ function encoder() {
   return { encoded, asked, encoder: new UpdateEncoder({ store, encode }) }
 }
 
+const plain = { resync: false, gzip: false }
 const held = (rootByte: number, sectionByte: number): HeldHashes => ({
   rootHash: Buffer.alloc(32, rootByte),
   sections: new Map([['deny', Buffer.alloc(32, sectionByte)]]),
@@ -41,26 +44,32 @@ describe('an encoded update', () => {
   it('is the same bytes for every agent that stands at the same place', async () => {
     const { encoder: shared, encoded } = encoder()
     const desired = snapshot(2, 'x')
-    const all = await Promise.all(
-      Array.from({ length: 100 }, () => shared.update(desired, held(1, 1), { resync: false })),
-    )
+    const all = await Promise.all(Array.from({ length: 100 }, () => shared.update(desired, held(1, 1), plain)))
     expect(new Set(all).size).toBe(1)
     expect(encoded).toHaveLength(1)
   })
 
   it.each([
-    ['another base', (e: UpdateEncoder) => e.update(snapshot(2, 'x'), held(2, 1), { resync: false })],
-    [
-      'another section under the same base',
-      (e: UpdateEncoder) => e.update(snapshot(2, 'x'), held(1, 2), { resync: false }),
-    ],
-    ['everything', (e: UpdateEncoder) => e.update(snapshot(2, 'x'), null, { resync: false })],
-    ['another generation', (e: UpdateEncoder) => e.update(snapshot(3, 'x'), held(1, 1), { resync: false })],
+    ['another base', (e: UpdateEncoder) => e.update(snapshot(2, 'x'), held(2, 1), plain)],
+    ['another section under the same base', (e: UpdateEncoder) => e.update(snapshot(2, 'x'), held(1, 2), plain)],
+    ['everything', (e: UpdateEncoder) => e.update(snapshot(2, 'x'), null, plain)],
+    ['another generation', (e: UpdateEncoder) => e.update(snapshot(3, 'x'), held(1, 1), plain)],
   ])('is not shared with %s', async (_, other) => {
     const { encoder: shared, encoded } = encoder()
-    await shared.update(snapshot(2, 'x'), held(1, 1), { resync: false })
+    await shared.update(snapshot(2, 'x'), held(1, 1), plain)
     await other(shared)
     expect(encoded).toHaveLength(2)
+  })
+
+  it('is compressed for agents that can undo it, where that pays', async () => {
+    const { encoder: shared, encoded } = encoder()
+    await shared.update(snapshot(2, 'x'), null, { resync: false, gzip: true })
+    expect(encoded[0]?.update).toBeDefined()
+    await shared.update(snapshot(3, 'x'.repeat(100_000)), null, { resync: true, gzip: true })
+    const bytes = encoded[1]?.updateGzip
+    if (!(bytes instanceof Uint8Array)) throw new Error('not compressed')
+    expect(bytes.length).toBeLessThan(2000)
+    expect(snapshotUpdateCodec.decode(gunzipSync(bytes))).toMatchObject({ resync: true, header: Buffer.of(3) })
   })
 
   it('asks for names only of sections that differ', async () => {
@@ -68,14 +77,10 @@ describe('an encoded update', () => {
     const desired = snapshot(2, 'x')
     const section = desired.sections[0]
     if (!section) throw new Error('no section')
-    await shared.update(
-      desired,
-      { rootHash: Buffer.alloc(32, 1), sections: new Map([['deny', section.hash]]) },
-      { resync: false },
-    )
+    await shared.update(desired, { rootHash: Buffer.alloc(32, 1), sections: new Map([['deny', section.hash]]) }, plain)
     expect(asked).toEqual([])
     expect(encoded[0]?.update?.sections).toEqual([])
-    await shared.update(desired, held(1, 1), { resync: false })
+    await shared.update(desired, held(1, 1), plain)
     expect(asked).toEqual(['0101'])
   })
 })

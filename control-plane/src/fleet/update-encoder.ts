@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto'
+import { promisify } from 'node:util'
+import zlib from 'node:zlib'
+import { snapshotUpdateCodec } from '../../../proto/gen/codec.js'
 import type { ControlMessage } from '../../../proto/gen/switchyard/v1/ControlMessage.js'
 import { compareNames, equalHashes, type NamedHash } from '../../../proto/snapshot/hash.js'
 import { diffSnapshot, type HeldBase } from '../../../proto/snapshot/manifest.js'
@@ -11,8 +14,15 @@ export interface HeldHashes {
   readonly sections: ReadonlyMap<string, Buffer>
 }
 
+export interface UpdateOptions {
+  /** The agent must forget what it holds. */
+  readonly resync: boolean
+  /** The agent can undo gzip. (grpc-js servers do not compress answers, so it is done in the message.) */
+  readonly gzip: boolean
+}
+
 /**
- * Bytes of updates, encoded once per (generation, base) and shared by every agent that stands there. In a healthy fleet that
+ * Bytes of updates, encoded and compressed once per (generation, base) and shared by every agent that stands there. In a healthy fleet that
  * is one entry per view; a handful are kept.
  */
 export class UpdateEncoder {
@@ -26,9 +36,17 @@ export class UpdateEncoder {
   }
 
   /** A whole ControlMessage. `held` null: everything. */
-  update(desired: StoredSnapshot, held: HeldHashes | null, options: { resync: boolean }): Promise<Buffer> {
+  update(desired: StoredSnapshot, held: HeldHashes | null, options: UpdateOptions): Promise<Buffer> {
     const { view, epoch, generation } = desired
-    const key = [view, epoch, generation, desired.rootHash.toString('hex'), options.resync, baseName(held)].join(' ')
+    const key = [
+      view,
+      epoch,
+      generation,
+      desired.rootHash.toString('hex'),
+      options.resync,
+      options.gzip,
+      baseName(held),
+    ].join(' ')
     const known = this.#encoded.get(key)
     if (known !== undefined) return known
     const made = this.#make(desired, held, options)
@@ -41,9 +59,13 @@ export class UpdateEncoder {
     return made
   }
 
-  async #make(desired: StoredSnapshot, held: HeldHashes | null, options: { resync: boolean }): Promise<Buffer> {
+  async #make(desired: StoredSnapshot, held: HeldHashes | null, options: UpdateOptions): Promise<Buffer> {
     const base = held === null ? null : await this.#baseOf(desired, held)
-    return this.#encode({ update: diffSnapshot(desired, base, options) })
+    const update = diffSnapshot(desired, base, options)
+    if (!options.gzip) return this.#encode({ update })
+    const bytes = snapshotUpdateCodec.encode(update)
+    if (bytes.length < compressedBytesMin) return this.#encode({ update })
+    return this.#encode({ updateGzip: await gzip(bytes) })
   }
 
   /** Names inside those sections that differ; a section that nobody remembers is sent whole. */
@@ -69,3 +91,6 @@ function baseName(held: HeldHashes | null): string {
 }
 
 const encodedCountMax = 32
+/** Below this an update fits a few packets anyway. */
+const compressedBytesMin = 16 * 1024
+const gzip = promisify(zlib.gzip)

@@ -13,6 +13,7 @@ export interface AgentHello {
   'sections'?: (_switchyard_v1_HeldSection)[];
   'snapshotBytesMax'?: (number | string | Long);
   'resourcesMax'?: (number);
+  'encodings'?: (string)[];
 }
 
 export interface AgentHello__Output {
@@ -25,4 +26,5 @@ export interface AgentHello__Output {
   'sections': (_switchyard_v1_HeldSection__Output)[];
   'snapshotBytesMax': (number);
   'resourcesMax': (number);
+  'encodings': (string)[];
 }

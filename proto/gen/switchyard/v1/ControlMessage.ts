@@ -12,7 +12,8 @@ export interface ControlMessage {
   'envelopes'?: (_switchyard_v1_CredentialEnvelopes | null);
   'lift'?: (_switchyard_v1_QuarantineLift | null);
   'signingKeys'?: (_switchyard_v1_SigningKeys | null);
-  'body'?: "update"|"certificate"|"envelopes"|"lift"|"signingKeys";
+  'updateGzip'?: (Buffer | Uint8Array | string);
+  'body'?: "update"|"certificate"|"envelopes"|"lift"|"signingKeys"|"updateGzip";
 }
 
 export interface ControlMessage__Output {
@@ -21,5 +22,6 @@ export interface ControlMessage__Output {
   'envelopes'?: (_switchyard_v1_CredentialEnvelopes__Output | null);
   'lift'?: (_switchyard_v1_QuarantineLift__Output | null);
   'signingKeys'?: (_switchyard_v1_SigningKeys__Output | null);
-  'body'?: "update"|"certificate"|"envelopes"|"lift"|"signingKeys";
+  'updateGzip'?: (Buffer);
+  'body'?: "update"|"certificate"|"envelopes"|"lift"|"signingKeys"|"updateGzip";
 }
