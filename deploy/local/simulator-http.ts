@@ -1,4 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Behaviour } from './simulator-behaviour.js'
+import { type ApiError, apiError } from './simulator-request.js'
 
 const bodyBytesMax = 32 * 1024 * 1024
 
@@ -50,5 +52,26 @@ export function drained(response: ServerResponse, signal: AbortSignal): Promise<
       resolve()
     })
     signal.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+/** An error in OpenAI's body shape. */
+export function refuse(response: ServerResponse, error: ApiError): void {
+  const { status, message, type, param, code } = error
+  answerJson(response, status, { error: { message, type, param, code } })
+}
+
+/** The 429, with the headers by which clients know when to come back. */
+export function rateLimited(behaviour: Behaviour, response: ServerResponse): ApiError {
+  response.setHeader('retry-after', Math.max(1, Math.ceil(behaviour.retryAfterMs / 1_000)))
+  response.setHeader('retry-after-ms', behaviour.retryAfterMs)
+  if (!response.hasHeader('x-ratelimit-limit-requests')) {
+    response.setHeader('x-ratelimit-limit-requests', 1)
+    response.setHeader('x-ratelimit-remaining-requests', 0)
+    response.setHeader('x-ratelimit-reset-requests', `${Math.ceil(behaviour.retryAfterMs / 1_000)}s`)
+  }
+  return apiError(429, 'Rate limit reached for the simulator: requests per minute. Please try again later.', {
+    type: 'requests',
+    code: 'rate_limit_exceeded',
   })
 }

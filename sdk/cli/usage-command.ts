@@ -43,7 +43,7 @@ export function addUsageCommand(program: Command, open: () => Session): void {
           records.map((record) => [
             record.timestamp,
             record.requestId,
-            record.routeName ?? record.requestedModel,
+            (record.routeName ?? record.requestedModel) || record.operation,
             record.model,
             record.tokensIn,
             record.tokensOut,
