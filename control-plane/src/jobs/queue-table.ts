@@ -1,8 +1,8 @@
-/** What a job carries. JSON; bytes as base64. Small enough that a queue of them is bounded by the intake's credit. */
+/** What a job carries. JSON. Small enough that a queue of them is bounded by the intake's credit. */
 export interface BatchJob {
   readonly agentId: string
   readonly clusterId: string
-  /** A serialized `Batch`, or null when this is a drop. */
+  /** A serialized `Batch`, packed (`usage/packed-batch.ts`), or null when this is a drop. */
   readonly batch: string | null
   readonly drop: {
     readonly bootEpoch: number

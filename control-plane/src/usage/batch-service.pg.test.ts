@@ -9,6 +9,7 @@ import { Database } from '../database/database.js'
 import { JobQueues } from '../jobs/job-queues.js'
 import { BatchService, type ReportBatch } from './batch-service.js'
 import { LaneStore } from './lane-store.js'
+import { packBatch } from './packed-batch.js'
 import { PlacementReader } from './placement-reader.js'
 import type { ReportLane } from './report-lane.js'
 import { RollupStore } from './rollup-store.js'
@@ -210,14 +211,14 @@ describe('the worker', () => {
       ...{ queue: 'usage', batches, onAlarm: (alarm) => alarms.push(alarm), ...shared },
     })
   }
-  const job = (sequences: readonly number[]) => ({
+  const job = async (sequences: readonly number[]) => ({
     ...{ agentId: lane.agentId, clusterId: 'clu_one', drop: null },
-    batch: Buffer.from(
+    batch: await packBatch(
       batchCodec.encode({
         lane: { bootEpoch: lane.bootEpoch, lane: 0, class: 1 },
         records: [...batchOf(sequences).records],
       }),
-    ).toString('base64'),
+    ),
   })
   /** A store that fails on some sequences in the way given. */
   const failing = (fault: Error, on: (sequence: number) => boolean) => ({
@@ -232,7 +233,7 @@ describe('the worker', () => {
   it('cuts out what Postgres will never take, at once', async () => {
     const fault = Object.assign(new Error('value out of range'), { code: '22003' })
     await worker(failing(fault, (sequence) => sequence === 3 || sequence === 8)).process(
-      job([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+      await job([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
       { number: 1 },
     )
     expect(await storedSequences()).toEqual([0, 1, 2, 4, 5, 6, 7, 9])
@@ -246,8 +247,9 @@ describe('the worker', () => {
 
   it('tries a fault of our own again, then takes the batch apart', async () => {
     const ours = worker(failing(new TypeError('a bug'), (sequence) => sequence === 1))
-    for (const number of [1, 2, 3]) await expect(ours.process(job([0, 1, 2]), { number })).rejects.toThrow('a bug')
-    await ours.process(job([0, 1, 2]), { number: 4 })
+    for (const number of [1, 2, 3])
+      await expect(ours.process(await job([0, 1, 2]), { number })).rejects.toThrow('a bug')
+    await ours.process(await job([0, 1, 2]), { number: 4 })
     expect(await letters()).toEqual([{ sequence: 1, code: 'rejected' }])
     expect(await watermark()).toBe(3)
   })
@@ -256,7 +258,7 @@ describe('the worker', () => {
     for (const code of ['57P01', '08006', '53300', '42703', 'ECONNREFUSED']) {
       const away = Object.assign(new Error('away'), { code })
       const patient = worker(failing(away, () => true))
-      await expect(patient.process(job([0]), { number: 1_000 })).rejects.toThrow('away')
+      await expect(patient.process(await job([0]), { number: 1_000 })).rejects.toThrow('away')
     }
     expect(await letters()).toEqual([])
   })

@@ -15,6 +15,7 @@ import type { PeerStream } from '../fleet/grpc-stream.js'
 import type { JobQueue } from '../jobs/job-queues.js'
 import type { BatchJob } from '../jobs/queue-table.js'
 import type { CreditWindow } from './credit.js'
+import { packBatch } from './packed-batch.js'
 import { laneKey, type Range, type ReportClass, type ReportLane, rangesOf } from './report-lane.js'
 import type { WatermarkReader } from './watermark-reader.js'
 
@@ -120,7 +121,7 @@ export class ReportSession {
     const wire = { bootEpoch: lane.bootEpoch, lane: lane.lane, class: lane.class === 'usage' ? 1 : 2 } as const
     const encoded = batchCodec.encode({ lane: wire, records: batch.records })
     await this.#enqueue(lane, rangesOf(sequences), bytes, encoded, {
-      batch: Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length).toString('base64'),
+      batch: await packBatch(encoded),
       drop: null,
     })
   }

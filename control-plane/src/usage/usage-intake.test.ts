@@ -7,6 +7,7 @@ import type { Log } from '../../../proto/std/service.js'
 import type { PeerStream } from '../fleet/grpc-stream.js'
 import type { BatchJob } from '../jobs/queue-table.js'
 import { Metrics } from '../observability/metrics.js'
+import { unpackBatch } from './packed-batch.js'
 import { covers, laneKey, type Range, type ReportLane, rangesOf } from './report-lane.js'
 import { UsageIntake } from './usage-intake.js'
 import type { Awaited, WatermarkReader } from './watermark-reader.js'
@@ -43,9 +44,9 @@ class FakeServers {
   }
 
   /** What the workers do. */
-  work(): void {
+  async work(): Promise<void> {
     for (const [id, job] of this.jobs) {
-      const batch = batchCodec.decode(Buffer.from(job.batch ?? '', 'base64'))
+      const batch = batchCodec.decode(await unpackBatch(job.batch ?? ''))
       const lane = { agentId: job.agentId, bootEpoch: batch.lane?.bootEpoch ?? 0, lane: 0, class: 'usage' } as const
       const key = laneKey(lane)
       const held = [...(this.stored.get(key) ?? []), ...batch.records.map((record) => record.sequence)]
@@ -131,7 +132,8 @@ function batchOf(sequences: readonly number[], bytes = 100): ReportMessage {
 
 const hello: ReportMessage = { hello: { protocolVersion: 1, agentVersion: 'test', lanes: [usageLane] } }
 const settle = async () => {
-  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  // Packing happens on the thread pool: a while in real time, which no virtual clock knows of.
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
 async function started(creditBytesMax = 8 << 20) {
@@ -177,6 +179,7 @@ describe('the intake', () => {
       const bytes = Math.min(stream.credit - used, 400_000)
       stream.say(batchOf([sequence++], bytes))
       used += bytes
+      await settle()
       await clock.advance(300)
     }
     const whileQueued = stream.credit
@@ -184,7 +187,7 @@ describe('the intake', () => {
     await clock.advance(2_000)
     expect(stream.credit).toBe(whileQueued)
     expect(stream.watermark).toBe(0)
-    servers.work()
+    await servers.work()
     await clock.advance(1_000)
     expect(stream.watermark).toBe(sequence)
     expect(stream.credit).toBeGreaterThan(whileQueued)
@@ -198,12 +201,13 @@ describe('the intake', () => {
     servers.away = true
     const granted = stream.credit
     stream.say(batchOf([0]))
+    await settle()
     for (let i = 0; i < 30; i++) await clock.advance(1_000)
     expect(servers.addCount).toBeGreaterThan(5)
     expect(stream.credit).toBe(granted)
     servers.away = false
     for (let i = 0; i < 6; i++) await clock.advance(1_000)
-    servers.work()
+    await servers.work()
     await clock.advance(1_000)
     expect(stream.watermark).toBe(1)
   })
@@ -239,6 +243,7 @@ describe('the intake', () => {
         stream.say(batchOf([round], bytes))
         used.set(stream, (used.get(stream) ?? 0) + bytes)
       }
+      await settle()
       await clock.advance(300)
     }
     const total = [...used.values()].reduce((sum, bytes) => sum + bytes, 0)

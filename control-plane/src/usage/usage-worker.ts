@@ -8,6 +8,7 @@ import { JobWorker } from '../jobs/job-worker.js'
 import type { BatchJob, QueueName } from '../jobs/queue-table.js'
 import type { BatchService, ReportBatch } from './batch-service.js'
 import type { DeadLetterCode } from './lane-store.js'
+import { unpackBatch } from './packed-batch.js'
 import { laneKey } from './report-lane.js'
 
 /** Somebody should look: records were not stored as rows, or are gone. */
@@ -68,7 +69,7 @@ export class UsageWorker implements Service {
   async process(job: BatchJob, attempt: JobAttempt): Promise<void> {
     try {
       if (job.drop) await this.#drop(job, job.drop)
-      const batch = job.batch === null ? null : this.#decode(job, job.batch)
+      const batch = job.batch === null ? null : await this.#decode(job, job.batch)
       if (batch) await this.#storeOrBisect(batch, attempt)
     } catch (fault) {
       // A blip is quiet, an outage is not.
@@ -79,9 +80,9 @@ export class UsageWorker implements Service {
     this.#options.onStored?.()
   }
 
-  #decode(job: BatchJob, text: string): ReportBatch | null {
+  async #decode(job: BatchJob, text: string): Promise<ReportBatch | null> {
     try {
-      const { lane, records } = batchCodec.decode(Buffer.from(text, 'base64'))
+      const { lane, records } = batchCodec.decode(await unpackBatch(text))
       if (!lane) throw new Error('a batch without a lane')
       return {
         lane: { agentId: job.agentId, bootEpoch: lane.bootEpoch, lane: lane.lane, class: this.#options.queue },
