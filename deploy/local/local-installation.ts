@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { must } from '../../proto/std/assert.js'
 import type { Clock } from '../../proto/std/clock.js'
@@ -98,7 +98,7 @@ export class LocalInstallation {
     const databaseUrl = this.#environment['DATABASE_URL'] || null
     if (fresh) await this.#removeData(databaseUrl)
     await requireFreePorts(this.#ports)
-    const state = this.#loadState()
+    const state = this.#loadState(databaseUrl)
 
     const database = databaseUrl ?? (await this.#startPostgres())
     const graphqlUrl = `http://127.0.0.1:${this.#ports.http}/graphql`
@@ -162,9 +162,14 @@ export class LocalInstallation {
     rmSync(this.#folder.stateFile, { force: true })
   }
 
-  #loadState(): LocalState {
+  #loadState(databaseUrl: string | null): LocalState {
     const found = readJsonFile<LocalState>(this.#folder.stateFile)
     if (found?.version === 1) return found
+    if (databaseUrl === null && existsSync(path.join(this.#folder.postgres, 'data')))
+      throwRefusal(
+        'conflict',
+        `the data in ${this.#folder.postgres} is sealed under keys that ${this.#folder.stateFile} held, and that file is missing or broken; put it back, or begin anew: npm start -- --fresh`,
+      )
     const made: LocalState = {
       version: 1,
       adminToken: `sya_${randomBytes(32).toString('base64url')}`,
