@@ -1,5 +1,6 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ConfigClient } from '../../agent/src/config/config-client.js'
 import { KeptLog, startApplier, temporaryFolder } from '../../agent/src/config/config-fixture.js'
@@ -7,6 +8,7 @@ import { CredentialVault } from '../../agent/src/config/credential-vault.js'
 import { Identity } from '../../agent/src/config/identity.js'
 import { draft, lookup, sign, updateTo } from '../../agent/src/config/snapshot-fixture.js'
 import { StateFolder } from '../../agent/src/config/state-folder.js'
+import { snapshotUpdateCodec } from '../../proto/gen/codec.js'
 import { rawPublicKeyOf } from '../../proto/snapshot/raw-keys.js'
 import { sealSecret } from '../../proto/snapshot/seal.js'
 import { systemClock } from '../../proto/std/clock.js'
@@ -216,6 +218,20 @@ describe('the configuration stream', () => {
       inFlightCount: 4,
       targets: [{ providerId: 'prv_1', ready: false, reason: 'credential_missing' }],
     })
+  })
+
+  it('takes updates compressed, and asks for everything when one does not unpack', async () => {
+    const { tables } = await startClient(controlPlane.token('one'))
+    const stream = await eventually(() => controlPlane.last)
+    await eventually(() => stream.received[0]?.hello?.encodings.includes('gzip'))
+    const updateGzip = gzipSync(snapshotUpdateCodec.encode(updateTo(sign(draft()), null)))
+    stream.send({ updateGzip: updateGzip.subarray(0, 40), body: 'updateGzip' })
+    await eventually(() => stream.received.find((message) => message.resync))
+    stream.send({ updateGzip: gzipSync(Buffer.alloc(8 << 20)), body: 'updateGzip' })
+    await eventually(() => stream.received.filter((message) => message.resync).length === 2)
+    stream.send({ updateGzip, body: 'updateGzip' })
+    await eventually(() => stream.received.find((message) => message.ack?.outcome === 'APPLIED'))
+    expect(tables.current?.keys.get(lookup('key_1'))).toBeDefined()
   })
 
   it('opens credentials sealed to this agent and no other', async () => {

@@ -295,8 +295,8 @@ describe('what must not be followed', () => {
     const added = await addKey()
     replica = await TestReplica.start(database)
     const again = await startAgent()
-    const shown = await agentView((seen) => seen.lastAttempt?.outcome === 'refused')
-    expect(shown.lastAttempt?.refusals).toMatchObject([{ code: 'generation_reused' }])
+    // The generation before it may be offered first, and is refused as older.
+    await agentView((seen) => seen.lastAttempt?.refusals[0]?.code === 'generation_reused')
     expect([await answerTo(again, key), await answerTo(again, added)]).toEqual([200, 401])
     expect(log.at('error')).toContain('a generation came back changed')
     await replica.service.newEpoch(testOperator)

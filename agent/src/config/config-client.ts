@@ -1,6 +1,10 @@
+import { promisify } from 'node:util'
+import { gunzip } from 'node:zlib'
+import { snapshotUpdateCodec } from '../../../proto/gen/codec.js'
 import type { AgentMessage } from '../../../proto/gen/switchyard/v1/AgentMessage.js'
 import type { AgentStatus } from '../../../proto/gen/switchyard/v1/AgentStatus.js'
 import type { ControlMessage__Output } from '../../../proto/gen/switchyard/v1/ControlMessage.js'
+import type { SnapshotUpdate__Output } from '../../../proto/gen/switchyard/v1/SnapshotUpdate.js'
 import { Backoff } from '../../../proto/std/backoff.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { protocolVersion } from '../../../proto/std/protocol-version.js'
@@ -186,6 +190,10 @@ export class ConfigClient implements Service {
     const { applier, vault, quarantine, identity } = this.#options
     if (message.update) {
       await session.stream.send(await applier.apply(message.update))
+    } else if (message.updateGzip) {
+      const update = await inflated(message.updateGzip, this.#options.channel.messageBytesMax)
+      if (typeof update !== 'string') await session.stream.send(await applier.apply(update))
+      else await session.stream.send({ resync: { reason: update }, body: 'resync' })
     } else if (message.envelopes) {
       await vault.take(message.envelopes.envelopes)
       await session.stream.send(this.#status())
@@ -260,6 +268,7 @@ export class ConfigClient implements Service {
         sections: held?.sections.map(({ name, hash }) => ({ name, hash })) ?? [],
         snapshotBytesMax: limits.contentBytesMax,
         resourcesMax: limits.resourcesMax,
+        encodings: ['gzip'],
       },
       body: 'hello',
     }
@@ -294,6 +303,15 @@ const steadyAfterMs = 5_000
 const provenAfterMs = 5_000
 const renewalAnswerMs = 30_000
 const timerMaxMs = 24 * 3_600_000
+
+/** The update in compressed bytes, unpacked off this thread and up to `bytesMax`; or why there is none. */
+async function inflated(compressed: Buffer, bytesMax: number): Promise<SnapshotUpdate__Output | string> {
+  try {
+    return snapshotUpdateCodec.decode(await promisify(gunzip)(compressed, { maxOutputLength: bytesMax }))
+  } catch (fault) {
+    return `malformed: the compressed update cannot be read (${(fault as Error).message})`
+  }
+}
 
 /** A tenth of what is left, within a second and ten minutes. */
 function retryMs(leftMs: number): number {
