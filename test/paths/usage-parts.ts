@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import grpc from '@grpc/grpc-js'
-import type pg from 'pg'
+import pg from 'pg'
 import { Meter } from '../../agent/src/usage/meter.js'
 import { Spool } from '../../agent/src/usage/spool.js'
 import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
@@ -39,6 +39,14 @@ export const seedStatements = `
     VALUES ('env_one', 'ten_one', 'production', '{eu}'), ('env_us', 'ten_one', 'us', '{us}'),
            ('env_two', 'ten_two', 'production', '{us}');
   INSERT INTO "Cluster" (id, name, kind, cloud, region) VALUES ('clu_one', 'one', 'gpu', 'local', 'eu')`
+
+/** For looking; a connection that dies is nobody's failure. */
+export function openSql(connectionString: string): pg.Pool {
+  const sql = new pg.Pool({ connectionString, max: 2 })
+  sql.on('error', () => {})
+  sql.on('connect', (client) => client.on('error', () => {}))
+  return sql
+}
 
 export async function until(what: string, is: () => boolean | Promise<boolean>): Promise<void> {
   for (let tries = 0; tries < 2_400; tries++) {

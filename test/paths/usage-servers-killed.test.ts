@@ -1,5 +1,4 @@
 import fs from 'node:fs'
-import pg from 'pg'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../proto/std/clock.js'
 import { freePort } from '../harness/free-port.js'
@@ -8,6 +7,7 @@ import { testRedis } from '../harness/redis.js'
 import {
   expectRollupsToAgree,
   freshAgentFolder,
+  openSql,
   recordOf,
   seedStatements,
   startEvidence,
@@ -27,8 +27,7 @@ describe.each(['postgres', 'redis'] as const)('with the queue on %s', (backend) 
     const redis = backend === 'redis' ? await testRedis() : null
     if (redis) cleanups.push(() => redis.stop())
     const { url } = await postgres.database()
-    const sql = new pg.Pool({ connectionString: url, max: 2 })
-    sql.on('error', () => {})
+    const sql = openSql(url)
     cleanups.push(() => sql.end())
     await sql.query(seedStatements)
     const port = await freePort()

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import pg from 'pg'
+import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Meter } from '../../agent/src/usage/meter.js'
 import { systemClock } from '../../proto/std/clock.js'
@@ -9,6 +9,7 @@ import { type TestRedis, testRedis } from '../harness/redis.js'
 import {
   expectRollupsToAgree,
   freshAgentFolder,
+  openSql,
   recordOf,
   type Servers,
   seedStatements,
@@ -41,7 +42,7 @@ describe.each(['postgres', 'redis'] as const)(
     async function fresh() {
       const database = await testDatabase()
       servers = { databaseUrl: database.url, redisUrl: redis?.url ?? null, port: await freePort() }
-      sql = new pg.Pool({ connectionString: database.url, max: 2 })
+      sql = openSql(database.url)
       cleanups.push(() => database.drop())
       cleanups.push(() => sql.end())
       await sql.query(seedStatements)
