@@ -32,15 +32,13 @@ export interface IntentPulse {
   readonly signingKeyId: string | null
 }
 
-/** What one pass needs, as it was at one instant. */
+/** What decides who gets what, as it was at one instant: all but the content of environments. */
 export interface Intent {
   readonly epoch: number
   readonly denyRevision: number
   readonly clusters: readonly ClusterRow[]
   /** Archived ones included. */
   readonly environments: readonly EnvironmentRow[]
-  /** By environment id: the ones that were asked for. */
-  readonly loaded: ReadonlyMap<string, EnvironmentIntent>
   /** Of keys that are revoked and have not expired, by the environment they belonged to. */
   readonly denied: ReadonlyMap<string, readonly CompiledResource[]>
 }
@@ -49,7 +47,7 @@ export interface Intent {
 export class IntentReader {
   readonly #sql: pg.Pool
   readonly #apiKeys = new Map<string, CachedResource>()
-  readonly #denied = new Map<string, CachedResource>()
+  #denied = new Map<string, CachedResource>()
 
   constructor(database: Pick<Database, 'sql'>) {
     this.#sql = database.sql
@@ -73,51 +71,50 @@ export class IntentReader {
     }
   }
 
-  /**
-   * Intent at one instant (one repeatable-read transaction): revisions, placement and denials always, the content of those
-   * environments that `wanted` picks. Null while the installation has no identity.
-   */
-  async load(wanted: (environment: EnvironmentRow) => boolean): Promise<Intent | null> {
+  /** Revisions, placement and denials at one instant. Null while the installation has no identity. */
+  load(): Promise<Intent | null> {
+    return this.#atOneInstant(async (client) => {
+      const head = await client.query<{ epoch: string; denyRevision: string | null }>(
+        `SELECT epoch, (SELECT revision FROM "DenyRevision" WHERE id = 1) AS "denyRevision" FROM "Installation"`,
+      )
+      const installation = head.rows[0]
+      if (installation === undefined) return null
+      const clusters = await client.query<ClusterRow>(`SELECT id, name, cloud, region FROM "Cluster" ORDER BY id`)
+      return {
+        epoch: Number(installation.epoch),
+        denyRevision: Number(installation.denyRevision ?? 0),
+        clusters: clusters.rows,
+        environments: await loadEnvironmentRows(client),
+        denied: await this.#loadDenied(client),
+      }
+    })
+  }
+
+  /** The content of those environments that are in service and that `wanted` picks, each with its revision, at one instant. */
+  loadEnvironments(wanted: (environment: EnvironmentRow) => boolean): Promise<ReadonlyMap<string, EnvironmentIntent>> {
+    return this.#atOneInstant(async (client) => {
+      const rows = await loadEnvironmentRows(client)
+      return this.#loadEnvironments(
+        client,
+        rows.filter((environment) => !environment.archived && wanted(environment)),
+      )
+    })
+  }
+
+  /** One repeatable-read transaction: a revision and what it is the revision of are never read apart. */
+  async #atOneInstant<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await this.#sql.connect()
     let broken = false
     try {
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-      const intent = await this.#loadIn(client, wanted)
+      const value = await work(client)
       await client.query('COMMIT')
-      return intent
+      return value
     } catch (error) {
       broken = true
       throw error
     } finally {
       client.release(broken)
-    }
-  }
-
-  async #loadIn(client: pg.PoolClient, wanted: (environment: EnvironmentRow) => boolean): Promise<Intent | null> {
-    const head = await client.query<{ epoch: string; denyRevision: string | null }>(
-      `SELECT epoch, (SELECT revision FROM "DenyRevision" WHERE id = 1) AS "denyRevision" FROM "Installation"`,
-    )
-    const installation = head.rows[0]
-    if (installation === undefined) return null
-    const clusters = await client.query<ClusterRow>(`SELECT id, name, cloud, region FROM "Cluster" ORDER BY id`)
-    const environments = (
-      await client.query<EnvironmentRow & { intentRevision: string }>(
-        `SELECT e.id, e."tenantId", t.name AS "tenantName", e.name, e."permittedRegions", e."intentRevision",
-                (e."archivedAt" IS NOT NULL OR t."archivedAt" IS NOT NULL) AS archived
-         FROM "Environment" e JOIN "Tenant" t ON t.id = e."tenantId" ORDER BY e.id`,
-      )
-    ).rows.map((row) => Object.freeze({ ...row, intentRevision: Number(row.intentRevision) }))
-    const loaded = await this.#loadEnvironments(
-      client,
-      environments.filter((environment) => !environment.archived && wanted(environment)),
-    )
-    return {
-      epoch: Number(installation.epoch),
-      denyRevision: Number(installation.denyRevision ?? 0),
-      clusters: clusters.rows,
-      environments,
-      loaded,
-      denied: await this.#loadDenied(client),
     }
   }
 
@@ -158,20 +155,21 @@ export class IntentReader {
        AND ("expiresAt" IS NULL OR "expiresAt" > now() - interval '1 day')`,
       [environmentIds],
     )
-    const stale = index.filter(({ id, rowVersion }) => this.#apiKeys.get(id)?.rowVersion !== rowVersion)
+    const { known, stale } = lookUp(index, this.#apiKeys)
     if (stale.length > 0) {
       const { rows } = await client.query<Omit<ApiKeyRow, 'expiresAtMs'> & { expiresAt: Date | null }>(
         `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "expiresAt", "inFlightMax",
                 "requestsPerMinuteMax"
          FROM "ApiKey" WHERE id = ANY($1)`,
-        [stale.map(({ id }) => id)],
+        [stale],
       )
       for (const row of rows) {
         const resource = compileApiKey({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
-        this.#apiKeys.set(row.id, { rowVersion: row.rowVersion, resource })
+        known.set(row.id, { rowVersion: row.rowVersion, resource })
       }
     }
-    return resourcesByEnvironment(index, this.#apiKeys)
+    for (const [id, cached] of known) this.#apiKeys.set(id, cached)
+    return resourcesByEnvironment(index, known)
   }
 
   async #loadDenied(client: pg.PoolClient): Promise<ReadonlyMap<string, readonly CompiledResource[]>> {
@@ -180,35 +178,40 @@ export class IntentReader {
       `"revokedAt" IS NOT NULL AND ("expiresAt" IS NULL OR "expiresAt" > now())`,
       [],
     )
-    const stale = index.filter(({ id, rowVersion }) => this.#denied.get(id)?.rowVersion !== rowVersion)
+    const { known, stale } = lookUp(index, this.#denied)
     if (stale.length > 0) {
       const { rows } = await client.query<
         Omit<DenyRow, 'expiresAtMs'> & { expiresAt: Date | null; rowVersion: number }
       >(
         `SELECT id, "environmentId", "secretHash", "abortOnRevoke" AS abort, "expiresAt", "rowVersion"
          FROM "ApiKey" WHERE id = ANY($1)`,
-        [stale.map(({ id }) => id)],
+        [stale],
       )
       for (const row of rows) {
         const resource = compileDenyEntry({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
-        this.#denied.set(row.id, { rowVersion: row.rowVersion, resource })
-        this.#apiKeys.delete(row.id)
+        known.set(row.id, { rowVersion: row.rowVersion, resource })
       }
     }
-    // Expired entries go; the index is all there is.
-    if (this.#denied.size > index.length) {
-      const kept = new Set(index.map(({ id }) => id))
-      for (const id of this.#denied.keys()) if (!kept.has(id)) this.#denied.delete(id)
-    }
-    return resourcesByEnvironment(index, this.#denied)
+    // The index is all there is: what expired is forgotten.
+    this.#denied = known
+    return resourcesByEnvironment(index, known)
   }
 
-  /** Forgets every compiled key that is not among `resources`; called after a pass over everything. */
+  /** Forgets every compiled key that is not among `resources`. Not while `loadEnvironments` runs. */
   retain(resources: Iterable<readonly CompiledResource[]>): void {
     const kept = new Set<CompiledResource>()
     for (const list of resources) for (const resource of list) kept.add(resource)
     for (const [id, { resource }] of this.#apiKeys) if (!kept.has(resource)) this.#apiKeys.delete(id)
   }
+}
+
+async function loadEnvironmentRows(client: pg.PoolClient): Promise<readonly EnvironmentRow[]> {
+  const { rows } = await client.query<EnvironmentRow & { intentRevision: string }>(
+    `SELECT e.id, e."tenantId", t.name AS "tenantName", e.name, e."permittedRegions", e."intentRevision",
+            (e."archivedAt" IS NOT NULL OR t."archivedAt" IS NOT NULL) AS archived
+     FROM "Environment" e JOIN "Tenant" t ON t.id = e."tenantId" ORDER BY e.id`,
+  )
+  return rows.map((row) => Object.freeze({ ...row, intentRevision: Number(row.intentRevision) }))
 }
 
 interface KeyIndexRow {
@@ -239,6 +242,21 @@ async function loadKeyIndex(
 interface CachedResource {
   readonly rowVersion: number
   readonly resource: CompiledResource
+}
+
+/** What of the index is compiled already, and the ids of what is not. A map of its own: two loads may run at once. */
+function lookUp(
+  index: readonly KeyIndexRow[],
+  cache: ReadonlyMap<string, CachedResource>,
+): { readonly known: Map<string, CachedResource>; readonly stale: readonly string[] } {
+  const known = new Map<string, CachedResource>()
+  const stale: string[] = []
+  for (const { id, rowVersion } of index) {
+    const cached = cache.get(id)
+    if (cached?.rowVersion === rowVersion) known.set(id, cached)
+    else stale.push(id)
+  }
+  return { known, stale }
 }
 
 function resourcesByEnvironment(

@@ -57,9 +57,10 @@ export interface ReconcilerOptions {
  * it last compiled, so a lost bell, a restart, a restored database or a second replica changes nothing. Every replica runs
  * one; the first to insert a generation wins and the others serve the stored bytes.
  *
- * Two kinds of pass. *Deny*: revocations and placement only, at once; environments keep what they have, so nothing that is
- * wrong with one of them can hold a revocation back. *All*: whatever moved, after a quiet moment, so that a burst of
- * mutations becomes one generation.
+ * Two steps, so that nothing delays a revocation. *Prepare* reads and compiles the environments whose revision moved, after
+ * a quiet moment (a burst of mutations becomes one generation), beside everything else. *Publish* joins what is prepared
+ * with placement and denials as they are now and stores it; it runs when something is prepared and, at once, whenever a
+ * revocation was committed. An environment that is being prepared, or cannot work, meanwhile keeps what it has.
  */
 export class Reconciler implements Service, Bell {
   readonly name = 'snapshot-reconciler'
@@ -71,9 +72,16 @@ export class Reconciler implements Service, Bell {
   /** Aborted by a ring; a new one hangs before each look, so that no ring is lost. */
   #bell = new AbortController()
   #loop: Promise<void> | null = null
-  #done = { deny: -1, intent: '', epoch: -1, signingKeyId: '' as string | null, freshAtMs: Number.NEGATIVE_INFINITY }
-  /** While an ordinary change waits for quiet. */
+  /** What was published last. */
+  #done: { deny: number; epoch: number; signingKeyId: string; intent: string | null } = {
+    ...{ deny: -1, epoch: -1, signingKeyId: '', intent: null },
+  }
+  /** The newest change that still waits for quiet. */
   #waiting: { intent: string; firstMs: number; lastMs: number } | null = null
+  #preparing: Promise<void> | null = null
+  /** Prepared and not yet published; a failed preparation is thrown where it would have been published. */
+  #prepared: { intent: string; fresh: boolean } | { fault: unknown } | null = null
+  #freshDueMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ReconcilerOptions) {
     this.#options = { quietMs: 100, quietMaxMs: 2000, freshMs: 300_000, compilerVersion, ...options }
@@ -98,6 +106,7 @@ export class Reconciler implements Service, Bell {
   async stop(): Promise<void> {
     this.#stopping.abort(new Error('stopped'))
     await this.#loop
+    await this.#preparing
     for (const view of this.#views.values()) view.desired.close()
   }
 
@@ -122,44 +131,78 @@ export class Reconciler implements Service, Bell {
 
   /** One look at the revisions and whatever follows from it. Returns how long it may sleep. */
   async #round(): Promise<number> {
-    const { intent, clock, quietMs, quietMaxMs, pollMs, freshMs } = this.#options
-    const pulse = await intent.loadPulse()
+    const { clock, pollMs } = this.#options
+    const pulse = await this.#options.intent.loadPulse()
     if (pulse.epoch === null || pulse.signingKeyId === null) return pollMs
-    const { epoch, signingKeyId, denyRevision } = pulse
     const nowMs = clock.monotonicUs() / 1000
-
-    const fresh = this.#done.freshAtMs + freshMs <= nowMs
-    if (fresh || epoch !== this.#done.epoch || signingKeyId !== this.#done.signingKeyId) {
-      await this.#pass('all', fresh, signingKeyId)
-      this.#waiting = null
+    const prepared = this.#takePrepared()
+    const isFirst = this.#done.intent === null
+    const moved =
+      pulse.denyRevision !== this.#done.deny ||
+      pulse.epoch !== this.#done.epoch ||
+      pulse.signingKeyId !== this.#done.signingKeyId
+    // The very first waits for what is prepared: a new view must not begin without its environments.
+    if (prepared !== null || (moved && !isFirst)) {
+      await this.#publish(pulse.signingKeyId, prepared)
       this.#done = {
-        deny: denyRevision,
-        intent: pulse.intent,
-        epoch,
-        signingKeyId,
-        freshAtMs: fresh ? nowMs : this.#done.freshAtMs,
+        ...{ deny: pulse.denyRevision, epoch: pulse.epoch, signingKeyId: pulse.signingKeyId },
+        intent: prepared?.intent ?? this.#done.intent,
       }
-      return pollMs
-    }
-    if (denyRevision !== this.#done.deny) {
-      await this.#pass('deny', false, signingKeyId)
-      this.#done.deny = denyRevision
-    }
-    if (pulse.intent === this.#done.intent) {
+    } else await this.#adoptHeads(pulse)
+    return Math.min(pollMs, this.#prepareIfDue(pulse, nowMs))
+  }
+
+  #takePrepared(): { intent: string; fresh: boolean } | null {
+    const prepared = this.#prepared
+    this.#prepared = null
+    if (prepared === null || 'intent' in prepared) return prepared
+    throw prepared.fault
+  }
+
+  /** Starts a preparation if it is time for one. Returns in how many milliseconds it may be. */
+  #prepareIfDue(pulse: IntentPulse, nowMs: number): number {
+    const { quietMs, quietMaxMs, freshMs, pollMs } = this.#options
+    if (this.#preparing !== null) return pollMs
+    const fresh = this.#freshDueMs <= nowMs
+    if (!fresh && pulse.intent === this.#done.intent) {
       this.#waiting = null
-      await this.#adoptHeads(pulse)
       return pollMs
     }
-    if (this.#waiting === null) this.#waiting = { intent: pulse.intent, firstMs: nowMs, lastMs: nowMs }
-    else if (this.#waiting.intent !== pulse.intent) {
-      this.#waiting = { ...this.#waiting, intent: pulse.intent, lastMs: nowMs }
+    if (this.#waiting?.intent !== pulse.intent) {
+      this.#waiting = { intent: pulse.intent, firstMs: this.#waiting?.firstMs ?? nowMs, lastMs: nowMs }
     }
     const dueMs = Math.min(this.#waiting.lastMs + quietMs, this.#waiting.firstMs + quietMaxMs)
-    if (nowMs < dueMs) return Math.min(pollMs, dueMs - nowMs)
-    await this.#pass('all', false, signingKeyId)
-    this.#done.intent = pulse.intent
+    if (!fresh && nowMs < dueMs) return dueMs - nowMs
     this.#waiting = null
+    if (fresh) this.#freshDueMs = nowMs + freshMs
+    this.#preparing = this.#prepare(fresh)
+      .then(
+        () => {
+          this.#prepared = { intent: pulse.intent, fresh }
+        },
+        (fault: unknown) => {
+          if (fresh) this.#freshDueMs = Number.NEGATIVE_INFINITY
+          this.#prepared = { fault }
+        },
+      )
+      .finally(() => {
+        this.#preparing = null
+        this.ring()
+      })
     return pollMs
+  }
+
+  /** Reads and compiles every environment that is not compiled at its revision; all of them when `fresh`. */
+  async #prepare(fresh: boolean): Promise<void> {
+    const loaded = await this.#options.intent.loadEnvironments(
+      ({ id, intentRevision }) => fresh || this.#compiled.get(id)?.revision !== intentRevision,
+    )
+    for (const [id, environment] of loaded) {
+      const result = compileEnvironment(environment)
+      const revision = environment.environment.intentRevision
+      if ('section' in result) this.#compiled.set(id, { revision, section: result.section, refusal: null })
+      else this.#compiled.set(id, { revision, section: null, refusal: must(result.refusals[0], 'a refusal says why') })
+    }
   }
 
   /** Serves what another replica stored. */
@@ -172,46 +215,32 @@ export class Reconciler implements Service, Bell {
     }
   }
 
-  async #pass(kind: 'deny' | 'all', fresh: boolean, keyId: string): Promise<void> {
+  /** `prepared` null: denials and placement only. */
+  async #publish(keyId: string, prepared: { fresh: boolean } | null): Promise<void> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const intent = await this.#options.intent.load(
-        (environment) =>
-          kind === 'all' && (fresh || this.#compiled.get(environment.id)?.revision !== environment.intentRevision),
-      )
+      const intent = await this.#options.intent.load()
       if (intent === null) return
-      this.#compile(intent)
       let superseded = false
       for (const cluster of intent.clusters) {
-        if (!(await this.#reconcileView(cluster, intent, { kind, fresh, keyId }))) superseded = true
+        if (!(await this.#publishView(cluster, intent, { keyId, prepared }))) superseded = true
       }
       // Another replica was first. What it read may be newer than what was read here: read again, then compare again.
       if (!superseded) {
-        if (kind === 'all') this.#forget(intent)
+        if (prepared !== null) this.#forget(intent)
         return
       }
     }
     throw new Error(`other replicas stored a newer generation ${attemptsMax} times in a row`)
   }
 
-  #compile(intent: Intent): void {
-    for (const [id, environment] of intent.loaded) {
-      const result = compileEnvironment(environment)
-      this.#compiled.set(id, {
-        revision: environment.environment.intentRevision,
-        ...('section' in result
-          ? { section: result.section, refusal: null }
-          : { section: null, refusal: must(result.refusals[0], 'a refused section says why') }),
-      })
-    }
-  }
-
   /** False when another replica was first. */
-  async #reconcileView(
+  async #publishView(
     cluster: ClusterRow,
     intent: Intent,
-    { kind, fresh, keyId }: { kind: 'deny' | 'all'; fresh: boolean; keyId: string },
+    { keyId, prepared }: { keyId: string; prepared: { fresh: boolean } | null },
   ): Promise<boolean> {
     const name = viewOf(cluster.id)
+    const fresh = prepared?.fresh ?? false
     const view = this.#view(name)
     const base = (fresh ? null : view.base) ?? (await this.#loadBase(name, view))
     const placed = intent.environments.filter((environment) => isPlaced(environment, cluster))
@@ -223,8 +252,8 @@ export class Reconciler implements Service, Bell {
         if (compiled?.refusal) {
           failed.push({ sectionName, intentRevision: compiled.revision, refusal: compiled.refusal })
         }
-        const isCurrent = compiled?.revision === environment.intentRevision
-        return [sectionName, isCurrent ? compiled.section : null] as const
+        // Perhaps of an earlier revision than the row's by now: still ahead of what is out there, or else not used.
+        return [sectionName, compiled?.section ?? null] as const
       }),
     )
     const composed = composeView({
@@ -238,7 +267,7 @@ export class Reconciler implements Service, Bell {
       compilerVersion: this.#options.compilerVersion,
       fresh,
     })
-    if (kind === 'all') await this.#tellFailures(name, view, failed)
+    if (prepared !== null) await this.#tellFailures(name, view, failed)
     const unchanged = base.newest?.rootHash.equals(composed.rootHash) && view.keyId === keyId
     if (base.newest !== null && unchanged && base.newest.epoch === intent.epoch) return true
 
@@ -257,7 +286,7 @@ export class Reconciler implements Service, Bell {
     }
     this.#setBase(view, { newest: stored, tombstones: nextTombstones(base.tombstones, composed) })
     this.#log.info(
-      { view: name, epoch: stored.epoch, generation: stored.generation, pass: kind, sections: stored.sections.length },
+      { view: name, epoch: stored.epoch, generation: stored.generation, denyOnly: prepared === null },
       'stored a new generation',
     )
     return true
