@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { snapshotUpdateCodec } from '../../../proto/gen/codec.js'
 import type { AgentMessage } from '../../../proto/gen/switchyard/v1/AgentMessage.js'
 import type { SnapshotUpdate__Output } from '../../../proto/gen/switchyard/v1/SnapshotUpdate.js'
@@ -16,6 +16,9 @@ import {
   sign,
   updateTo,
 } from './snapshot-fixture.js'
+
+// Hundreds of rounds on a real disk, on whatever machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let agent: Awaited<ReturnType<typeof startApplier>>

@@ -1,6 +1,6 @@
 import { mkdir, rename, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { CredentialEnvelope__Output } from '../../../proto/gen/switchyard/v1/CredentialEnvelope.js'
 import type { ProviderTable } from '../../../proto/policy/tables.js'
 import { rawPublicKeyOf } from '../../../proto/snapshot/raw-keys.js'
@@ -9,6 +9,9 @@ import { systemClock, VirtualClock } from '../../../proto/std/clock.js'
 import { KeptLog, temporaryFolder } from './config-fixture.js'
 import { CredentialVault } from './credential-vault.js'
 import { StateFolder } from './state-folder.js'
+
+// Hundreds of rounds on a real disk, on whatever machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const recipient = { agentId: 'agt_1', sealingPrivateKey: Buffer.alloc(32, 5) }
 let folder: Awaited<ReturnType<typeof temporaryFolder>>

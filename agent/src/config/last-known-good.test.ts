@@ -2,9 +2,12 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { startApplier, temporaryFolder } from './config-fixture.js'
 import { type Draft, draft, environment, lookup, section, sign, trust, updateTo } from './snapshot-fixture.js'
+
+// Hundreds of rounds on a real disk, on whatever machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let at: (...names: string[]) => string
