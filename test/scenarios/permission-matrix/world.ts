@@ -135,12 +135,19 @@ export class World {
     return found
   }
 
-  async ask(asker: Asker, query: string, variables: Readonly<Record<string, unknown>>): Promise<Answer> {
+  /** `requestId`: the caller's own, as it will stand in the audit trail. */
+  async ask(
+    asker: Asker,
+    query: string,
+    variables: Readonly<Record<string, unknown>>,
+    requestId?: string,
+  ): Promise<Answer> {
     const response = await fetch(this.#url, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
         ...(asker.token === null ? {} : { authorization: `Bearer ${asker.token}` }),
+        ...(requestId === undefined ? {} : { 'x-request-id': requestId }),
       },
       body: JSON.stringify({ query, variables }),
     })
