@@ -2,6 +2,7 @@ import { systemClock } from '../../proto/std/clock.js'
 import { RefusalError } from '../../proto/std/refusal.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
 import { Agent } from './agent.js'
+import { tuneHeap } from './heap.js'
 import { describeAgentSettings, readAgentSettings } from './settings.js'
 import { createAgentLog } from './telemetry/log.js'
 
@@ -11,6 +12,7 @@ async function main(): Promise<void> {
     process.stdout.write(describeAgentSettings())
     return
   }
+  tuneHeap()
   const settings = readAgentSettings()
   const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock: systemClock })
   const agent = new Agent(settings, { clock: systemClock, log })

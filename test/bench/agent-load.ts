@@ -8,6 +8,8 @@ import { connect, type Socket } from 'node:net'
 export interface LoadTarget {
   readonly url: string
   readonly apiKey?: string
+  /** Further header lines, `name: value`. */
+  readonly headers?: readonly string[]
 }
 
 export interface LoadResult {
@@ -47,6 +49,7 @@ function requestBytes(target: LoadTarget, stream: boolean): Buffer {
     'x-stainless-runtime: node',
     `authorization: Bearer ${target.apiKey ?? 'none'}`,
     `content-length: ${Buffer.byteLength(text)}`,
+    ...(target.headers ?? []),
   ]
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${text}`)
 }

@@ -1,23 +1,31 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { ChildReady, ChildUsage } from './agent-child.js'
+import type { Contestant } from './agent-contest.js'
 import type { LoadTarget } from './agent-load.js'
 
 /** A process of the bench: one module of this folder, started by itself, ended with its parent. */
-export class BenchProcess {
-  readonly #child: ChildProcess
+export class BenchProcess implements Contestant {
+  readonly name: string
   readonly ready: ChildReady
+  readonly #child: ChildProcess
 
-  private constructor(child: ChildProcess, ready: ChildReady) {
+  private constructor(name: string, child: ChildProcess, ready: ChildReady) {
+    this.name = name
     this.#child = child
     this.ready = ready
   }
 
-  static start(module: string, args: readonly string[], execArgv: readonly string[] = []): Promise<BenchProcess> {
+  static start(
+    name: string,
+    module: string,
+    args: readonly string[],
+    nodeArgs: readonly string[] = [],
+  ): Promise<BenchProcess> {
     const file = fileURLToPath(new URL(module, import.meta.url))
-    const child = fork(file, [...args], { execArgv: [...execArgv], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const child = fork(file, [...args], { execArgv: [...nodeArgs], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
     return new Promise((resolve, reject) => {
-      child.once('message', (message) => resolve(new BenchProcess(child, message as ChildReady)))
+      child.once('message', (message) => resolve(new BenchProcess(name, child, message as ChildReady)))
       child.once('exit', (code) => reject(new Error(`${module} ended with code ${code} before it was ready`)))
     })
   }

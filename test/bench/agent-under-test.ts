@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import grpc from '@grpc/grpc-js'
+import { tuneHeap } from '../../agent/src/heap.js'
 import { ThreadTokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler } from '../../agent/src/request/handle-request.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
@@ -24,6 +25,7 @@ import { serveChild } from './agent-child.js'
  * control plane and no Postgres run beside what is measured.
  */
 const [, , upstream = '', reportAddress = '', kind = 'openai'] = process.argv
+tuneHeap()
 const settings = readAgentSettings({ SWITCHYARD_CONTROL_PLANE: reportAddress })
 const clock = systemClock
 const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock })

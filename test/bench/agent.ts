@@ -1,5 +1,16 @@
 import { parseArgs } from 'node:util'
-import { type LoadResult, type LoadTarget, loadClosed, loadOpen } from './agent-load.js'
+import {
+  checked,
+  type Mode,
+  measureTurn,
+  modes,
+  round,
+  type Slice,
+  summaryOf,
+  tableOf,
+  warmUp,
+} from './agent-contest.js'
+import { type LoadTarget, loadOpen } from './agent-load.js'
 import { BenchProcess } from './agent-process.js'
 import { median, medianInterval, percentile } from './agent-statistics.js'
 
@@ -42,18 +53,6 @@ const startCount = values.quick ? 1 : Number(values.starts)
 const pairCount = values.quick ? 4 : Number(values.pairs)
 const sliceMs = Number(values['slice-ms'])
 const limits = { plain: 1.8, stream: 1.25, addedP50Ms: 1 }
-const connectionCounts = { plain: 32, stream: 48 }
-
-type Mode = 'plain' | 'stream'
-const modes = ['plain', 'stream'] as const
-
-interface Slice {
-  readonly cpuUsPerRequest: number
-  readonly rps: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly rssBytes: number
-}
 
 interface Pair {
   readonly floor: Slice
@@ -66,22 +65,16 @@ let isFailed = false
 
 for (let start = 0; start < startCount; start++) {
   console.log(`start ${start + 1} of ${startCount}`)
-  const upstream = await BenchProcess.start('./agent-upstream.js', [values['step-ms']])
-  const floor = await BenchProcess.start('./agent-floor.js', [upstream.ready.url])
-  const agent = await BenchProcess.start('./agent-under-test.js', [
-    upstream.ready.url,
-    upstream.ready.reportAddress ?? '',
-    values.kind,
-  ])
-  for (const process of [floor, agent]) {
-    for (const mode of modes) await load(process.target, mode, values.quick ? 1_000 : 2_500)
-  }
-  for (let pair = 0; pair < pairCount; pair++) {
+  const upstream = await BenchProcess.start('upstream', './agent-upstream.js', [values['step-ms']])
+  const { url, reportAddress = '' } = upstream.ready
+  const floor = await BenchProcess.start('floor', './agent-floor.js', [url])
+  const agent = await BenchProcess.start('agent', './agent-under-test.js', [url, reportAddress, values.kind])
+  for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
+  for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {
-      const isFloorFirst = (pair + start) % 2 === 0
-      const first = await slice(isFloorFirst ? floor : agent, mode)
-      const second = await slice(isFloorFirst ? agent : floor, mode)
-      pairs[mode].push(isFloorFirst ? { floor: first, agent: second } : { floor: second, agent: first })
+      const slices = await measureTurn([floor, agent], mode, turn + start, sliceMs)
+      const [ofFloor, ofAgent] = [slices.get('floor'), slices.get('agent')]
+      if (ofFloor && ofAgent) pairs[mode].push({ floor: ofFloor, agent: ofAgent })
     }
   }
   const ratePerSecond = median(pairs.plain.map((pair) => pair.agent.rps)) / 2
@@ -93,11 +86,15 @@ for (let start = 0; start < startCount; start++) {
     agent: await p50(agent.target),
   })
   const { facts } = await agent.usage()
-  console.log(`  agent: ${JSON.stringify(facts)}`)
+  console.log(`  records sent ${facts['sent']}, waiting ${facts['waiting']}`)
   for (const process of [agent, floor, upstream]) await process.stop()
 }
 
-const summary = { floor: summaryOf('floor'), agent: summaryOf('agent') }
+const of = (who: keyof Pair) => ({
+  plain: summaryOf(pairs.plain.map((pair) => pair[who])),
+  stream: summaryOf(pairs.stream.map((pair) => pair[who])),
+})
+const summary = { floor: of('floor'), agent: of('agent') }
 const ratio = { plain: ratioOf('plain'), stream: ratioOf('stream') }
 const p50Ms = {
   direct: median(latency.map((one) => one.direct)),
@@ -107,25 +104,7 @@ const p50Ms = {
 const addedP50Ms = p50Ms.agent - p50Ms.direct
 
 console.log('')
-console.table(
-  Object.fromEntries(
-    modes.flatMap((mode) =>
-      (['floor', 'agent'] as const).map((who) => {
-        const { rps, p50Ms: p50, p99Ms: p99, cpuUsPerRequest, rssBytes } = summary[who][mode]
-        return [
-          `${who} ${mode}`,
-          {
-            'requests/s': Math.round(rps),
-            'p50 ms': round(p50),
-            'p99 ms': round(p99),
-            'CPU µs/request': Math.round(cpuUsPerRequest),
-            'RSS MiB': Math.round(rssBytes / 1024 / 1024),
-          },
-        ]
-      }),
-    ),
-  ),
-)
+console.table(tableOf(summary))
 for (const mode of modes) {
   const { median: middle, low, high } = ratio[mode]
   judge(
@@ -150,44 +129,6 @@ console.log(
 )
 process.exitCode = isFailed && !values.quick ? 1 : 0
 
-function load(target: LoadTarget, mode: Mode, durationMs: number): Promise<LoadResult> {
-  return loadClosed(target, { stream: mode === 'stream', connectionCount: connectionCounts[mode], durationMs })
-}
-
-async function slice(process: BenchProcess, mode: Mode): Promise<Slice> {
-  const before = await process.usage()
-  const result = checked(await load(process.target, mode, sliceMs))
-  const after = await process.usage()
-  return {
-    cpuUsPerRequest: (after.cpuUs - before.cpuUs) / result.requestCount,
-    rps: result.requestCount / result.seconds,
-    p50Ms: percentile(result.latenciesMs, 0.5),
-    p99Ms: percentile(result.latenciesMs, 0.99),
-    rssBytes: after.rssBytes,
-  }
-}
-
-/** A bench that measures failures measures nothing. */
-function checked(result: LoadResult): LoadResult {
-  if (result.failedCount > 0) throw new Error(`${result.failedCount} requests failed`)
-  return result
-}
-
-function summaryOf(who: 'floor' | 'agent'): Record<Mode, Slice> {
-  const of = (mode: Mode): Slice => {
-    const slices = pairs[mode].map((pair) => pair[who])
-    const middle = (name: keyof Slice) => median(slices.map((one) => one[name]))
-    return {
-      rps: middle('rps'),
-      p50Ms: middle('p50Ms'),
-      p99Ms: middle('p99Ms'),
-      cpuUsPerRequest: middle('cpuUsPerRequest'),
-      rssBytes: middle('rssBytes'),
-    }
-  }
-  return { plain: of('plain'), stream: of('stream') }
-}
-
 function ratioOf(mode: Mode): { median: number; low: number; high: number } {
   const ratios = pairs[mode].map((pair) => pair.agent.cpuUsPerRequest / pair.floor.cpuUsPerRequest)
   return { median: median(ratios), ...medianInterval(ratios) }
@@ -196,8 +137,4 @@ function ratioOf(mode: Mode): { median: number; low: number; high: number } {
 function judge(line: string, holds: boolean): void {
   console.log(`${holds ? 'ok  ' : 'OVER'} ${line}`)
   if (!holds) isFailed = true
-}
-
-function round(value: number): number {
-  return Math.round(value * 1000) / 1000
 }

@@ -7,7 +7,7 @@ const key = (inFlightMax: number, requestsPerMinuteMax = 1_000_000) =>
   ({ inFlightMax, requestsPerMinuteMax }) as ApiKeyTable
 const running = (): Running & { ended: string[] } => {
   const ended: string[] = []
-  return { ended, end: (code) => void ended.push(code) }
+  return { slot: -1, ended, end: (code) => void ended.push(code) }
 }
 const denying = (entries: [string, boolean][]): DecisionTables =>
   ({

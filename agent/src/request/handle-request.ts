@@ -64,6 +64,7 @@ type Ending = 'revoked_api_key' | 'agent_draining' | 'client_closed'
 
 /** What one authenticated request carries through its steps. */
 class Request implements Running {
+  slot = -1
   /** Why it is to end early; set once. */
   ending: Ending | null = null
   hop: TargetCall | null = null
