@@ -56,7 +56,7 @@ export class ConfigStream {
   #held: HeldHashes | null
   /** The header that it accepted last. */
   #accepted: { epoch: number; generation: number; rootHash: Buffer } | null
-  #inFlight: { snapshot: StoredSnapshot; base: HeldHashes | null; cancelDeadline: () => void } | null = null
+  #inFlight: Offer | null = null
   #refused: { rootHash: Buffer; generation: number; retry: 'never' | 'waiting' | 'due' } | null = null
   #resyncs = 0
   #sentKeys = ''
@@ -161,15 +161,11 @@ export class ConfigStream {
   }
 
   /** What the agent holds now, and whether the same content may be offered again. */
-  #settle(
-    sent: { snapshot: StoredSnapshot; base: HeldHashes | null },
-    ack: Ack__Output,
-    outcome: AttemptOutcome,
-    refusals: readonly AgentRefusal[],
-  ): void {
+  #settle(sent: Offer, ack: Ack__Output, outcome: AttemptOutcome, refusals: readonly AgentRefusal[]): void {
     const { snapshot } = sent
     const fields = {
       generation: snapshot.generation,
+      answerMs: (this.#options.clock.monotonicUs() - sent.offeredUs) / 1000,
       refusals: refusals.map(({ code, section }) => `${section}:${code}`),
     }
     if (outcome === 'applied') {
@@ -309,7 +305,7 @@ export class ConfigStream {
     const cancelDeadline = clock.after(ackMsMax, () => {
       this.#givenUp.abort(new RefusalError(refuse('deadline', `no answer to generation ${snapshot.generation}`)))
     })
-    this.#inFlight = { snapshot, base, cancelDeadline }
+    this.#inFlight = { snapshot, offeredUs: clock.monotonicUs(), cancelDeadline }
     await stream.send(bytes)
     this.#log.debug({ generation: snapshot.generation, bytes: bytes.length, full: base === null, resync }, 'offered')
   }
@@ -323,6 +319,13 @@ export class ConfigStream {
     // Those that could not be sealed too: they are tried again when the agent says that it lacks them.
     for (const name of missing) this.#sentEnvelopes.add(nameOf(name))
   }
+}
+
+/** An update on its way. */
+interface Offer {
+  readonly snapshot: StoredSnapshot
+  readonly offeredUs: number
+  readonly cancelDeadline: () => void
 }
 
 /** Applying is milliseconds; an agent that says nothing for this long is stuck and does better to start over. */
