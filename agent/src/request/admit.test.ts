@@ -23,9 +23,9 @@ describe('admission', () => {
       fc.property(steps, fc.integer({ min: 1, max: 4 }), (sequence, max) => {
         const admission = new Admission()
         const held = new Map<string, Running>()
-        const pool = Array.from({ length: 6 }, running)
+        const pools = { a: Array.from({ length: 6 }, running), b: Array.from({ length: 6 }, running) }
         for (const [hash, index, isRelease] of sequence) {
-          const one = pool[index] as Running
+          const one = pools[hash as 'a' | 'b'][index] as Running
           const name = `${hash}${index}`
           if (isRelease) {
             admission.release(hash, one)
