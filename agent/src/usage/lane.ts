@@ -11,6 +11,7 @@ import {
   frameKind,
   writeFrame,
 } from './frame.js'
+import { OpenFrames } from './open-frames.js'
 import { RangeSet } from './range-set.js'
 import { emptySegment, type LaneKey, noteRecord, readSeal, type SegmentInfo, scanSegment, sealOf } from './segment.js'
 import type { SyncedFile, SyncGroup } from './sync-group.js'
@@ -50,7 +51,7 @@ export class SpoolLane {
   floor = 0
   readonly #options: LaneOptions
   #key: LaneKey
-  readonly #open = new Map<number, Uint8Array>()
+  readonly #open = new OpenFrames()
   #nextSequence = 0
   #file: SyncedFile | null = null
   #pending: { kind: FrameKind; sequence: number; body: Uint8Array }[] = []
@@ -84,8 +85,7 @@ export class SpoolLane {
 
   /** The smallest running request at or above `sequence`, or null. */
   firstOpen(sequence: number): number | null {
-    for (const open of this.#open.keys()) if (open >= sequence) return open
-    return null
+    return this.#open.firstFrom(sequence)
   }
 
   /** The disk refused the last write; `retry` has not succeeded yet. */
@@ -115,7 +115,7 @@ export class SpoolLane {
 
   open(body: Uint8Array): number {
     const sequence = this.#nextSequence++
-    this.#open.set(sequence, Buffer.from(body))
+    this.#open.set(sequence, body)
     this.#append(frameKind.open, sequence, body)
     return sequence
   }
@@ -349,10 +349,10 @@ export class SpoolLane {
     const selfContained = this.#pending.length === 0 && !this.#unrecovered
     const carry = encodeCarry({ openCount: this.#open.size, selfContained })
     let size = frameHeaderBytes + carry.length
-    for (const body of this.#open.values()) size += frameHeaderBytes + body.length
+    for (const [, body] of this.#open.entries()) size += frameHeaderBytes + body.length
     const block = Buffer.allocUnsafe(size)
     let offset = writeFrame(block, frameKind.carry, this.#nextSequence, carry)
-    for (const [sequence, body] of this.#open) {
+    for (const [sequence, body] of this.#open.entries()) {
       offset += writeFrame(block.subarray(offset), frameKind.open, sequence, body)
     }
     const file: SyncedFile = { fd: fs.openSync(segment.path, 'ax', 0o600), dirty: false }
