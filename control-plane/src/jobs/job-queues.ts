@@ -1,4 +1,13 @@
-import { createPostgresBackend, type Job, Queue, runMigrations, Worker, type WorkerOptions, withBackend } from 'bullmq'
+import {
+  createPostgresBackend,
+  type Job,
+  type PostgresQueueBackend,
+  Queue,
+  runMigrations,
+  Worker,
+  type WorkerOptions,
+  withBackend,
+} from 'bullmq'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { assert } from '../../../proto/std/assert.js'
@@ -168,10 +177,10 @@ export class JobQueues implements Service {
       return new Worker<Data, void>(name, processor, { ...options, connection })
     }
     const OnPostgres = withBackend(createPostgresBackend)
-    return new OnPostgres.Worker<Data, void>(name, processor, {
-      ...options,
-      connection: { connectionString: this.#options.databaseUrl, max: concurrency + 2 },
-    })
+    const connection = { connectionString: this.#options.databaseUrl, max: concurrency + 2 }
+    const worker = new OnPostgres.Worker<Data, void>(name, processor, { ...options, connection })
+    guardConnections(worker.getBackend())
+    return worker
   }
 
   #producer(name: QueueName) {
@@ -192,7 +201,9 @@ export class JobQueues implements Service {
       return new Queue(name, { connection: this.#redis })
     }
     const OnPostgres = withBackend(createPostgresBackend)
-    return new OnPostgres.Queue(name, { connection: { connectionString: this.#options.databaseUrl, max: 4 } })
+    const queue = new OnPostgres.Queue(name, { connection: { connectionString: this.#options.databaseUrl, max: 4 } })
+    guardConnections(queue.getBackend())
+    return queue
   }
 
   async #migrate(): Promise<void> {
@@ -257,6 +268,14 @@ export class JobQueues implements Service {
       cancel()
     }
   }
+}
+
+/**
+ * Nobody listens to a connection while BullMQ has it lent out: one that Postgres ends between two queries would end the
+ * process. The query that it spoils reports it.
+ */
+function guardConnections(backend: PostgresQueueBackend): void {
+  backend.connection.pool.on('connect', (client) => client.on('error', () => {}))
 }
 
 function backoffMs(attemptsMade: number): number {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { batchCodec, reportReplyCodec } from '../../../proto/gen/codec.js'
 import type { Batch__Output } from '../../../proto/gen/switchyard/v1/Batch.js'
 import type { DeclaredDrop__Output } from '../../../proto/gen/switchyard/v1/DeclaredDrop.js'
@@ -63,6 +64,8 @@ export class ReportSession {
 
   constructor(options: ReportSessionOptions) {
     this.#options = options
+    // Each batch that waits for the queue listens for the end of the stream.
+    setMaxListeners(2 * enqueuingMax, options.stream.signal)
   }
 
   async run(): Promise<void> {
