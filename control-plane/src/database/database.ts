@@ -27,7 +27,8 @@ export interface Transaction {
 const triesMax = 5
 /** A connection that hangs in a transaction holds its row locks; Postgres ends it after this. Longer than `timeout`. */
 const idleInTransactionMs = 30_000
-const connectMs = 5_000
+/** To connect, or to be lent a connection while all are busy: a burst of mutations queues here before it is refused. */
+const connectMs = 15_000
 
 /**
  * The way to Postgres. Prisma for rows that people edit; `sql` (node-postgres) where one set-based statement replaces a
