@@ -1,19 +1,11 @@
-import {
-  createPostgresBackend,
-  type Job,
-  type PostgresQueueBackend,
-  Queue,
-  runMigrations,
-  Worker,
-  type WorkerOptions,
-  withBackend,
-} from 'bullmq'
+import { createPostgresBackend, type Job, Queue, runMigrations, Worker, type WorkerOptions, withBackend } from 'bullmq'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { Log, Service } from '../../../proto/std/service.js'
+import { QueuePool } from './queue-pool.js'
 import { type QueueData, type QueueName, queueTable } from './queue-table.js'
 import { checkRedis } from './redis-check.js'
 
@@ -74,7 +66,7 @@ export class JobQueues implements Service {
   readonly backend: 'redis' | 'postgres'
   readonly #options: JobQueuesOptions
   readonly #log: Log
-  readonly #producers = new Map<QueueName, { queue: Pick<Queue, 'add' | 'getJobState' | 'getJobCounts' | 'close'> }>()
+  readonly #producers = new Map<QueueName, Producer>()
   #redis: Redis | null = null
   #running = false
 
@@ -99,7 +91,7 @@ export class JobQueues implements Service {
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
-    for (const { queue } of this.#producers.values()) await queue.close().catch(() => {})
+    for (const producer of this.#producers.values()) await endProducer(producer)
     this.#producers.clear()
     this.#redis?.disconnect()
     this.#redis = null
@@ -146,8 +138,8 @@ export class JobQueues implements Service {
       maxStalledCount: 1_000,
       settings: { backoffStrategy: backoffMs },
     }
-    const connections: Redis[] = []
-    const worker = this.#makeWorker(facts.name, processor, options, facts.concurrency, connections)
+    const ends: (() => unknown)[] = []
+    const worker = this.#makeWorker(facts.name, processor, options, facts.concurrency, ends)
     worker.on('error', (fault) => this.#log.debug({ queue: name, fault: fault.message }, 'queue worker'))
     const ready = Promise.resolve(worker.waitUntilReady()).then(() => {})
     const ended = ready.then(() => worker.run())
@@ -157,7 +149,7 @@ export class JobQueues implements Service {
       close: async () => {
         // Finishes what runs; a server that is away would let it wait for ever.
         await this.#inTime(worker.close()).catch(() => {})
-        for (const connection of connections) connection.disconnect()
+        for (const end of ends) await end()
       },
     }
   }
@@ -167,43 +159,47 @@ export class JobQueues implements Service {
     processor: (job: Job<Data>) => Promise<void>,
     options: Omit<WorkerOptions, 'connection'>,
     concurrency: number,
-    connections: Redis[],
+    ends: (() => unknown)[],
   ): Pick<Worker, 'run' | 'close' | 'waitUntilReady'> & {
     on(event: 'error', listener: (fault: Error) => void): unknown
   } {
     if (this.backend === 'redis') {
       const connection = this.#connectRedis({ maxRetriesPerRequest: null })
-      connections.push(connection)
+      ends.push(() => connection.disconnect())
       return new Worker<Data, void>(name, processor, { ...options, connection })
     }
     const OnPostgres = withBackend(createPostgresBackend)
-    const connection = { connectionString: this.#options.databaseUrl, max: concurrency + 2 }
-    const worker = new OnPostgres.Worker<Data, void>(name, processor, { ...options, connection })
-    guardConnections(worker.getBackend())
-    return worker
+    // One connection is the worker's for good: it listens.
+    const pool = new QueuePool(this.#options.databaseUrl, concurrency + 3)
+    ends.push(() => pool.end())
+    return new OnPostgres.Worker<Data, void>(name, processor, { ...options, connection: pool })
   }
 
-  #producer(name: QueueName) {
+  #producer(name: QueueName): Producer {
     assert(this.#running, 'job queues: run before use')
-    let producer = this.#producers.get(name)
-    if (!producer) {
-      const queue = this.#makeQueue(queueTable[name].name)
-      queue.on('error', (fault: Error) => this.#log.debug({ queue: name, fault: fault.message }, 'queue producer'))
-      producer = { queue }
-      this.#producers.set(name, producer)
-    }
+    const known = this.#producers.get(name)
+    if (known) return known
+    const producer = this.#makeQueue(queueTable[name].name)
+    this.#producers.set(name, producer)
+    producer.queue.on('error', (fault: Error) =>
+      this.#log.debug({ queue: name, fault: fault.message }, 'queue producer'),
+    )
+    // BullMQ remembers for ever that it could not connect at first; the next caller gets a new one.
+    producer.queue.waitUntilReady().catch(() => {
+      if (this.#producers.get(name) === producer) this.#producers.delete(name)
+      void endProducer(producer)
+    })
     return producer
   }
 
-  #makeQueue(name: string) {
+  #makeQueue(name: string): Producer {
     if (this.backend === 'redis') {
       assert(this.#redis, 'job queues: Redis is connected to in run')
-      return new Queue(name, { connection: this.#redis })
+      return { queue: new Queue(name, { connection: this.#redis }), end: async () => {} }
     }
     const OnPostgres = withBackend(createPostgresBackend)
-    const queue = new OnPostgres.Queue(name, { connection: { connectionString: this.#options.databaseUrl, max: 4 } })
-    guardConnections(queue.getBackend())
-    return queue
+    const pool = new QueuePool(this.#options.databaseUrl, 4)
+    return { queue: new OnPostgres.Queue(name, { connection: pool }), end: () => pool.end() }
   }
 
   async #migrate(): Promise<void> {
@@ -270,12 +266,16 @@ export class JobQueues implements Service {
   }
 }
 
-/**
- * Nobody listens to a connection while BullMQ has it lent out: one that Postgres ends between two queries would end the
- * process. The query that it spoils reports it.
- */
-function guardConnections(backend: PostgresQueueBackend): void {
-  backend.connection.pool.on('connect', (client) => client.on('error', () => {}))
+interface Producer {
+  readonly queue: Pick<Queue, 'add' | 'getJobState' | 'getJobCounts' | 'close' | 'waitUntilReady'> & {
+    on(event: 'error', listener: (fault: Error) => void): unknown
+  }
+  end(): Promise<void>
+}
+
+async function endProducer(producer: Producer): Promise<void> {
+  await producer.queue.close().catch(() => {})
+  await producer.end().catch(() => {})
 }
 
 function backoffMs(attemptsMade: number): number {

@@ -13,7 +13,7 @@ export interface JobWorkerOptions<Name extends QueueName> {
   log: Log
 }
 
-const watchMs = 15_000
+const watchMs = 5_000
 
 /**
  * Keeps a queue's consumer alive: made again when it breaks, cannot connect, or looks healthy and takes nothing although
@@ -61,10 +61,17 @@ export class JobWorker<Name extends QueueName> implements Service {
         () => backoff.reset(),
         () => {},
       )
+      const over = new AbortController()
+      const end = () => over.abort()
+      signal.addEventListener('abort', end, { once: true })
       try {
-        await Promise.race([worker.ended, this.#watch(signal)])
+        await Promise.race([worker.ended, this.#watch(over.signal)])
       } catch (fault) {
         if (!signal.aborted) this.#log[backoff.logLevel]({ fault: (fault as Error).message }, 'the consumer broke')
+      } finally {
+        // A watch that outlived its consumer would ask the server for ever, one more after each break.
+        end()
+        signal.removeEventListener('abort', end)
       }
       if (signal.aborted) break
       await worker.close().catch(() => {})
