@@ -67,11 +67,16 @@ export class FleetReader {
       orderBy: { createdAt: 'desc' },
       take: 100,
     })
-    return rows.map((row) => ({
-      ...row,
-      rootHash: Buffer.from(row.rootHash).toString('hex'),
-      refusals: refusalsOf(row.refusals),
-    }))
+    return rows.map(quarantineOf)
+  }
+
+  /** Lifted or not. `rootHash` in hexadecimal. */
+  async findQuarantine(key: Pick<Quarantine, 'agentVersion' | 'view' | 'rootHash'>): Promise<Quarantine | null> {
+    const rootHash = new Uint8Array(Buffer.from(key.rootHash, 'hex'))
+    const row = await this.#database.rows.quarantine.findUnique({
+      where: { agentVersion_view_rootHash: { agentVersion: key.agentVersion, view: key.view, rootHash } },
+    })
+    return row === null ? null : quarantineOf(row)
   }
 
   async #viewsOf(rows: readonly AgentRow[]): Promise<readonly AgentView[]> {
@@ -142,6 +147,10 @@ function agentViewOf(row: AgentRow, desired: AgentView['desired'], nowMs: number
 
 function clusterOf(row: Prisma.ClusterModel): Cluster {
   return { ...row, kind: clusterKinds.find((kind) => kind === row.kind) ?? 'egress' }
+}
+
+function quarantineOf(row: Prisma.QuarantineModel): Quarantine {
+  return { ...row, rootHash: hex(row.rootHash), refusals: refusalsOf(row.refusals) }
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')

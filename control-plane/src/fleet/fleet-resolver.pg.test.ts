@@ -92,6 +92,11 @@ test('a cluster is made, an agent joins it, refuses, is quarantined, and is revo
   })
   const { liftedBy, ...key } = inForce
   expect(liftedBy).toBeNull()
+  // Newer ones, more than a list holds: the one that is lifted is still found.
+  const newer = Array.from({ length: 100 }, (_, index) => ({
+    ...{ agentVersion: `9.9.${index}`, view: `${cluster.id}/other`, rootHash: new Uint8Array(32), refusals: [] },
+  }))
+  await intent.database.rows.quarantine.createMany({ data: newer })
   agent.verdict = () => []
   const lift = 'mutation ($input: LiftQuarantineInput!) { liftQuarantine(input: $input) { quarantine { liftedBy } } }'
   const { data: lifted } = await ask(platformAdmin, lift, { input: key })

@@ -173,9 +173,8 @@ export class FleetService {
       })
     })
     this.#options.fleetBell.ring()
-    const all = await this.#options.reader.listQuarantines({ lifted: true })
-    const found = all.find((q) => q.agentVersion === agentVersion && q.view === view && q.rootHash === rootHash)
-    return found ?? throwRefusal('not_found', 'no such quarantine', { field: 'input.rootHash' })
+    const lifted = await this.#options.reader.findQuarantine({ agentVersion, view, rootHash })
+    return lifted ?? throwRefusal('not_found', 'no such quarantine', { field: 'input.rootHash' })
   }
 
   /**
