@@ -13,7 +13,7 @@ export interface JobWorkerOptions<Name extends QueueName> {
   log: Log
 }
 
-const watchMs = 15_000
+const watchMs = 5_000
 
 /**
  * Keeps a queue's consumer alive: made again when it breaks, cannot connect, or looks healthy and takes nothing although
