@@ -112,6 +112,7 @@ export class Agent {
       usageBytesMax: settings.spoolBytesMax,
       spanBytesMax: settings.spoolSpanBytesMax,
       segmentBytes: settings.spoolSegmentBytes,
+      gatherWrites: true,
       retainMs: settings.spoolRetainMs,
     })
     this.#spool = spool

@@ -4,9 +4,11 @@ import type { ReportMessage__Output } from '../../proto/gen/switchyard/v1/Report
 import type { ReportReply } from '../../proto/gen/switchyard/v1/ReportReply.js'
 
 /**
- * Takes an agent's reports and says at once that they are stored: what the control plane is to the agent when it is quick,
- * without a database that would take the cores from what is measured.
+ * Takes an agent's reports and says soon after that they are stored: what a quick control plane is to the agent, without a
+ * database that would take the cores from what is measured.
  */
+const storingMs = 25
+
 export async function openReportSink(): Promise<{ readonly address: string; recordCount(): number }> {
   let recordCount = 0
   const server = new grpc.Server()
@@ -35,8 +37,10 @@ export async function openReportSink(): Promise<{ readonly address: string; reco
           const bytes = records.reduce((sum, record) => sum + record.payload.length, 0)
           const next = (records.at(-1)?.sequence ?? -1) + 1
           if (lane.class === 'USAGE') recordCount += records.length
-          call.write({ stored: { lane: { ...lane, class: classOf(lane.class) }, nextSequence: next } })
-          call.write({ credit: { class: classOf(lane.class), bytes } })
+          setTimeout(() => {
+            call.write({ stored: { lane: { ...lane, class: classOf(lane.class) }, nextSequence: next } })
+            call.write({ credit: { class: classOf(lane.class), bytes } })
+          }, storingMs)
         })
       },
     },

@@ -40,6 +40,7 @@ const spool = new Spool({
   usageBytesMax: settings.spoolBytesMax,
   spanBytesMax: settings.spoolSpanBytesMax,
   segmentBytes: settings.spoolSegmentBytes,
+  gatherWrites: true,
   retainMs: settings.spoolRetainMs,
 })
 await spool.run()

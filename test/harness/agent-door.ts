@@ -54,6 +54,9 @@ export class MemoryMeter implements UsageMeter {
   span(span: Span): void {
     this.spans.push(span)
   }
+  written(): null {
+    return null
+  }
   /** The last record. */
   get last(): UsageRecord {
     const record = this.closed.at(-1)

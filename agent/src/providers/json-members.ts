@@ -18,6 +18,8 @@ export interface Members {
   /** Byte of the opening brace. */
   readonly open: number
   readonly empty: boolean
+  /** Byte after the closing brace; -1 when the object does not end. */
+  readonly end: number
 }
 
 const quote = 0x22
@@ -52,7 +54,7 @@ export function findMembers(bytes: Buffer, from: number, names: readonly string[
     if (bytes[at] !== comma) break
     at = skipSpace(bytes, at + 1)
   }
-  return { spans, duplicate, open, empty }
+  return { spans, duplicate, open, empty, end: bytes[at] === closeBrace ? at + 1 : -1 }
 }
 
 /** A replacement of the bytes of `span`; an empty span inserts. */

@@ -1,7 +1,7 @@
 import { type Choice, chooseTarget, findRoute, hopDueUs, listRoutes } from '../../../proto/policy/choose-target.js'
 import type { DecisionTables, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
-import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
+import { newRequestId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
 import { findDialect } from '../providers/dialects.js'
@@ -14,7 +14,7 @@ import { TargetCall } from './call-target.js'
 import { promptText, type TokenCounter } from './count-tokens.js'
 import type { ClientCall, CredentialSource, ResponseHead, TablesSource, UsageMeter } from './ports.js'
 import { type HopOutcome, type RecordStatus, type RequestLog, RequestRecord, requestLogOf } from './record.js'
-import { errorBody, type RequestRefusal, type RequestRefusalCode, statusOf } from './request-refusal.js'
+import { errorBody, type RequestRefusal, statusOf } from './request-refusal.js'
 import type { Upstreams } from './upstreams.js'
 
 /**
@@ -89,6 +89,8 @@ class Handler implements RequestHandler {
   readonly #options: RequestHandlerOptions
   readonly #admission = new Admission()
   readonly #requestLog: RequestLog | null
+  /** Names of routes and targets as response headers show them. */
+  readonly #names = new WeakMap<object, string>()
 
   constructor(options: RequestHandlerOptions) {
     this.#options = options
@@ -175,11 +177,13 @@ class Handler implements RequestHandler {
     const choice = chooseTarget({ operation, model: body.model }, authenticated.key)
     if (isRefusal(choice)) return this.#refuse(request, choice)
     record.choose(choice)
-    head.route = choice.route.name
+    head.route = this.#routeNameOf(choice.route)
     record.open()
+    await this.#written()
+    if (request.ending !== null) return this.#abort(request, null, body)
     const last = await this.#callHops(request, choice, body)
     if (last === null) return
-    this.#refuse(request, refusalOf(last.outcome, last.call, choice))
+    await this.#refuseAfterOpen(request, refusalOf(last.outcome, last.call, choice))
   }
 
   /** Tries the targets in order. Null: the client has its answer (or left). Otherwise how the last hop ended. */
@@ -196,7 +200,7 @@ class Handler implements RequestHandler {
       const startedUs = clock.monotonicUs()
       if (startedUs >= routeDueUs) break
       request.head.hop = index + 1
-      request.head.target = targetName(target)
+      request.head.target = this.#targetNameOf(target)
       if (index > 0) request.head.fallbackReason = outcome
       const dialect = findDialect(target.provider.kind)
       const secret = this.#secretOf(target)
@@ -220,11 +224,11 @@ class Handler implements RequestHandler {
         return null
       }
       if (answer !== null) {
-        this.#answer(request, target, hop, answer)
+        await this.#answer(request, target, hop, answer)
         return null
       }
       if (outcome === 'upstream_4xx' && !isCredentialRejected(hop)) {
-        this.#passRefusal(request, hop)
+        await this.#passRefusal(request, hop)
         return null
       }
     }
@@ -297,6 +301,20 @@ class Handler implements RequestHandler {
     }
   }
 
+  #routeNameOf(route: RouteTable): string {
+    return this.#names.get(route) ?? this.#keepName(route, route.name)
+  }
+
+  #targetNameOf(target: TargetTable): string {
+    return this.#names.get(target) ?? this.#keepName(target, `${target.provider.name}/${target.upstreamModel}`)
+  }
+
+  #keepName(table: object, name: string): string {
+    const text = headerText(name)
+    this.#names.set(table, text)
+    return text
+  }
+
   /** The secret, null where the provider wants none, undefined where it is not here. */
   #secretOf(target: TargetTable): string | null | undefined {
     const { credential } = target.provider
@@ -310,18 +328,20 @@ class Handler implements RequestHandler {
     else if (hop.outcome === 'ok') this.#options.vault.reportAccepted(credential.id, credential.version)
   }
 
-  #answer(request: Request, target: TargetTable, hop: TargetCall, answer: Answer): void {
+  async #answer(request: Request, target: TargetTable, hop: TargetCall, answer: Answer): Promise<void> {
     const { record, call, head } = request
     if (answer.usage !== null) record.setUsage(answer.usage, 'provider', target)
     record.setActualModel(answer.model)
     record.close('ok', '', hop.httpStatus)
+    await this.#written()
     call.answer(hop.httpStatus, 'application/json', hop.answer ?? emptyBody, head)
   }
 
   /** An upstream's own "no" to what the client asked goes to the client as it is. */
-  #passRefusal(request: Request, hop: TargetCall): void {
+  async #passRefusal(request: Request, hop: TargetCall): Promise<void> {
     const { record, call, head } = request
     record.close('failed', 'upstream_rejected', hop.httpStatus)
+    await this.#written()
     head.retryAfterSeconds = hop.retryAfterSeconds
     call.answer(hop.httpStatus, hop.contentType, hop.answer ?? emptyBody, head)
   }
@@ -335,12 +355,14 @@ class Handler implements RequestHandler {
     await this.#settleUsage(request, target, hop, body)
     if (hop.outcome === 'ok') {
       record.close('ok', '', 200)
+      await this.#written()
       return call.endStream(reader?.tail ?? null)
     }
     const refusal = streamRefusal(request.ending, hop)
     const isAborted = refusal.code === 'client_closed' || refusal.code === 'client_stalled'
     const status: RecordStatus = isAborted || request.ending !== null ? 'aborted' : 'failed'
     record.close(status, refusal.code, 200)
+    await this.#written()
     if (isAborted) return call.destroy()
     this.#options.metrics.refusals.of(refusal.code).add(1)
     call.endStream(`data: ${errorBody(refusal)}\n\n`)
@@ -379,7 +401,20 @@ class Handler implements RequestHandler {
       return request.call.destroy()
     }
     request.record.close('aborted', ending, statusOf(ending))
+    await this.#written()
     this.#send(request.call, request.head, endings[ending])
+  }
+
+  /** The record has an open frame: its close goes to the file before the client hears anything. */
+  async #refuseAfterOpen(request: Request, refusal: RequestRefusal): Promise<void> {
+    request.record.close('failed', refusal.code, statusOf(refusal.code))
+    await this.#written()
+    this.#send(request.call, request.head, refusal)
+  }
+
+  /** Null, and so no turn lost, where the meter writes at once. */
+  #written(): Promise<void> | null {
+    return this.#options.meter.written()
   }
 
   #refuse(request: Request, refusal: RequestRefusal) {
@@ -388,7 +423,7 @@ class Handler implements RequestHandler {
       request.record.close('aborted', refusal.code, status)
       return request.call.destroy()
     }
-    request.record.close(isUpstreamFailure(refusal.code) ? 'failed' : 'refused', refusal.code, status)
+    request.record.close('refused', refusal.code, status)
     this.#send(request.call, request.head, refusal)
   }
 
@@ -455,15 +490,18 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
 
 function requestIdOf(call: ClientCall): string {
   const given = call.header('x-request-id')
-  return given !== undefined && requestIdPattern.test(given) ? given : newId('request', call.startedAtMs)
+  return given !== undefined && requestIdPattern.test(given) ? given : newRequestId(call.startedAtMs)
 }
 
 function isSampled(samplePpm: number): boolean {
   return samplePpm > 0 && randomUnit() * 1_000_000 < samplePpm
 }
 
-function targetName(target: TargetTable): string {
-  return `${target.provider.name}/${target.upstreamModel}`
+const plainHeader = /^[\x21-\x7e][\x20-\x7e]*$/
+
+/** Names are written by people: whatever is not plain ASCII goes percent-encoded (through bytes: a lone surrogate must not throw). */
+function headerText(text: string): string {
+  return plainHeader.test(text) ? text : encodeURIComponent(Buffer.from(text).toString())
 }
 
 /** A route as OpenAI's clients expect a model to look; when it was made is not theirs to know. */
@@ -477,10 +515,6 @@ function lessDepth(depth: UsageDepth): UsageDepth | null {
 
 function isCredentialRejected(hop: TargetCall): boolean {
   return hop.httpStatus === 401 || hop.httpStatus === 403
-}
-
-function isUpstreamFailure(code: RequestRefusalCode): boolean {
-  return code.startsWith('upstream_')
 }
 
 /** What the client is told when no hop served it. */

@@ -22,7 +22,8 @@ export interface CredentialSource {
 }
 
 /**
- * `usage/meter`. Synchronous, never throws, never waits for disk. `open` before the first byte goes upstream, `close` (once,
+ * `usage/meter`. Synchronous, never throws, never waits for disk; frames of one turn of the event loop may go to the file
+ * together, and `written` tells when. `open` before the first byte goes upstream, `close` (once,
  * with what `open` gave) before the last byte goes to the client, `record` for what was refused before anything went
  * upstream. The record is filled in place between the two and not touched after `close`.
  */
@@ -32,13 +33,17 @@ export interface UsageMeter {
   close(open: unknown, record: UsageRecord): void
   record(record: UsageRecord): void
   span(span: Span): void
+  /** Resolves when everything up to now is in the file; null when it already is. */
+  written(): Promise<void> | null
 }
 
 /** What a response says about itself besides its body. Filled as it becomes known, written once. */
 export interface ResponseHead {
   requestId: string
   traceparent: string
+  /** Fit for a header, like `target`. */
   route: string | null
+  /** `provider/model`. */
   target: string | null
   /** 1 is the first hop. */
   hop: number

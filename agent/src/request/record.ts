@@ -39,8 +39,8 @@ export type RequestLog = (fields: UsageRecord) => void
 /** One `info` line per record, the quick way where the log has one. */
 export function requestLogOf(log: Log): RequestLog {
   return log instanceof AgentLog
-    ? (fields) => log.plain(logFields(fields), 'request')
-    : (fields) => log.info(logFields(fields), 'request')
+    ? (fields) => log.plain(logMembers(fields), 'request')
+    : (fields) => log.info(JSON.parse(`{${logMembers(fields)}}`), 'request')
 }
 
 export interface RecordTools {
@@ -300,46 +300,45 @@ function integer(key: string, value: unknown): Attribute | null {
   return typeof value === 'number' && value !== 0 ? { key, integer: value } : null
 }
 
-/** The record in both vocabularies that people search logs with. */
-function logFields(fields: UsageRecord): Record<string, unknown> {
-  const { tokensIn, tokensOut, costNanoUsd } = fields
-  return {
-    request_id: fields.requestId,
-    trace_id: fields.traceId,
-    tenant_id: fields.tenantId,
-    environment_id: fields.environmentId,
-    user_id: fields.userId,
-    api_key_id: fields.apiKeyId,
-    team_id: fields.teamId,
-    operation: fields.operation,
-    route: fields.routeName,
-    provider_id: fields.providerId,
-    model_id: fields.modelId,
-    model: fields.actualModel,
-    requested_model: fields.requestedModel,
-    tokens_in: tokensIn ?? null,
-    tokens_out: tokensOut ?? null,
-    input_tokens: tokensIn ?? null,
-    output_tokens: tokensOut ?? null,
-    cached_tokens: fields.tokensInCached ?? null,
-    reasoning_tokens: fields.tokensOutReasoning ?? null,
-    cost_usd: typeof costNanoUsd === 'number' ? formatUsd(BigInt(costNanoUsd)) : null,
-    price_version: fields.priceVersion,
-    latency_ms: Number(fields.latencyUs) / 1000,
-    provider_latency_ms: Number(fields.providerLatencyUs) / 1000,
-    guardrail_latency_ms: Number(fields.guardrailLatencyUs) / 1000,
-    first_token_ms: fields.firstTokenUs === undefined ? null : Number(fields.firstTokenUs) / 1000,
-    status: fields.status,
-    code: fields.code,
-    http_status: fields.httpStatus,
-    fallback_used: fields.fallbackUsed,
-    hops: fields.hops?.map((hop) => `${hop.upstreamModel ?? ''}:${hop.outcome ?? ''}`).join(' '),
-    stream: fields.stream,
-    temperature: fields.temperature ?? null,
-    prompt_id: fields.promptId ?? null,
-    prompt_version: fields.promptVersion ?? null,
-    guardrail_result: fields.guardrailResult ?? null,
-    grounding_score: fields.groundingScore ?? null,
-    cache_hit: fields.cacheHit ?? null,
-  }
+/**
+ * The record in both vocabularies that people search logs with, as members of a JSON object. Put together by hand: it is
+ * made for every request. Ids are ours and plain; what people or providers wrote goes through `JSON.stringify`.
+ */
+function logMembers(fields: UsageRecord): string {
+  const tokensIn = numberText(fields.tokensIn)
+  const tokensOut = numberText(fields.tokensOut)
+  const { costNanoUsd } = fields
+  const cost = typeof costNanoUsd === 'number' ? `"${formatUsd(BigInt(costNanoUsd))}"` : 'null'
+  return (
+    `"request_id":"${fields.requestId}","trace_id":"${fields.traceId}","tenant_id":"${fields.tenantId}",` +
+    `"environment_id":"${fields.environmentId}","user_id":${JSON.stringify(fields.userId)},` +
+    `"api_key_id":"${fields.apiKeyId}","team_id":"${fields.teamId}","operation":"${fields.operation}",` +
+    `"route":${JSON.stringify(fields.routeName)},"provider_id":"${fields.providerId}","model_id":"${fields.modelId}",` +
+    `"model":${JSON.stringify(fields.actualModel)},"requested_model":${JSON.stringify(fields.requestedModel)},` +
+    `"tokens_in":${tokensIn},"tokens_out":${tokensOut},"input_tokens":${tokensIn},"output_tokens":${tokensOut},` +
+    `"cached_tokens":${numberText(fields.tokensInCached)},"reasoning_tokens":${numberText(fields.tokensOutReasoning)},` +
+    `"cost_usd":${cost},"price_version":${numberText(fields.priceVersion)},` +
+    `"latency_ms":${msText(fields.latencyUs)},"provider_latency_ms":${msText(fields.providerLatencyUs)},` +
+    `"guardrail_latency_ms":${msText(fields.guardrailLatencyUs)},"first_token_ms":${msText(fields.firstTokenUs)},` +
+    `"status":"${fields.status}","code":"${fields.code}","http_status":${numberText(fields.httpStatus)},` +
+    `"fallback_used":${fields.fallbackUsed},"hops":${JSON.stringify(hopsText(fields.hops))},` +
+    `"stream":${fields.stream},"temperature":${numberText(fields.temperature)},` +
+    '"prompt_id":null,"prompt_version":null,"guardrail_result":null,"grounding_score":null,"cache_hit":null'
+  )
+}
+
+function hopsText(hops: UsageRecord['hops']): string {
+  const first = hops?.[0]
+  if (hops === undefined || first === undefined) return ''
+  return hops.length === 1
+    ? `${first.upstreamModel}:${first.outcome}`
+    : hops.map((hop) => `${hop.upstreamModel}:${hop.outcome}`).join(' ')
+}
+
+function numberText(value: unknown): string {
+  return typeof value === 'number' ? String(value) : 'null'
+}
+
+function msText(durationUs: unknown): string {
+  return typeof durationUs === 'number' ? String(durationUs / 1000) : 'null'
 }

@@ -62,17 +62,10 @@ const noExtra: ResponseExtra = Object.freeze({})
 
 function pushHead(headers: string[], head: ResponseHead): void {
   headers.push('x-request-id', head.requestId, 'traceparent', head.traceparent)
-  if (head.route !== null) headers.push('x-switchyard-route', headerText(head.route))
+  if (head.route !== null) headers.push('x-switchyard-route', head.route)
   if (head.target !== null) {
-    headers.push('x-switchyard-target', headerText(head.target), 'x-switchyard-hop', String(head.hop))
+    headers.push('x-switchyard-target', head.target, 'x-switchyard-hop', String(head.hop))
   }
   if (head.fallbackReason !== null) headers.push('x-switchyard-fallback-reason', head.fallbackReason)
   if (head.retryAfterSeconds !== null) headers.push('retry-after', String(head.retryAfterSeconds))
-}
-
-const plainHeader = /^[\x21-\x7e][\x20-\x7e]*$/
-
-/** Names are written by people: whatever is not plain ASCII goes percent-encoded (through bytes: a lone surrogate must not throw). */
-function headerText(text: string): string {
-  return plainHeader.test(text) ? text : encodeURIComponent(Buffer.from(text).toString())
 }

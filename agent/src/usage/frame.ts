@@ -38,16 +38,16 @@ export const frameHeaderBytes = 17
 /** No record comes near; bounds what a damaged length can make a reader believe. */
 export const frameBodyBytesMax = 1 << 20
 
-/** Writes one frame at the start of `target` and returns its size. `target` must have room. */
-export function writeFrame(target: Buffer, kind: FrameKind, sequence: number, body: Uint8Array): number {
+/** Writes one frame at `offset` of `target` and returns its size. `target` must have room. */
+export function writeFrame(target: Buffer, kind: FrameKind, sequence: number, body: Uint8Array, offset = 0): number {
   const size = frameHeaderBytes + body.length
-  assert(body.length <= frameBodyBytesMax && size <= target.length, 'frame: the body fits')
-  target.writeUInt32LE(body.length, 0)
-  target[8] = kind
-  target.writeUInt32LE(sequence >>> 0, 9)
-  target.writeUInt32LE(Math.floor(sequence / 2 ** 32), 13)
-  target.set(body, frameHeaderBytes)
-  target.writeUInt32LE(crc32(target.subarray(8, size)), 4)
+  assert(body.length <= frameBodyBytesMax && offset + size <= target.length, 'frame: the body fits')
+  target.writeUInt32LE(body.length, offset)
+  target[offset + 8] = kind
+  target.writeUInt32LE(sequence >>> 0, offset + 9)
+  target.writeUInt32LE(Math.floor(sequence / 2 ** 32), offset + 13)
+  target.set(body, offset + frameHeaderBytes)
+  target.writeUInt32LE(crc32(target.subarray(offset + 8, offset + size)), offset + 4)
   return size
 }
 

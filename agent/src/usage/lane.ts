@@ -9,6 +9,7 @@ import {
   type FrameKind,
   frameHeaderBytes,
   frameKind,
+  readFrame,
   writeFrame,
 } from './frame.js'
 import { OpenFrames } from './open-frames.js'
@@ -28,6 +29,8 @@ export interface LaneOptions {
   /** Shared by all lanes: frames are put together here. */
   scratch: Buffer
   write: WriteCall
+  /** Frames of requests gather until this calls back, and leave in one write; null writes each at once. */
+  afterTurn: ((task: () => void) => void) | null
   /** The lane's files grew or shrank by so many bytes. */
   onBytes: (deltaBytes: number) => void
   onFault: (fault: Error) => void
@@ -35,6 +38,8 @@ export interface LaneOptions {
 
 /** Frames kept in memory while the disk refuses them. */
 const pendingBytesMax = 64 << 20
+/** Frames of one turn of the event loop that leave in one write; more make another. */
+const gatherBytesMax = 64 << 10
 
 /**
  * One lane on disk: a run of segments, only the last of which grows. Every segment that a running agent begins repeats
@@ -58,12 +63,20 @@ export class SpoolLane {
   #pendingBytes = 0
   readonly #lost = new RangeSet()
   #faulted = false
+  readonly #gathered: Buffer
+  #gatheredBytes = 0
+  /** Sequences of the close frames in `#gathered`; they count as open until they are in the file. */
+  #gatheredCloses: number[] = []
+  #written: Promise<void> | null = null
+  #settleWritten = () => {}
   /** Elder segments hold open frames whose requests are not known to this process (yet). */
   #unrecovered = false
 
   constructor(options: LaneOptions) {
     this.#options = options
     this.#key = options.key
+    const gatherBytes = options.afterTurn === null ? 0 : Math.min(gatherBytesMax, options.segmentBytes >> 1)
+    this.#gathered = Buffer.allocUnsafeSlow(gatherBytes)
   }
 
   get key(): LaneKey {
@@ -116,13 +129,51 @@ export class SpoolLane {
   open(body: Uint8Array): number {
     const sequence = this.#nextSequence++
     this.#open.set(sequence, body)
-    this.#append(frameKind.open, sequence, body)
+    if (!this.#gather(frameKind.open, sequence, body)) this.#append(frameKind.open, sequence, body)
     return sequence
   }
 
   close(sequence: number, body: Uint8Array): void {
-    assert(this.#open.delete(sequence), 'lane: a request is closed once')
+    assert(this.#open.has(sequence), 'lane: a request is closed once')
+    if (this.#gather(frameKind.close, sequence, body)) {
+      this.#gatheredCloses.push(sequence)
+      return
+    }
+    this.#open.delete(sequence)
     this.#append(frameKind.close, sequence, body)
+  }
+
+  /** Resolves when every frame up to now is in the file (or waits for the disk to recover); null when it already is. */
+  written(): Promise<void> | null {
+    return this.#written
+  }
+
+  /** Writes what has gathered in this turn. */
+  flush(): void {
+    const size = this.#gatheredBytes
+    if (size === 0) return
+    const closes = this.#gatheredCloses
+    this.#gatheredBytes = 0
+    this.#gatheredCloses = []
+    try {
+      if (this.#faulted) throw new Error('the disk has not recovered')
+      const { file, segment } = this.#roomFor(size)
+      this.#writeBytes(file, segment, this.#gathered, size)
+      for (const sequence of closes) {
+        noteRecord(segment, sequence, sequence)
+        this.#open.delete(sequence)
+      }
+    } catch (fault) {
+      if (!this.#faulted) this.#fail(fault as Error)
+      for (const sequence of closes) this.#open.delete(sequence)
+      for (let offset = 0; offset < size; ) {
+        const read = readFrame(this.#gathered, offset)
+        assert(read.found === 'frame', 'lane: what was gathered is frames')
+        const { kind, sequence, body, endOffset } = read.frame
+        this.#append(kind, sequence, body)
+        offset = endOffset
+      }
+    }
   }
 
   /** A record without an open frame, or a span. */
@@ -141,6 +192,7 @@ export class SpoolLane {
 
   /** Ends the growing segment, if any; the next frame begins a new one. */
   endSegment(final = false): void {
+    this.flush()
     const file = this.#file
     const segment = this.segments.at(-1)
     if (!file || !segment) return
@@ -157,6 +209,7 @@ export class SpoolLane {
 
   /** Ends the lane for good when no request is open and nothing waits in memory; else recovery will see to it. */
   finish(): void {
+    this.flush()
     if (!this.retry()) return
     this.#unrecovered = false
     this.endSegment(this.#open.size === 0)
@@ -298,6 +351,38 @@ export class SpoolLane {
 
   // — writing —
 
+  /** False when the frame has to be written by itself. */
+  #gather(kind: FrameKind, sequence: number, body: Uint8Array): boolean {
+    const { afterTurn } = this.#options
+    const size = frameHeaderBytes + body.length
+    if (afterTurn === null || this.#faulted || size > this.#gathered.length) return false
+    if (this.#gatheredBytes + size > this.#gathered.length) this.flush()
+    writeFrame(this.#gathered, kind, sequence, body, this.#gatheredBytes)
+    this.#gatheredBytes += size
+    if (this.#written === null) {
+      this.#written = new Promise((resolve) => {
+        this.#settleWritten = resolve
+      })
+      afterTurn(this.#endTurn)
+    }
+    return true
+  }
+
+  readonly #endTurn = (): void => {
+    this.flush()
+    this.#written = null
+    this.#settleWritten()
+  }
+
+  /** The growing segment, or a new one when that has no room for `size` bytes more. */
+  #roomFor(size: number): { file: SyncedFile; segment: SegmentInfo } {
+    const segment = this.segments.at(-1)
+    const file = this.#file
+    if (file && segment && segment.bytes + size <= this.#options.segmentBytes) return { file, segment }
+    this.endSegment()
+    return this.#beginSegment()
+  }
+
   #append(kind: FrameKind, sequence: number, body: Uint8Array): void {
     if (!this.#faulted) {
       try {
@@ -317,12 +402,7 @@ export class SpoolLane {
   }
 
   #write(kind: FrameKind, sequence: number, body: Uint8Array): void {
-    let segment = this.segments.at(-1)
-    let file = this.#file
-    if (!file || !segment || segment.bytes + frameHeaderBytes + body.length > this.#options.segmentBytes) {
-      this.endSegment()
-      ;({ file, segment } = this.#beginSegment())
-    }
+    const { file, segment } = this.#roomFor(frameHeaderBytes + body.length)
     this.#writeFrame(file, segment, kind, sequence, body)
     if (kind === frameKind.close || kind === frameKind.span) noteRecord(segment, sequence, sequence)
     else if (kind === frameKind.drop)

@@ -19,8 +19,8 @@ export interface OpenRecord {
 
 /**
  * Writes down what is served: `open` before the first upstream byte, `close` before the last client byte, or `record`
- * for a request that was refused before any upstream. Synchronous, a plain write each; never throws and never waits for
- * the disk. When the spool cannot take more, `accepting` is false and the door refuses with `usage_spool_full`.
+ * for a request that was refused before any upstream. Synchronous; the frames of one turn of the event loop go
+ * to the file in one plain write, which `written` waits for; never throws and never waits for the disk. When the spool cannot take more, `accepting` is false and the door refuses with `usage_spool_full`.
  */
 export class Meter {
   readonly #spool: Spool
@@ -49,6 +49,14 @@ export class Meter {
     }
     open.closed = true
     this.#spool.usage.close(open.sequence, this.#encodeRecord(record))
+  }
+
+  /**
+   * Resolves when every frame up to now is in the file: to be awaited between `open` and the first byte upstream, and
+   * between `close` and the last byte to the client. Null when it already is.
+   */
+  written(): Promise<void> | null {
+    return this.#spool.usage.written()
   }
 
   /** The record of a request that reached no upstream. */

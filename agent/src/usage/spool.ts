@@ -3,6 +3,7 @@ import path from 'node:path'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
+import { afterTurn } from '../../../proto/std/turn.js'
 import { calendarEpoch, takeBootEpoch, writeFileDurably } from './boot-epoch.js'
 import { frameHeaderBytes } from './frame.js'
 import { interruptedRecord } from './interrupted-record.js'
@@ -23,6 +24,8 @@ export interface SpoolOptions {
   spanBytesMax?: number
   /** Default 32 MiB. */
   segmentBytes?: number
+  /** Frames of one turn of the event loop leave in one write; callers wait for `Meter.written`. Default: each at once. */
+  gatherWrites?: boolean
   /** How long stored segments are kept for re-ingest after a restore. Default 24 h. */
   retainMs?: number
   /** What a power cut can take (a killed process loses nothing). Default 20 ms. */
@@ -184,6 +187,7 @@ export class Spool implements Service {
 
   /** Everything written so far is on the disk when it resolves. */
   async flush(): Promise<void> {
+    for (const lane of this.#lanes.values()) lane.flush()
     await this.#sync.flush()
   }
 
@@ -327,6 +331,7 @@ export class Spool implements Service {
       sync: this.#sync,
       scratch: this.#scratch,
       write: this.#options.write ?? writePlainly,
+      afterTurn: this.#options.gatherWrites === true && key.class === 'usage' ? afterTurn : null,
       onBytes: (deltaBytes) => this.#onBytes(key.class, deltaBytes),
       onFault: (fault) => this.#onFault(fault),
     })

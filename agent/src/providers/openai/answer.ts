@@ -1,18 +1,26 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { findMembers } from '../json-members.js'
 import type { Answer } from '../provider-dialect.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Usage and model of a whole answer; null when the bytes are not a JSON object. */
+const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
+
+/**
+ * Usage and model of a whole answer; null when the bytes are not one JSON object from first to last. Only the members
+ * asked for become values: an answer of a thousand embeddings is walked, not built.
+ */
 export function readAnswer(bytes: Buffer): Answer | null {
-  let value: unknown
+  const members = findMembers(bytes, 0, memberNames)
+  if (members === null || members.end === -1) return null
+  if (bytes.toString('latin1', members.end).trim() !== '') return null
+  const fields: Record<string, unknown> = {}
   try {
-    value = JSON.parse(bytes.toString('utf8'))
+    for (const [name, span] of members.spans) fields[name] = JSON.parse(bytes.toString('utf8', span.start, span.end))
   } catch {
     return null
   }
-  if (!isFields(value)) return null
-  return { usage: usageOf(value), model: typeof value['model'] === 'string' ? value['model'] : null }
+  return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
 }
 
 /** Usage in an answer or chunk: OpenAI's `usage`, or Ollama's own counts where only those are present. */
