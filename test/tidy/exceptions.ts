@@ -29,7 +29,7 @@ export const exceptions: readonly Exception[] = [
   },
   {
     rule: 'prisma and SQL from stores, readers and database/ only',
-    file: 'control-plane/src/jobs/job-queues.ts',
+    file: 'control-plane/src/jobs/queue-pool.ts',
     subject: 'pg',
     reason: "BullMQ's own tables in its own schema; the record is not touched",
   },

@@ -1,11 +1,10 @@
-import { createPostgresBackend, type Job, Queue, runMigrations, Worker, type WorkerOptions, withBackend } from 'bullmq'
+import { createPostgresBackend, type Job, Queue, Worker, type WorkerOptions, withBackend } from 'bullmq'
 import { Redis } from 'ioredis'
-import pg from 'pg'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { Log, Service } from '../../../proto/std/service.js'
-import { QueuePool } from './queue-pool.js'
+import { makeQueueTables, QueuePool } from './queue-pool.js'
 import { type QueueData, type QueueName, queueTable } from './queue-table.js'
 import { checkRedis } from './redis-check.js'
 
@@ -84,7 +83,7 @@ export class JobQueues implements Service {
     if (this.#running) return
     this.#running = true
     if (this.backend === 'redis') await this.#openRedis()
-    else await this.#migrate()
+    else await makeQueueTables(this.#options.databaseUrl)
   }
 
   /** After the workers, before the database. */
@@ -200,17 +199,6 @@ export class JobQueues implements Service {
     const OnPostgres = withBackend(createPostgresBackend)
     const pool = new QueuePool(this.#options.databaseUrl, 4)
     return { queue: new OnPostgres.Queue(name, { connection: pool }), end: () => pool.end() }
-  }
-
-  async #migrate(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.#options.databaseUrl })
-    client.on('error', () => {})
-    await client.connect()
-    try {
-      await runMigrations(client)
-    } finally {
-      await client.end()
-    }
   }
 
   async #openRedis(): Promise<void> {

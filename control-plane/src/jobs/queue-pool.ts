@@ -1,4 +1,4 @@
-import type { PgNotification, PgPool, PgPoolClient, PgQueryResult } from 'bullmq'
+import { type PgNotification, type PgPool, type PgPoolClient, type PgQueryResult, runMigrations } from 'bullmq'
 import pg from 'pg'
 
 /** Where BullMQ keeps its tables; its statements name no schema. */
@@ -93,5 +93,17 @@ class LentClient implements PgPoolClient {
 
   get #emitter(): NodeJS.EventEmitter {
     return this.#client
+  }
+}
+
+/** Makes BullMQ's tables, or brings them up to date; many at once do it once. Needs the right to make a schema. */
+export async function makeQueueTables(connectionString: string): Promise<void> {
+  const client = new pg.Client({ connectionString, application_name: 'switchyard-queues' })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    await runMigrations(client, schema)
+  } finally {
+    await client.end()
   }
 }
