@@ -256,8 +256,8 @@ class Handler implements RequestHandler {
       formatTraceparent(request.trace.traceId, record.hopSpanId(), head.traceparent.endsWith('1')),
     )
     if (request.trace.state !== null) headers.push('tracestate', request.trace.state)
-    for (;;) {
-      const depth: UsageDepth = upstream.usageDepth ?? dialect.usageDepth(target.provider)
+    const firstDepth: UsageDepth = upstream.usageDepth ?? dialect.usageDepth(target.provider)
+    for (let depth = firstDepth; ; ) {
       const hop = new TargetCall({
         dispatcher: upstream.pool,
         target,
@@ -290,14 +290,19 @@ class Handler implements RequestHandler {
       // The client may have left between two steps.
       if (request.ending !== null) hop.cancel()
       await over
+      // Remembered only once asking for less was what helped: a client's own bad request is refused at every depth, and
+      // must not change how the next client's usage is counted.
+      if (depth !== firstDepth && hop.outcome === 'ok') {
+        upstream.usageDepth = depth
+        this.#options.log.info(
+          { providerId: target.provider.id, asks: depth },
+          'an upstream refuses to be asked for its usage this way; asking for less from now on',
+        )
+      }
       const less = lessDepth(depth)
       if (!body.stream || less === null || hop.answer === null || request.ending !== null) return hop
       if (!dialect.refusesUsageDepth(hop.httpStatus, hop.answer)) return hop
-      upstream.usageDepth = less
-      this.#options.log.info(
-        { providerId: target.provider.id, asks: less },
-        'an upstream refuses to be asked for its usage this way; asking for less from now on',
-      )
+      depth = less
     }
   }
 

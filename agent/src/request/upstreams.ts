@@ -22,8 +22,9 @@ export interface Upstream {
 }
 
 /**
- * Connections to upstreams: one pool per origin and size, shared by every provider there. Opened on first use, closed
- * when long unused; a request that still runs there finishes first.
+ * Connections to upstreams: one pool per provider, so that the slow requests of one tenant cannot take the connections of
+ * another one to the same server. Opened on first use, closed when long unused; a request that still runs there finishes
+ * first.
  */
 export class Upstreams {
   readonly #byKey = new Map<string, Upstream>()
@@ -84,7 +85,7 @@ export class Upstreams {
 }
 
 function keyOf(provider: ProviderTable): string {
-  return `${provider.origin} ${provider.connectionsMax}`
+  return `${provider.id} ${provider.origin} ${provider.connectionsMax}`
 }
 
 function openPool(provider: ProviderTable): Pool {

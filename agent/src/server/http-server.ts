@@ -198,7 +198,8 @@ function plainUrl(url: string | undefined): string {
 
 function onClientError(fault: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable || fault.code === 'ECONNRESET') return void socket.destroy()
-  socket.end(rawRefusal(refusalOfClientError(fault.code)))
+  // Half-closing would leave the socket to a client that never closes its side; it has been told, now it is let go.
+  socket.end(rawRefusal(refusalOfClientError(fault.code)), () => socket.destroySoon())
 }
 
 function refusalOfClientError(code: string | undefined): RequestRefusal {
