@@ -56,6 +56,10 @@ describe('the log', () => {
     })
   })
 
+  test('can write to standard output', () => {
+    expect(() => createAgentLog({ level: 'silent', agentName: 'a', clock: new VirtualClock() })).not.toThrow()
+  })
+
   test('says nothing below its level', () => {
     const { lines, log } = openLog('warn')
     log.info({}, 'no')

@@ -34,7 +34,7 @@ export interface AgentLogOptions {
 }
 
 /** Lines gather up to this many bytes or this long, whichever comes first; a warning takes everything with it at once. */
-const gatherBytes = 64 * 1024
+const gatherBytes = 16_000
 const gatherMs = 200
 /** Lines that wait because nobody reads them are dropped beyond this: a stuck pipe must not take the agent's memory. */
 const waitingBytesMax = 8 * 1024 * 1024
