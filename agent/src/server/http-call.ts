@@ -120,12 +120,14 @@ export class HttpCall implements ClientCall {
     if (!this.#corked) {
       this.#corked = true
       response.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        response.uncork()
-      })
+      process.nextTick(HttpCall.#uncork, this)
     }
     return response.write(bytes)
+  }
+
+  static #uncork(call: HttpCall): void {
+    call.#corked = false
+    call.#response.uncork()
   }
 
   onDrain(listener: () => void): void {

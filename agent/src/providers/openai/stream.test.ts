@@ -127,7 +127,7 @@ describe('a streamed chat completion', () => {
           },
         ],
       }) +
-      event({ ...head, choices: [{ index: 0, delta: { reasoning_content: 'hm' } }] }) +
+      event({ ...head, choices: [{ index: 0, delta: { reasoning_content: 'hmé' } }] }) +
       event({
         ...head,
         choices: [
@@ -135,7 +135,15 @@ describe('a streamed chat completion', () => {
           { index: 1, delta: { content: 'B' } },
         ],
       })
-    expect(read([Buffer.from(text)]).reader.deliveredText()).toBe('f{"a":hmAB')
+    expect(read([Buffer.from(text)]).reader.deliveredText()).toBe('f{"a":hméAB')
+  })
+
+  test('escapes count as what they stand for, in every way a chunk is read', () => {
+    const text =
+      chunk({ content: 'a' }) +
+      chunk({ content: 'X' }).replace('X', '\\u00e9\\"\\ud83e\\udd8a') +
+      chunk({ reasoning: 'Y' }).replace('Y', '\\u6f22')
+    expect(read([Buffer.from(text)]).reader.deliveredText()).toBe('aé"🦊漢')
   })
 
   test('an error event ends it without passing it on', () => {

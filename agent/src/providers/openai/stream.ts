@@ -14,8 +14,22 @@ import { isFields, tokensOf, usageOf } from './answer.js'
  * must end where the chunk ends; anything else takes the slow way.
  */
 const eventBytesMax = 4 * 1024 * 1024
-/** Characters of undelivered-usage text kept for counting: a million is above any model's longest answer. */
-const countedLengthMax = 1024 * 1024
+/** Bytes of text kept for counting while no usage is told: a million is above any model's longest answer. */
+const saidBytesMax = 1024 * 1024
+
+/**
+ * What the chunks of a stream have in common around the text they bring. A chunk that begins and ends like one that was
+ * looked at, and has one JSON text between, holds nothing that one did not.
+ */
+interface Template {
+  /** Up to and with the quote that opens the text. */
+  readonly before: string
+  /** From the quote that closes it to the end, or to the name `usage` where a total follows. */
+  readonly after: string
+  readonly hasUsage: boolean
+}
+
+const nothing = Buffer.alloc(0)
 
 export class ChatStreamReader implements StreamReader {
   started = false
@@ -29,7 +43,9 @@ export class ChatStreamReader implements StreamReader {
 
   readonly #splitter = new SseSplitter(eventBytesMax)
   readonly #options: StreamReaderOptions
-  #escapedText = ''
+  #said: Buffer = nothing
+  #saidBytes = 0
+  #template: Template | null = null
   #pieces: Buffer[] | null = null
   #from = 0
 
@@ -51,6 +67,7 @@ export class ChatStreamReader implements StreamReader {
     }
     if (splitter.overflown) this.malformed = true
     splitter.keepRest()
+    if (this.#from === 0 && end === bytes.length && this.#pieces === null) return bytes
     return this.#take(end > this.#from ? bytes.subarray(this.#from, end) : null)
   }
 
@@ -71,7 +88,7 @@ export class ChatStreamReader implements StreamReader {
   }
 
   deliveredText(): string {
-    const escaped = Buffer.from(this.#escapedText, 'latin1').toString('utf8')
+    const escaped = this.#said.toString('utf8', 0, this.#saidBytes)
     try {
       return JSON.parse(`"${escaped}"`) as string
     } catch {
@@ -88,6 +105,7 @@ export class ChatStreamReader implements StreamReader {
       return
     }
     const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
+    if (dataCount === 1 && this.#readLike(text, dataStart)) return
     if (!text.startsWith('{') || !text.trimEnd().endsWith('}')) {
       this.malformed = true
       return
@@ -97,8 +115,41 @@ export class ChatStreamReader implements StreamReader {
     if (!this.finished) this.finished = hasFinishReason(text)
     if (text.startsWith('{"error"') && this.#readError(text)) return
     const name = text.lastIndexOf('"usage"')
-    if (name !== -1 && this.#readUsage(text, name, dataCount === 1 ? dataStart : -1)) return
-    if (this.#escapedText.length < countedLengthMax) this.#escapedText += escapedDelta(text)
+    const hasUsage = name !== -1 && this.#readUsage(text, name, dataCount === 1 ? dataStart : -1)
+    const span = spanOfContent(text)
+    if (span !== null && !hasFinishReason(text)) {
+      const after = text.slice(span.end, hasUsage ? name : text.length)
+      // A total in front of the text would not be found behind it.
+      this.#template = hasUsage && name < span.end ? null : { before: text.slice(0, span.start), after, hasUsage }
+    }
+    if (hasUsage) return
+    this.#keepSaid(span === null ? escapedDelta(text) : text.slice(span.start, span.end))
+  }
+
+  /** Reads a chunk that is like one looked at before; false when it is not. */
+  #readLike(text: string, dataStart: number): boolean {
+    const template = this.#template
+    if (template === null || !text.startsWith(template.before)) return false
+    const start = template.before.length
+    const end = endOfText(text, start)
+    const { after, hasUsage } = template
+    if (hasUsage) return text.startsWith(after, end) && this.#readUsage(text, end + after.length, dataStart)
+    if (text.length - end !== after.length || !text.endsWith(after)) return false
+    this.#keepSaid(text.slice(start, end))
+    return true
+  }
+
+  /** Keeps what was said, JSON-escaped bytes, until somebody tells how many tokens that is. */
+  #keepSaid(escaped: string): void {
+    const length = this.#saidBytes + escaped.length
+    if (escaped === '' || length > saidBytesMax) return
+    if (length > this.#said.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(256, length * 2))
+      this.#said.copy(grown, 0, 0, this.#saidBytes)
+      this.#said = grown
+    }
+    this.#said.write(escaped, this.#saidBytes, 'latin1')
+    this.#saidBytes = length
   }
 
   /** False when the first event is not JSON, or is an error. */
@@ -125,7 +176,7 @@ export class ChatStreamReader implements StreamReader {
   /** Takes the usage told in this chunk; true when there was one. Cuts it, or the chunk, out of what is sent on. */
   #readUsage(text: string, name: number, dataStart: number): boolean {
     const valueStart = skipColon(text, name + 7)
-    if (valueStart === -1 || text.charCodeAt(valueStart) !== 0x7b) return false
+    if (valueStart === -1 || text.charCodeAt(valueStart) !== 0x7b || text.charCodeAt(name) !== 0x22) return false
     let valueEnd = text.length - 1
     let value = parse(text.slice(valueStart, valueEnd))
     if (value === null) {
@@ -142,7 +193,7 @@ export class ChatStreamReader implements StreamReader {
     const tokens = tokensOf(value)
     if (tokens === null) return false
     this.usage = tokens
-    this.#escapedText = ''
+    this.#saidBytes = 0
     const { wantsUsage, wantsContinuousUsage, depth } = this.#options
     const choiceless = text.includes('"choices":[]') || /"choices"\s*:\s*\[\s*\]/.test(text)
     if (choiceless) {
@@ -214,20 +265,19 @@ function endOfText(text: string, from: number): number {
   return text.length
 }
 
-/** What the model said in this chunk, still JSON-escaped and in bytes: one text, or several where parts are many. */
-function escapedDelta(text: string): string {
+/** Where the one text of a chunk's content stands, when there is nothing else that is said. */
+function spanOfContent(text: string): { start: number; end: number } | null {
   const name = text.indexOf('"content"')
-  const simple =
-    name !== -1 &&
-    text.indexOf('"content"', name + 9) === -1 &&
-    !text.includes('_calls"') &&
-    !text.includes('"reasoning') &&
-    !text.includes('"refusal":"')
-  if (simple) {
-    const start = skipColon(text, name + 9)
-    if (start !== -1 && text.charCodeAt(start) === 0x22) return text.slice(start + 1, endOfText(text, start + 1))
-  }
-  const choices = parse(text)?.['choices']
+  if (name === -1 || text.indexOf('"content"', name + 9) !== -1) return null
+  if (text.includes('_calls"') || text.includes('"reasoning') || text.includes('"refusal":"')) return null
+  const start = skipColon(text, name + 9)
+  if (start === -1 || text.charCodeAt(start) !== 0x22) return null
+  return { start: start + 1, end: endOfText(text, start + 1) }
+}
+
+/** What the model said in a chunk that says more than one thing, still JSON-escaped and in bytes. */
+function escapedDelta(text: string): string {
+  const choices = parse(latin1ToText(text))?.['choices']
   if (!Array.isArray(choices)) return ''
   const said: string[] = []
   for (const choice of choices) {
@@ -235,7 +285,7 @@ function escapedDelta(text: string): string {
     gatherTexts(choice['delta'], said)
     if (typeof choice['text'] === 'string') said.push(choice['text'])
   }
-  return said.length === 0 ? '' : JSON.stringify(said.join('')).slice(1, -1)
+  return said.length === 0 ? '' : latin1(JSON.stringify(said.join('')).slice(1, -1))
 }
 
 const silentNames: ReadonlySet<string> = new Set(['role', 'id', 'type', 'index'])
