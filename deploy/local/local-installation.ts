@@ -90,7 +90,8 @@ export class LocalInstallation {
     await this.#starting?.catch(() => {})
     await this.#stopStarted()
     for (const log of this.#logs.splice(0)) log.close()
-    rmSync(this.#folder.localFile, { force: true })
+    // Not when the start was refused before it began: then the file is of the start that has the folder.
+    if (this.#starting !== null) rmSync(this.#folder.localFile, { force: true })
   }
 
   async #start(): Promise<LocalFile> {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Writable } from 'node:stream'
@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../proto/std/clock.js'
 import { LocalFolder } from './local-folder.js'
 import { LocalInstallation } from './local-installation.js'
+import { runLocally } from './main.js'
 import { Progress } from './progress.js'
 
 const script = path.join(import.meta.dirname, 'start.mjs')
@@ -84,6 +85,21 @@ test('--fresh with a database of your own is refused: it would not be fresh', as
     await expect(installation.start()).rejects.toThrow(/--fresh does not touch the database/)
     await installation.stop()
   } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('a start that was refused the folder leaves the facts of the one that has it', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'start-'))
+  const owner = new LocalFolder(folder)
+  owner.lock()
+  try {
+    writeFileSync(owner.localFile, '{}')
+    const options = { root: folder, folder, portBase: 64_100, fresh: false, upstream: null, model: null }
+    expect(await runLocally(options)).toBe(1)
+    expect(existsSync(owner.localFile)).toBe(true)
+  } finally {
+    owner.unlock()
     rmSync(folder, { recursive: true })
   }
 })

@@ -32,10 +32,14 @@ export function addKeysCommand(program: Command, open: () => Session): void {
         async (after) => (await session.client.apiKeys({ tenantId, environmentId, after })).apiKeys,
       ))
         if (options.all || key.revokedAt === null) found.push(key)
+      const names = await session.fetchEnvironmentNames(tenantId)
       session.print(found, () =>
         formatTable(
           ['id', 'name', 'prefix', 'environment', 'expires', 'revoked'],
-          found.map((key) => [key.id, key.name, key.prefix, key.environmentId, key.expiresAt, key.revokedAt]),
+          found.map((key) => [
+            ...[key.id, key.name, key.prefix, names.get(key.environmentId) ?? key.environmentId],
+            ...[key.expiresAt, key.revokedAt],
+          ]),
         ),
       )
     })

@@ -75,6 +75,11 @@ test('keys create asks for a key of the only environment and shows it once', asy
   })
 })
 
+test('keys list names the environment', async () => {
+  answers['apiKeys'] = list([key], 'apiKeys')
+  expect(await run('keys', 'list')).toMatch(/ci +sk-sy-abc +production/)
+})
+
 test('keys revoke finds a key by its name and can abort', async () => {
   answers['apiKeys'] = list([key, { ...key, id: 'key_old', revokedAt: '2026-01-01T00:00:00Z' }], 'apiKeys')
   answers['revokeApiKey'] = { revokeApiKey: { apiKey: key, intentRevision: '5' } }
@@ -106,6 +111,12 @@ test('usage prints the newest records, or JSON', async () => {
   expect(JSON.parse(await run('--json', 'usage'))).toEqual([record])
 })
 
+test('usage without a record says so', async () => {
+  answers['usage'] = list([], 'usage')
+  expect(await run('usage', '--request', 'req_1')).toMatch(/^no records; /)
+  expect(JSON.parse(await run('--json', 'usage'))).toEqual([])
+})
+
 test('usage by model sums whole buckets up to now', async () => {
   answers['usageTotals'] = { usageTotals: [] }
   await run('usage', '--by', 'model', '--since', '30m')
@@ -120,6 +131,8 @@ test('usage by model sums whole buckets up to now', async () => {
 test.each([
   [['usage', '--last', '0'], /expected 1 to 100/],
   [['usage', '--by', 'colour'], /expected one of environment, key/],
+  [['usage', '--since', '7d'], /--since is for sums: say of what, for example --by model/],
+  [['usage', '--by', 'model', '--request', 'req_1'], /--request is for records and --by is for sums/],
   [['usage', '--by', 'model', '--since', 'forever'], /for example 30m, 24h, 7d/],
   [['--tenant', 'nobody', 'usage'], /no tenant nobody; there are: acme/],
   [['keys', 'create', 'ci', '--environment', 'moon'], /no environment moon; there are: production/],

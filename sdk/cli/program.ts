@@ -28,7 +28,7 @@ export function buildProgram(version: string, write: (text: string) => void, now
     .option('--token <token>', 'token to ask with')
     .option('--tenant <name>', 'slug or id of the tenant, for platform admins')
     .option('--json', 'print JSON instead of tables')
-    .showHelpAfterError('(switchyard --help lists what there is)')
+    .showHelpAfterError('(add --help to see what it takes)')
     .addHelpText('after', examples)
   const open = () => new Session(program.opts<GlobalOptions>(), write, nowMs)
   addStatusCommand(program, open)

@@ -53,11 +53,7 @@ export class Session {
 
   /** An environment of the tenant by name or id; without a name the only one, else `production`. */
   async fetchEnvironmentId(tenantId: string, name: string | undefined): Promise<string> {
-    const environments = []
-    for await (const node of everyNode(
-      async (after) => (await this.client.environments({ tenantId, after })).environments,
-    ))
-      if (node.archivedAt === null) environments.push(node)
+    const environments = (await this.#fetchEnvironments(tenantId)).filter(({ archivedAt }) => archivedAt === null)
     const [only] = environments
     const found =
       name === undefined && environments.length === 1
@@ -70,5 +66,19 @@ export class Session {
         ? `name the environment: --environment NAME (${names})`
         : `no environment ${name}; there are: ${names}`,
     )
+  }
+
+  /** By id, archived ones too. */
+  async fetchEnvironmentNames(tenantId: string): Promise<ReadonlyMap<string, string>> {
+    return new Map((await this.#fetchEnvironments(tenantId)).map(({ id, name }) => [id, name]))
+  }
+
+  async #fetchEnvironments(tenantId: string) {
+    const environments = []
+    for await (const node of everyNode(
+      async (after) => (await this.client.environments({ tenantId, after })).environments,
+    ))
+      environments.push(node)
+    return environments
   }
 }

@@ -22,23 +22,25 @@ export function addUsageCommand(program: Command, open: () => Session): void {
   program
     .command('usage')
     .description('what was asked, what it took and what it cost')
-    .option('--last <count>', 'newest records to show, 1 to 100', '20')
+    .option('--last <count>', 'newest records to show, 1 to 100 (default: 20)')
     .option('--request <id>', 'the record of one request, by its x-request-id')
     .option('--trace <id>', 'the records of one trace')
     .option('--by <what>', `sums instead of records: ${Object.keys(groups).join(', ')}`)
-    .option('--since <span>', 'of sums: 30m, 24h or 7d', '24h')
-    .action(async (options: { last: string; request?: string; trace?: string; by?: string; since: string }) => {
+    .option('--since <span>', 'with --by, how far back: 30m, 24h or 7d (default: 24h)')
+    .action(async (options: { last?: string; request?: string; trace?: string; by?: string; since?: string }) => {
+      refuseMixture(options)
       const session = open()
       const tenantId = await session.fetchTenantId()
-      if (options.by !== undefined) return printTotals(session, tenantId, options.by, options.since)
-      const first = Number(options.last)
+      if (options.by !== undefined) return printTotals(session, tenantId, options.by, options.since ?? '24h')
+      const first = Number(options.last ?? 20)
       if (!Number.isInteger(first) || first < 1 || first > 100)
         throw new CliFault(`--last is ${JSON.stringify(options.last)}: expected 1 to 100`)
       const filter = { requestId: options.request ?? null, traceId: options.trace ?? null }
       const { usage } = await session.client.usage({ tenantId, filter, first })
       const records = usage.edges.map(({ node }) => node)
-      session.print(records, () =>
-        formatTable(
+      session.print(records, () => {
+        if (records.length === 0) return 'no records; one is here a few seconds after its answer ended\n'
+        return formatTable(
           ['time', 'request', 'route', 'model', 'in', 'out', 'usd', 'ms', 'status'],
           records.map((record) => [
             record.timestamp,
@@ -51,9 +53,19 @@ export function addUsageCommand(program: Command, open: () => Session): void {
             record.latencyMs.toFixed(1),
             record.code ? `${record.status} (${record.code})` : record.status,
           ]),
-        ),
-      )
+        )
+      })
     })
+}
+
+/** An option that would change nothing is a misunderstanding. */
+function refuseMixture(options: Readonly<Record<string, unknown>>): void {
+  const { by, since } = options
+  if (by === undefined && since !== undefined)
+    throw new CliFault('--since is for sums: say of what, for example --by model')
+  const ofRecords = ['last', 'request', 'trace'].find((name) => options[name] !== undefined)
+  if (by !== undefined && ofRecords !== undefined)
+    throw new CliFault(`--${ofRecords} is for records and --by is for sums: leave one out`)
 }
 
 async function printTotals(session: Session, tenantId: string, by: string, since: string): Promise<void> {

@@ -16,6 +16,7 @@ import type { QueryLimits } from './query-limits.js'
 import { requestIdHeader, requestIdOf } from './request-id.js'
 import type { ResolverInstances } from './resolver-instances.js'
 import { Subscriptions } from './subscriptions.js'
+import { isTypedAddress } from './typed-address.js'
 import { type Authentication, contextOf } from './who-asks.js'
 
 export interface ApiServerOptions {
@@ -124,6 +125,12 @@ export class ApiServer implements Service {
     server.route({
       method: ['GET', 'POST'],
       url: graphPath,
+      preHandler: async (request, reply) => {
+        if (!isTypedAddress(request)) return
+        const people = this.#options.explorer ? '; for people there is /explorer' : ''
+        const message = `GraphQL is asked by POST with content-type: application/json${people}`
+        return reply.code(400).send(problem('BAD_REQUEST', message, request.id))
+      },
       handler: fastifyApolloHandler(this.#apollo, {
         context: async (request: FastifyRequest) => {
           const context = await contextOf(authentication, resolvers, request.headers.authorization, request.id)
