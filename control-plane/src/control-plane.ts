@@ -275,7 +275,7 @@ export class ControlPlane {
     const spans = new BatchService({ database, sink: new SpanStore(), lanes, placement })
     await this.#run(new UsageWorker({ ...shared, queue: 'usage', batches: usage }))
     await this.#run(new UsageWorker({ ...shared, queue: 'spans', batches: spans }))
-    await this.#run(new RollupWorker({ database, rollups: new RollupStore(), clock, log }))
+    await this.#run(new RollupWorker({ database, rollups: new RollupStore(), metrics, clock, log }))
     return intake.registration()
   }
 

@@ -113,7 +113,7 @@ export async function startEvidence({ databaseUrl, redisUrl, port }: Servers) {
   ]
   for (const worker of workers) await worker.run()
   const rollups = new RollupWorker({
-    ...{ database, rollups: new RollupStore(), clock, log: quiet },
+    ...{ database, rollups: new RollupStore(), metrics: new Metrics(), clock, log: quiet },
     pollMs: 100,
     openBucketMs: 200,
   })

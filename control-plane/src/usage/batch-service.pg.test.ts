@@ -2,11 +2,12 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { batchCodec, usageRecordCodec } from '../../../proto/gen/codec.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
-import { systemClock } from '../../../proto/std/clock.js'
+import { systemClock, VirtualClock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import { type TestDatabase, testDatabase } from '../../../test/harness/postgres.js'
 import { Database } from '../database/database.js'
 import { JobQueues } from '../jobs/job-queues.js'
+import { Metrics } from '../observability/metrics.js'
 import { BatchService, type ReportBatch } from './batch-service.js'
 import { LaneStore } from './lane-store.js'
 import { packBatch } from './packed-batch.js'
@@ -271,7 +272,10 @@ describe('the worker', () => {
 
 describe('rollups', () => {
   const sweeper = (openBucketMs = 0) =>
-    new RollupWorker({ database, rollups: new RollupStore(), clock: systemClock, log: quiet, openBucketMs })
+    new RollupWorker({
+      ...{ database, rollups: new RollupStore(), clock: systemClock, log: quiet, openBucketMs },
+      metrics: new Metrics(),
+    })
   const sums = (granularity: string) =>
     rowsOf(`SELECT "requestCount"::int AS n, "refusedCount"::int AS refused, "failedCount"::int AS failed,
       "unpricedCount"::int AS unpriced, "costNanoUsd"::int AS cost FROM "UsageRollup" WHERE granularity = '${granularity}'`)
@@ -291,6 +295,35 @@ describe('rollups', () => {
     await sweep.sweep()
     await sweep.sweep()
     expect((await sums('hour'))[0]).toMatchObject({ n: 6, cost: 15 })
+  })
+
+  it('of a bucket that overflows are tried later, once told of, and keep nobody else waiting', async () => {
+    const costNanoUsd = Number.MAX_SAFE_INTEGER
+    await service.store(batchOf([0], { costNanoUsd }))
+    // As many as it takes for the sum to leave a BIGINT.
+    await database.sql.query(`INSERT INTO "UsageRecord" SELECT (jsonb_populate_record(r, jsonb_build_object('sequence', n))).*
+      FROM "UsageRecord" r, generate_series(1000, 2100) n`)
+    await service.store(batchOf([1], { startedAtUnixMs: startedAtUnixMs + 60_000 }))
+    const errors: unknown[] = []
+    const log: Log = { ...quiet, error: (fields) => errors.push(fields), child: () => log }
+    const metrics = new Metrics()
+    const clock = new VirtualClock(systemClock.nowMs())
+    const sweep = new RollupWorker({ database, rollups: new RollupStore(), clock, log, metrics, openBucketMs: 0 })
+    const failures = async () => /rollup_bucket_failures_total (\d+)/.exec(await metrics.text())?.[1]
+    expect(await sweep.sweep()).toBe(1)
+    expect(await sweep.sweep()).toBe(1)
+    expect(await sweep.sweep()).toBe(0)
+    expect(await sums('minute')).toMatchObject([{ n: 1, cost: 3 }])
+    expect(await failures()).toBe('1')
+    await clock.advance(60_000)
+    await sweep.sweep()
+    expect(await failures()).toBe('2')
+    expect(errors).toMatchObject([{ granularity: 'minute', tenantId: 'ten_one' }])
+    // Mended by hand, it is summed by itself.
+    await database.sql.query('DELETE FROM "UsageRecord" WHERE sequence >= 1000')
+    await clock.advance(60_000)
+    expect(await sweep.sweep()).toBe(1)
+    expect(await sweep.sweep()).toBe(1)
   })
 
   it('of an open bucket are computed only now and then', async () => {

@@ -56,12 +56,18 @@ const fromMinutes = `
 
 /** Marks and sums. Every method with a client runs inside the transaction that holds the bucket. */
 export class RollupStore {
-  /** Buckets with marks, eldest first, minutes before hours. */
-  async findMarked(sql: pg.Pool, countMax: number): Promise<Bucket[]> {
+  /** Buckets with marks, eldest first, minutes before hours; none of `except`. */
+  async findMarked(sql: pg.Pool, countMax: number, except: readonly Bucket[] = []): Promise<Bucket[]> {
     const { rows } = await sql.query<{ granularity: Bucket['granularity']; bucketAt: Date; tenantId: string }>(
       `SELECT granularity, "bucketAt", "tenantId" FROM "RollupMark"
+       WHERE (granularity, "bucketAt", "tenantId") NOT IN (SELECT * FROM unnest($2::text[], $3::timestamptz[], $4::text[]))
        GROUP BY granularity, "bucketAt", "tenantId" ORDER BY granularity DESC, "bucketAt" LIMIT $1`,
-      [countMax],
+      [
+        countMax,
+        except.map(({ granularity }) => granularity),
+        except.map(({ at }) => at.toISOString()),
+        except.map(({ tenantId }) => tenantId),
+      ],
     )
     return rows.map((row) => ({ granularity: row.granularity, at: row.bucketAt, tenantId: row.tenantId }))
   }

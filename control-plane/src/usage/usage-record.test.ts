@@ -45,6 +45,8 @@ describe('a usage record', () => {
     ['a start after everything', { startedAtUnixMs: 2 ** 52 }, 'startedAtUnixMs is not an instant'],
     ['a negative cost', { costNanoUsd: -1 }, 'costNanoUsd is not a count'],
     ['tokens beyond a safe integer', { tokensOut: 2 ** 60 }, 'tokensOut is not a count'],
+    ['more tokens than any request has', { tokensIn: 2 ** 40 + 1 }, 'tokensIn is beyond 1099511627776'],
+    ['a cost beyond a safe integer', { costNanoUsd: 2 ** 54 }, 'costNanoUsd is not a count'],
     ['an absurd HTTP status', { httpStatus: 70_000 }, 'httpStatus is not a status'],
   ])('with %s is malformed', (_what, more, message) => {
     expect(read(more)).toBe(message)

@@ -58,6 +58,8 @@ const textMax = 512
 const indexedTextMax = 128
 const hopsMax = 64
 const int4Max = 2 ** 31 - 1
+/** No request has as many: sums of millions of records still fit into a BIGINT. Costs end with the safe integers. */
+const tokensMax = 2 ** 40
 /** A record older than that is from a clock that was never set; nothing here is as old as the product. */
 const earliestMs = Date.UTC(2020, 0, 1)
 const latestMs = Date.UTC(2200, 0, 1)
@@ -85,16 +87,15 @@ function faultOf(record: UsageRecord__Output): string | null {
     const value = record[name]
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) return `${name} is not a count`
   }
+  for (const name of tokens) if ((record[name] ?? 0) > tokensMax) return `${name} is beyond ${tokensMax}`
   if (record.httpStatus > 999) return 'httpStatus is not a status'
   if (record.priceVersion > int4Max) return 'priceVersion is not a version'
   return null
 }
 
+const tokens = ['tokensIn', 'tokensOut', 'tokensInCached', 'tokensOutReasoning'] as const
 const counts = [
-  'tokensIn',
-  'tokensOut',
-  'tokensInCached',
-  'tokensOutReasoning',
+  ...tokens,
   'costNanoUsd',
   'latencyUs',
   'providerLatencyUs',
