@@ -324,7 +324,7 @@ export class TestAgent {
   }
 }
 
-/** A refusal for good, of one section or (without one) of everything. */
-export function refusalForGood(section = ''): SnapshotRefusal {
+/** A refusal for good, of one section. */
+export function refusalForGood(section: string): SnapshotRefusal {
   return snapshotRefusal('resource_malformed', 'a test does not like it', { section })
 }

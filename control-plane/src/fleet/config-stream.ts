@@ -6,6 +6,7 @@ import type { ControlMessage } from '../../../proto/gen/switchyard/v1/ControlMes
 import type { SnapshotRefusal__Output } from '../../../proto/gen/switchyard/v1/SnapshotRefusal.js'
 import { equalHashes, hashRoot, type NamedHash } from '../../../proto/snapshot/hash.js'
 import { keptHashes } from '../../../proto/snapshot/manifest.js'
+import { isSnapshotRefusalCode, snapshotRefusalCodes } from '../../../proto/snapshot/snapshot-refusal.js'
 import { Backoff } from '../../../proto/std/backoff.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { randomUnit } from '../../../proto/std/ids.js'
@@ -276,9 +277,8 @@ export class ConfigStream {
       this.#liftsSent.add(name)
       this.#refused = null
     }
-    if (quarantine === 'in force') return
-    // In part: who took the rest already keeps it; who did not is offered it, for what else is in it (revocations!).
-    if (quarantine === 'in part' && this.#hasTaken(snapshot)) return
+    // Who took the rest already keeps it; who did not is offered it, for what else is in it (revocations!).
+    if (quarantine === 'in force' && this.#hasTaken(snapshot)) return
     if (quarantine !== 'lifted') this.#liftsSent.delete(name)
     if (this.#inFlight === null && this.#isWanted(snapshot)) await this.#sendUpdate(snapshot)
   }
@@ -351,7 +351,11 @@ function answers(ack: Ack__Output, snapshot: StoredSnapshot): boolean {
   )
 }
 
-/** What an agent says is shown to people: bounded, and nothing but what is expected. */
+/**
+ * What an agent says is shown to people: bounded, and nothing but what is expected. Whether it is for good is not its to
+ * say, since that binds its siblings: it follows from the code, and never holds for the whole snapshot, which brings the
+ * revocations. A code that is not known here (of a newer agent, or made up) is for now.
+ */
 function refusalOf(refusal: SnapshotRefusal__Output): AgentRefusal {
   return {
     code: refusal.code.slice(0, 64),
@@ -359,7 +363,8 @@ function refusalOf(refusal: SnapshotRefusal__Output): AgentRefusal {
     resource: refusal.resource.slice(0, 300),
     path: refusal.path.slice(0, 300),
     message: refusal.message.slice(0, 500),
-    retryable: refusal.retryable,
+    retryable:
+      refusal.section === '' || !isSnapshotRefusalCode(refusal.code) || snapshotRefusalCodes[refusal.code].retryable,
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { environmentSection } from '../../../proto/snapshot/consistency.js'
 import { enrolAt, refusalForGood, TestAgent, TestReplica } from '../../../test/harness/fleet.js'
 import { makeGraph } from '../../../test/harness/graph.js'
 import { type Intent, platformAdmin, startIntent } from '../../../test/harness/intent.js'
@@ -70,18 +71,19 @@ test('a cluster is made, an agent joins it, refuses, is quarantined, and is revo
     ...{ spool: { bytes: '0' }, limits: { snapshotBytesMax: '100000000', resourcesMax: 1_000_000 } },
   })
 
-  agent.verdict = () => [refusalForGood()]
+  const section = environmentSection(intent.tenant.tenantId, intent.tenant.environmentId)
+  agent.verdict = () => [refusalForGood(section)]
   await intent.environments.update(intent.tenant.admin, {
     ...{ environmentId: intent.tenant.environmentId, permittedRegions: ['eu-central-1'] },
   })
   replica.reconciler.ring()
   const refused = await eventually('the refusal is shown', async () => {
     const shown = await shownAgent()
-    return (shown?.['lastAttempt'] as { outcome: string } | null)?.outcome === 'REFUSED' ? shown : null
+    return (shown?.['lastAttempt'] as { outcome: string } | null)?.outcome === 'PARTIAL' ? shown : null
   })
   expect(refused).toMatchObject({
-    ...{ inSync: false, applied: { generation } },
-    lastAttempt: { refusals: [{ code: 'resource_malformed', section: null, path: null, retryable: false }] },
+    inSync: false,
+    lastAttempt: { refusals: [{ code: 'resource_malformed', section, path: null, retryable: false }] },
   })
 
   const quarantines =

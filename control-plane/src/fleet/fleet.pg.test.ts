@@ -311,39 +311,64 @@ describe('configuration', () => {
 describe('what an agent refuses', () => {
   it('for good is shown, quarantined for its version, and offered again only when lifted', async () => {
     const agent = await connectedAgent()
-    const before = await applied(agent)
-    agent.verdict = () => [refusalForGood()]
+    await applied(agent)
+    agent.verdict = () => [refusalForGood(sectionName())]
     await rows.addKeys(1)
     replica.reconciler.ring()
-    const view = await viewOf(agent, (v) => v.lastAttempt?.outcome === 'refused')
+    const view = await viewOf(agent, (v) => v.lastAttempt?.outcome === 'partial')
     expect(view.lastAttempt?.refusals).toMatchObject([{ code: 'resource_malformed', retryable: false }])
-    expect(view.applied?.generation).toBe(before.header.generation)
     expect(view.inSync).toBe(false)
 
-    // Not to it, not after a reconnect, not to another of its version; to one of another version, yes.
+    // Not to it, not after a reconnect, once only to another of its version; to one of another version, yes.
     const count = agent.updates.length
     agent.disconnect()
     agent.connect(replica.server.addresses.fleet)
     const sibling = await newAgent()
+    sibling.verdict = agent.verdict
     sibling.connect(replica.server.addresses.fleet)
+    await viewOf(sibling, (v) => v.lastAttempt?.outcome === 'partial')
     const newer = await newAgent()
     newer.version = '0.2.0'
     newer.connect(replica.server.addresses.fleet)
     await newer.manifest.until((manifest) => manifest !== null, deadline())
     await systemClock.sleep(300)
     expect(agent.updates).toHaveLength(count)
-    expect(sibling.updates).toHaveLength(0)
+    expect(sibling.updates).toHaveLength(1)
 
     const quarantines = await replica.service.listQuarantines(testOperator)
     const quarantine = quarantines.find(({ view: name }) => name.startsWith(clusterId))
     if (!quarantine) throw new Error('no quarantine')
     agent.verdict = () => []
+    sibling.verdict = () => []
     await replica.service.liftQuarantine(testOperator, quarantine)
     await agent.messages.until((messages) => messages.some((message) => message.lift), deadline())
     await applied(agent)
     await applied(sibling)
     const actions = await database.rows.auditEntry.findMany({ where: { action: 'quarantine.lift' } })
     expect(actions.map((entry) => entry.subjectId)).toContain(quarantine.rootHash)
+  })
+
+  it.each([
+    ['the whole snapshot', () => refusalForGood('')],
+    ['a section by a code of its own', () => ({ ...refusalForGood(sectionName()), code: 'because' as 'malformed' })],
+    ['a section for what may pass', () => ({ ...snapshotRefusal('disk_failed', 'full'), section: sectionName() })],
+  ])('for good by its own word only is for now: %s', async (_what, refusal) => {
+    const agent = await connectedAgent()
+    await applied(agent)
+    agent.verdict = () => [{ ...refusal(), retryable: false }]
+    const [key] = await rows.addKeys(1)
+    await rows.revokeKey(key ?? '')
+    replica.reconciler.ring()
+    await viewOf(
+      agent,
+      (v) => v.lastAttempt?.outcome !== 'applied' && v.lastAttempt?.refusals.every((r) => r.retryable) === true,
+    )
+    const sibling = await connectedAgent()
+    await sibling.manifest.until((held) => namesOf(held, 'deny').includes(`deny/${key}`), deadline())
+    await applied(sibling)
+    expect((await replica.service.listQuarantines(testOperator)).filter((q) => q.view.startsWith(clusterId))).toEqual(
+      [],
+    )
   })
 
   it('in part keeps nothing else back: not for it, not for others', async () => {

@@ -10,12 +10,12 @@ export interface QuarantineKey {
 }
 
 /**
- * In force: never offered to that version. In part: some sections were refused; offered to agents that have not taken the
- * rest. Lifted: an agent that still has it in its own list must be told before it is offered.
+ * In force: some sections were refused; still offered to agents that have not taken the rest, never again to those that
+ * have. Lifted: an agent that still has it in its own list must be told before it is offered.
  */
-export type QuarantineState = 'in force' | 'in part' | 'lifted'
+export type QuarantineState = 'in force' | 'lifted'
 
-/** Rows of `Quarantine`: content that an agent version refused for good. */
+/** Rows of `Quarantine`: content of which an agent version refused sections for good. */
 export class QuarantineStore {
   readonly #sql: pg.Pool
 
@@ -42,9 +42,7 @@ export class QuarantineStore {
       state: QuarantineState
     }>(
       `SELECT q."agentVersion", q.view, q."rootHash",
-              CASE WHEN q."liftedAt" IS NOT NULL THEN 'lifted'
-                   WHEN q.refusals @> '[{"section": "", "retryable": false}]' THEN 'in force'
-                   ELSE 'in part' END AS state
+              CASE WHEN q."liftedAt" IS NULL THEN 'in force' ELSE 'lifted' END AS state
        FROM "Quarantine" q CROSS JOIN LATERAL (
          SELECT "rootHash" FROM "Snapshot" WHERE view = q.view ORDER BY epoch DESC, generation DESC LIMIT 1) newest
        WHERE newest."rootHash" = q."rootHash"`,
