@@ -127,4 +127,16 @@ describe('writes of one turn', () => {
     expect(await requestIds(spool)).toEqual(['reached-upstream interrupted'])
     await spool.stop()
   })
+
+  it('are not overtaken by a refusal: a kill leaves no gap', async () => {
+    const directory = freshFolder()
+    const { meter, spool } = await started(directory)
+    meter.open(facts('a'))
+    meter.record(facts('refused'))
+    meter.open(facts('never-sent'))
+    const next = await started(directory)
+    expect(await requestIds(next.spool)).toEqual(['a interrupted', 'refused ok'])
+    expect(next.spool.lane(spool.usage.key)?.nextSequence).toBe(2)
+    await next.spool.stop()
+  })
 })

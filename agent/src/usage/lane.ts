@@ -178,6 +178,8 @@ export class SpoolLane {
 
   /** A record without an open frame, or a span. */
   add(body: Uint8Array): number {
+    // Frames go to the file in the order of their sequences: a kill then takes a tail, and never leaves a gap to explain.
+    this.flush()
     const sequence = this.#nextSequence++
     this.#append(this.key.class === 'usage' ? frameKind.close : frameKind.span, sequence, body)
     return sequence

@@ -326,110 +326,144 @@ describe('whatever happens', () => {
     { weight: 2, arbitrary: fc.constant('mend disk' as const) },
   )
 
-  it('every request is one record in the end', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 120 }), fc.nat(), async (steps, pick) => {
-        const directory = freshFolder()
-        let clock = new VirtualClock()
-        const plane = new FakeControlPlane()
-        let broken = false
-        const start = async () => {
-          const spool = new Spool({
-            ...{ directory, clock, log: quiet, segmentBytes: 4096, usageBytesMax: 4 << 20, spanBytesMax: 1 << 20 },
-            write: (fd, bytes, length) => {
-              if (!broken) return fs.writeSync(fd, bytes, 0, length)
-              return fs.writeSync(fd, bytes, 0, length >> 1)
-            },
-          })
-          await spool.run()
-          const sender = new Sender({ spool, agentVersion: 'test', clock, log: quiet, recordsMax: 4, bytesMax: 1_000 })
-          const agent = { spool, sender, meter: new Meter(spool, quiet), clock, directory, alarms: [] }
-          await connect(agent, plane)
-          return agent
-        }
-        let agent = await start()
-        const expected = new Map<string, Set<string>>()
-        let running: { id: string; open: OpenRecord }[] = []
-        /** Touched since the disk began to fail. */
-        const atRisk = new Set<string>()
-        let made = 0
-        for (const action of steps) {
-          if (action === 'open' && agent.meter.accepting) {
-            const id = `r-${made++}`
-            running.push({ id, open: agent.meter.open(record(id)) })
-            expected.set(id, new Set(['interrupted']))
-            if (broken) atRisk.add(id)
-          } else if (action === 'close' && running.length > 0) {
-            const [closing] = running.splice(pick % running.length, 1)
-            if (!closing) continue
-            agent.meter.close(closing.open, record(closing.id))
-            expected.set(closing.id, new Set(['ok']))
-            if (broken) atRisk.add(closing.id)
-          } else if (action === 'refuse' && agent.meter.accepting) {
-            const id = `r-${made++}`
-            agent.meter.record({ requestId: id, status: 'refused' })
-            expected.set(id, new Set(['refused']))
-            if (broken) atRisk.add(id)
-          } else if (action === 'send') await sendAll(agent, plane)
-          else if (action === 'store') {
-            plane.store(1 + (pick % 3))
-            tellWatermarks(agent, plane)
-          } else if (action === 'forget') plane.forget()
-          else if (action === 'reconnect') await connect(agent, plane)
-          else if (action === 'wait') {
-            await clock.advance(11_000)
-            agent.sender.tick()
-          } else if (action === 'break disk') broken = true
-          else if (action === 'mend disk') {
-            broken = false
-            await clock.advance(600)
-            atRisk.clear()
-          } else if (action === 'kill' || action === 'stop') {
-            // What the disk refused is in memory only, and goes with the process: the open frame may be there, or nothing.
-            if (broken && action === 'kill') for (const id of atRisk) expected.get(id)?.add('lost').add('interrupted')
-            atRisk.clear()
-            broken = false
-            if (action === 'stop') await agent.spool.stop()
-            await agent.sender.end()
-            // The timers of a killed process never fire again.
-            clock = new VirtualClock(clock.nowMs() + 1_000)
-            agent = await start()
-            running = []
+  it.each([
+    ['written one by one', false],
+    ['gathered by turn', true],
+  ])(
+    'every request is one record in the end, %s',
+    async (_how, gatherWrites) => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 120 }), fc.nat(), async (steps, pick) => {
+          const directory = freshFolder()
+          let clock = new VirtualClock()
+          const plane = new FakeControlPlane()
+          let broken = false
+          let lives = 0
+          const start = async () => {
+            lives += 1
+            const life = lives
+            const spool = new Spool({
+              ...{ directory, clock, log: quiet, segmentBytes: 4096, usageBytesMax: 4 << 20, spanBytesMax: 1 << 20 },
+              gatherWrites,
+              write: (fd, bytes, length) => {
+                // What a killed process had in mind it does not do.
+                if (life !== lives) throw new Error('killed')
+                if (!broken) return fs.writeSync(fd, bytes, 0, length)
+                return fs.writeSync(fd, bytes, 0, length >> 1)
+              },
+            })
+            await spool.run()
+            const sender = new Sender({
+              spool,
+              agentVersion: 'test',
+              clock,
+              log: quiet,
+              recordsMax: 4,
+              bytesMax: 1_000,
+            })
+            const agent = { spool, sender, meter: new Meter(spool, quiet), clock, directory, alarms: [] }
+            await connect(agent, plane)
+            return agent
           }
-        }
-        broken = false
-        await clock.advance(1_000)
-        for (const { id, open } of running) {
-          agent.meter.close(open, record(id))
-          expected.set(id, new Set(['ok']))
-        }
-        for (let round = 0; round < 4; round++) {
-          await connect(agent, plane)
-          await sendAll(agent, plane)
-          await sendAll(agent, plane)
-          plane.store()
-        }
-        tellWatermarks(agent, plane)
-        expect(agent.spool.stats().usageWaitingCount).toBe(0)
-        expect(plane.contradictions).toEqual([])
-        const seen = new Map<string, string[]>()
-        for (const lane of plane.lanes.values()) {
-          for (const content of lane.values()) {
-            if (content === 'drop') continue
-            const { requestId, status } = usageRecordCodec.decode(Buffer.from(content, 'hex'))
-            seen.set(requestId, [...(seen.get(requestId) ?? []), status])
+          let agent = await start()
+          const expected = new Map<string, Set<string>>()
+          let running: { id: string; open: OpenRecord }[] = []
+          /** Touched since the disk began to fail. */
+          const atRisk = new Set<string>()
+          /** Nobody waited for it to be written yet: nothing went upstream, or the last byte did not go to the client. */
+          const unwritten = new Set<string>()
+          let made = 0
+          for (const [index, action] of steps.entries()) {
+            if (action === 'open' && agent.meter.accepting) {
+              const id = `r-${made++}`
+              running.push({ id, open: agent.meter.open(record(id)) })
+              expected.set(id, new Set(['interrupted']))
+              if (broken) atRisk.add(id)
+              unwritten.add(id)
+            } else if (action === 'close' && running.length > 0) {
+              const [closing] = running.splice(pick % running.length, 1)
+              if (!closing) continue
+              agent.meter.close(closing.open, record(closing.id))
+              expected.set(closing.id, new Set(['ok']))
+              if (broken) atRisk.add(closing.id)
+              unwritten.add(closing.id)
+            } else if (action === 'refuse' && agent.meter.accepting) {
+              const id = `r-${made++}`
+              agent.meter.record({ requestId: id, status: 'refused' })
+              expected.set(id, new Set(['refused']))
+              if (broken) atRisk.add(id)
+            } else if (action === 'send') await sendAll(agent, plane)
+            else if (action === 'store') {
+              plane.store(1 + (pick % 3))
+              tellWatermarks(agent, plane)
+            } else if (action === 'forget') plane.forget()
+            else if (action === 'reconnect') await connect(agent, plane)
+            else if (action === 'wait') {
+              await clock.advance(11_000)
+              agent.sender.tick()
+            } else if (action === 'break disk') broken = true
+            else if (action === 'mend disk') {
+              broken = false
+              await clock.advance(600)
+              atRisk.clear()
+            } else if (action === 'kill' || action === 'stop') {
+              // What the disk refused is in memory only, and goes with the process: the open frame may be there, or nothing.
+              if (broken && action === 'kill') for (const id of atRisk) expected.get(id)?.add('lost').add('interrupted')
+              if (gatherWrites && action === 'kill') {
+                for (const id of unwritten) expected.get(id)?.add('lost').add('interrupted')
+              }
+              unwritten.clear()
+              atRisk.clear()
+              broken = false
+              if (action === 'stop') await agent.spool.stop()
+              await agent.sender.end()
+              // The timers of a killed process never fire again.
+              clock = new VirtualClock(clock.nowMs() + 1_000)
+              agent = await start()
+              running = []
+            }
+            if ((index + pick) % 3 === 0) {
+              await agent.meter.written()
+              if (broken) for (const id of unwritten) atRisk.add(id)
+              unwritten.clear()
+            }
           }
-        }
-        for (const [id, allowed] of expected) {
-          const found = seen.get(id) ?? ['lost']
-          expect(found, id).toHaveLength(1)
-          expect([...allowed], id).toContain(found[0])
-        }
-        await agent.sender.end()
-        await agent.spool.stop()
-        fs.rmSync(directory, { recursive: true, force: true })
-      }),
-      { numRuns: 80 },
-    )
-  }, 60_000)
+          broken = false
+          await clock.advance(1_000)
+          for (const { id, open } of running) {
+            agent.meter.close(open, record(id))
+            expected.set(id, new Set(['ok']))
+          }
+          await agent.meter.written()
+          for (let round = 0; round < 4; round++) {
+            await connect(agent, plane)
+            await sendAll(agent, plane)
+            await sendAll(agent, plane)
+            plane.store()
+          }
+          tellWatermarks(agent, plane)
+          expect(agent.spool.stats().usageWaitingCount).toBe(0)
+          expect(plane.contradictions).toEqual([])
+          const seen = new Map<string, string[]>()
+          for (const lane of plane.lanes.values()) {
+            for (const content of lane.values()) {
+              if (content === 'drop') continue
+              const { requestId, status } = usageRecordCodec.decode(Buffer.from(content, 'hex'))
+              seen.set(requestId, [...(seen.get(requestId) ?? []), status])
+            }
+          }
+          for (const [id, allowed] of expected) {
+            const found = seen.get(id) ?? ['lost']
+            expect(found, id).toHaveLength(1)
+            expect([...allowed], id).toContain(found[0])
+          }
+          await agent.sender.end()
+          await agent.spool.stop()
+          fs.rmSync(directory, { recursive: true, force: true })
+        }),
+        { numRuns: 40 },
+      )
+    },
+    60_000,
+  )
 })
