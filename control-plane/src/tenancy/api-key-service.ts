@@ -19,6 +19,7 @@ import {
   apiKeysPerEnvironmentMax,
   auditApiKey,
   createApiKeyInput,
+  deniedKeysPerEnvironmentMax,
   inFlightMaxDefault,
   requestsPerMinuteMaxDefault,
   revokeApiKeyInput,
@@ -294,11 +295,20 @@ export class ApiKeyService {
   }
 
   async #requireRoom(transaction: Transaction, environmentId: string): Promise<void> {
-    if ((await this.#options.apiKeys.countUnrevoked(transaction, environmentId)) < apiKeysPerEnvironmentMax) return
-    throwRefusal(
-      'limit_exceeded',
-      `an environment has at most ${apiKeysPerEnvironmentMax} keys; revoke some that are no longer used`,
-    )
+    const { apiKeys } = this.#options
+    if ((await apiKeys.countUnrevoked(transaction, environmentId)) >= apiKeysPerEnvironmentMax) {
+      throwRefusal(
+        'limit_exceeded',
+        `an environment has at most ${apiKeysPerEnvironmentMax} keys; revoke some that are no longer used`,
+      )
+    }
+    if ((await apiKeys.countDenied(transaction, environmentId)) >= deniedKeysPerEnvironmentMax) {
+      throwRefusal(
+        'limit_exceeded',
+        `an environment has at most ${deniedKeysPerEnvironmentMax} revoked keys that have not expired; ` +
+          'make new keys in another environment, or wait until revoked ones expire, and give keys an expiry',
+      )
+    }
   }
 
   async #requireTeam(tenantId: string, teamId: string | null | undefined): Promise<void> {

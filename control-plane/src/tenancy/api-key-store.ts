@@ -46,6 +46,16 @@ export class ApiKeyStore {
     return transaction.rows.apiKey.count({ where: { environmentId, revokedAt: null } })
   }
 
+  /** Revoked keys of the environment that agents still have to deny: those that have not expired. */
+  async countDenied(transaction: Transaction, environmentId: string): Promise<number> {
+    return transaction.rows.apiKey.count({
+      where: {
+        ...{ environmentId, revokedAt: { not: null } },
+        OR: [{ expiresAt: null }, { expiresAt: { gt: transaction.now } }],
+      },
+    })
+  }
+
   /** Locks the row until the transaction ends. */
   async findLocked(transaction: Transaction, id: string): Promise<ApiKey | null> {
     await transaction.rows.$queryRaw`SELECT id FROM "ApiKey" WHERE id = ${id} FOR UPDATE`

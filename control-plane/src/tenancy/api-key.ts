@@ -33,6 +33,11 @@ export function apiKeyState(key: ApiKey, now: Date): ApiKeyState {
 
 /** Every agent that serves the environment holds all of them. */
 export const apiKeysPerEnvironmentMax = 50_000
+/**
+ * Revoked keys that have not expired: each is an entry in the deny section, which every agent of a cluster holds for all of
+ * its tenants. Beyond it nothing is made any more; revoking is never refused.
+ */
+export const deniedKeysPerEnvironmentMax = 10_000
 export const inFlightMaxDefault = 200
 export const requestsPerMinuteMaxDefault = 12_000
 const overlapMinutesMax = 30 * 24 * 60

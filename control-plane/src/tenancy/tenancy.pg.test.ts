@@ -6,6 +6,7 @@ import { type TestDatabase, testDatabase } from '../../../test/harness/postgres.
 import type { Actor, Role } from '../access/principal.js'
 import { AuditStore } from '../audit/audit-store.js'
 import { Database } from '../database/database.js'
+import { deniedKeysPerEnvironmentMax } from './api-key.js'
 import { ApiKeyService } from './api-key-service.js'
 import { ApiKeyStore } from './api-key-store.js'
 import { EnvironmentService } from './environment-service.js'
@@ -191,6 +192,27 @@ describe('API keys', () => {
       expect((await refusalOf(work()))?.code).toBe('not_found')
     }
     expect(await revisions(theirs.environment.id)).toEqual(before)
+  })
+
+  test('revoked ones that agents must still deny are bounded, until they expire', async () => {
+    const { admin, environment, key } = await makeEstate()
+    await services.apiKeys.revoke(admin, { apiKeyId: key.apiKey.id })
+    const soon = new Date(clock.nowMs() + 60_000)
+    await database.sql.query(
+      `INSERT INTO "ApiKey" (id, "tenantId", "environmentId", name, prefix, "secretHash", "inFlightMax",
+         "requestsPerMinuteMax", "createdBy", "revokedAt", "expiresAt")
+       SELECT $1 || n, $2, $1, 'loop', 'p', sha256(($1 || n)::bytea), 1, 1, 'ada', $3, $3
+       FROM generate_series(2, $4::int) n`,
+      [environment.id, environment.tenantId, soon.toISOString(), deniedKeysPerEnvironmentMax],
+    )
+    const create = () => services.apiKeys.create(admin, { environmentId: environment.id, name: 'next' })
+    expect(await refusalOf(create())).toEqual({ code: 'limit_exceeded' })
+    await database.rows.apiKey.updateMany({
+      where: { environmentId: environment.id, expiresAt: soon },
+      data: { expiresAt: new Date(clock.nowMs()) },
+    })
+    const { apiKey } = await create()
+    expect((await services.apiKeys.revoke(admin, { apiKeyId: apiKey.id })).apiKey.revokedAt).not.toBeNull()
   })
 
   test('fifty at once: dense revisions, no deadlock with archiving', async () => {
