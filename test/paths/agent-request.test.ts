@@ -789,6 +789,34 @@ describe('a stream', () => {
   })
 })
 
+describe('many streams at once', () => {
+  test('never mix: each client gets its own words, each record its own tokens', async () => {
+    const up = await upstream(async (received, response) => {
+      const { user } = JSON.parse(received.body.toString()) as { user: string }
+      response.writeHead(200, sseHead)
+      const count = 3 + (Number(user) % 7)
+      const text = Array.from({ length: count }, (_, index) => chunk({ content: `<${user}:${index}>` })).join('')
+      const bytes = Buffer.from(text + chunk({}, {}, 'stop') + usageChunk(Number(user), count) + done)
+      // In pieces of changing size, so that events are cut anywhere and streams interleave.
+      for (let at = 0, size = 1 + (Number(user) % 97); at < bytes.length; at += size) {
+        response.write(bytes.subarray(at, at + size))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      response.end()
+    })
+    const at = await world([{ origin: up.origin, kind: 'openai' }])
+    const users = Array.from({ length: 60 }, (_, index) => String(index + 1))
+    const texts = await Promise.all(users.map(async (user) => (await send(at, { body: { ...streamed, user } })).text()))
+    for (const [index, user] of users.entries()) {
+      const words = [...(texts[index] ?? '').matchAll(/<(\d+):(\d+)>/g)]
+      expect(words.map((word) => word[1])).toEqual(Array(3 + (Number(user) % 7)).fill(user))
+    }
+    const tokens = at.meter.closed.map((record) => [record.userId, record.tokensIn, record.tokensOut])
+    expect(tokens.sort()).toEqual(users.map((user) => [user, Number(user), 3 + (Number(user) % 7)]).sort())
+    expect(at.handler.runningCount).toBe(0)
+  }, 30_000)
+})
+
 describe('the door', () => {
   test('drains: unready, refuses new, lets the running finish', async () => {
     let finish: () => void = () => {}
@@ -822,7 +850,10 @@ describe('the door', () => {
 
   test('samples spans: one for the request and one per hop', async () => {
     const up = await upstream(answering)
-    const at = await world([{ origin: 'http://127.0.0.1:9' }, { origin: up.origin }], { spanSamplePpm: 1_000_000 })
+    const at = await world(
+      [{ origin: 'http://127.0.0.1:9', credential: { id: 'gone', version: 1 } }, { origin: up.origin }],
+      { spanSamplePpm: 1_000_000 },
+    )
     await send(at)
     expect(at.meter.spans.map((span) => [span.kind, span.status])).toEqual([
       [2, 'ok'],

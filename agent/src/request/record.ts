@@ -166,6 +166,8 @@ export class RequestRecord {
       startedUs: startedUs - this.#subject.call.startedUs,
       durationUs: endedUs - startedUs,
     })
+    // A hop that was never sent has no span id that an upstream knows.
+    if (this.#hopSpanIds !== null && this.#hopSpanIds.length < this.#hops.length) this.#hopSpanIds.push(newSpanId())
     this.#providerUs += endedUs - startedUs
     const { fields } = this
     fields.providerId = target.provider.id

@@ -169,9 +169,15 @@ export class HttpServer implements Service {
       expectsContinue,
       closing: this.#isClosing,
     })
-    void handler.handle(call).finally(() => {
-      this.#inFlightCount -= 1
-    })
+    void handler
+      .handle(call)
+      .catch((fault: unknown) => {
+        this.#options.log.error({ fault: String(fault) }, 'a request could not even be refused')
+        call.destroy()
+      })
+      .finally(() => {
+        this.#inFlightCount -= 1
+      })
   }
 
   readonly #isClosing = (): boolean => this.#draining

@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest'
+import { matchRoute } from './openai-routes.js'
+
+describe('routes', () => {
+  test.each([
+    ['POST', '/v1/chat/completions', 'chat_completions', null],
+    ['POST', '/v1/chat/completions?x=1', 'chat_completions', null],
+    ['POST', '/v1/embeddings', 'embeddings', null],
+    ['GET', '/v1/models', 'models', null],
+    ['GET', '/v1/models/a', 'models', 'a'],
+    ['GET', '/v1/models/org/a%20b', 'models', 'org/a b'],
+    ['GET', '/healthz', 'healthz', null],
+    ['GET', '/readyz', 'readyz', null],
+  ])('%s %s', (method, url, door, parameter) => {
+    expect(matchRoute(method, url)).toEqual({ door, parameter })
+  })
+
+  test.each([
+    ['GET', '/', 'unknown_url'],
+    ['GET', '/v1/models/', 'unknown_url'],
+    ['GET', '/v1/models/%', 'unknown_url'],
+    ['POST', '/v1/chat/completions/', 'unknown_url'],
+    ['POST', '//v1/chat/completions', 'unknown_url'],
+    ['POST', '/V1/chat/completions', 'unknown_url'],
+    ['POST', '/v1/../v1/chat/completions', 'unknown_url'],
+    ['GET', '/__proto__', 'unknown_url'],
+    ['GET', 'http://elsewhere/v1/models', 'unknown_url'],
+    ['GET', '/v1/chat/completions', 'method_not_allowed'],
+    ['POST', '/v1/models/a', 'method_not_allowed'],
+    ['OPTIONS', '/v1/models', 'method_not_allowed'],
+  ])('not %s %s', (method, url, refused) => {
+    expect(matchRoute(method, url)).toMatchObject({ refused })
+  })
+})
