@@ -1,11 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes, randomFillSync } from 'node:crypto'
 
 /**
- * Names for things. Ids are `<prefix>_<26 characters>`: 48 bits of milliseconds and 79 random bits in Crockford base 32
+ * Names for things. Ids are `<prefix>_<26 characters>`: 48 bits of milliseconds and 80 random bits in Crockford base 32
  * (the ULID layout), so that they sort by creation and say what they name.
- *
- * Randomness for names comes out of `randomUUID`, which draws from the system's generator for 128 at a time; secrets are
- * drawn directly.
  */
 export const idPrefixes = {
   tenant: 'ten',
@@ -29,63 +26,85 @@ export const idPrefixes = {
 export type IdKind = keyof typeof idPrefixes
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
+const alphabetCodes = Buffer.from(alphabet)
+
+/**
+ * Random bytes for names, drawn from the system's generator a page at a time: several are made for every request. Secrets
+ * are drawn directly.
+ */
+class NamePool {
+  readonly #bytes = Buffer.alloc(2048)
+  #hex = ''
+  #letters = ''
+  #at = this.#bytes.length
+
+  hex(byteCount: number): string {
+    const at = this.#take(byteCount)
+    return this.#hex.slice(at * 2, (at + byteCount) * 2)
+  }
+
+  /** Each of a byte of its own. */
+  letters(count: number): string {
+    const at = this.#take(count)
+    return this.#letters.slice(at, at + count)
+  }
+
+  #take(byteCount: number): number {
+    if (this.#at + byteCount > this.#bytes.length) this.#refill()
+    const at = this.#at
+    this.#at += byteCount
+    return at
+  }
+
+  #refill(): void {
+    const bytes = randomFillSync(this.#bytes)
+    this.#hex = bytes.toString('hex')
+    for (let i = 0; i < bytes.length; i++) bytes[i] = alphabetCodes[(bytes[i] ?? 0) & 31] ?? 0
+    this.#letters = bytes.toString('latin1')
+    this.#at = 0
+  }
+}
+
+const names = new NamePool()
+/** 2^20 ms: how long the first six characters of a moment stay the same. */
+const eraMs = 1_048_576
+let era = -1
+let eraText = ''
 
 /** A new id of `kind`, its time part from `nowMs`. */
 export function newId(kind: IdKind, nowMs: number): string {
-  let time = ''
-  for (let rest = nowMs, i = 0; i < 10; i++) {
-    time = alphabet.charAt(rest % 32) + time
-    rest = Math.floor(rest / 32)
+  return `${idPrefixes[kind]}_${timeText(nowMs)}${names.letters(16)}`
+}
+
+/** The ten characters of a moment. */
+function timeText(nowMs: number): string {
+  const nowEra = Math.floor(nowMs / eraMs)
+  if (nowEra !== era) {
+    era = nowEra
+    eraText = ''
+    for (let rest = nowEra, i = 0; i < 6; i++) {
+      eraText = alphabet.charAt(rest % 32) + eraText
+      rest = Math.floor(rest / 32)
+    }
   }
-  const uuid = randomUUID()
-  let random = ''
-  // The lower five bits of each of its sixteen bytes; one of the eighty is fixed by the version.
-  for (let i = 0; i < uuid.length; i += 2) {
-    if (uuid.charCodeAt(i) === 0x2d) i += 1
-    random += alphabet.charAt(Number.parseInt(uuid.slice(i, i + 2), 16) & 31)
-  }
-  return `${idPrefixes[kind]}_${time}${random}`
+  const ms = nowMs - nowEra * eraMs
+  return eraText + letter(ms >>> 15) + letter(ms >>> 10) + letter(ms >>> 5) + letter(ms)
+}
+
+function letter(bits: number): string {
+  return alphabet.charAt(bits & 31)
 }
 
 /** 32 lower-case hexadecimal characters, never all zero: a W3C trace id. */
 export function newTraceId(): string {
-  return newSpanId() + newSpanId()
+  const id = names.hex(16)
+  return id === '00000000000000000000000000000000' ? newTraceId() : id
 }
 
-/**
- * 16 lower-case hexadecimal characters, never all zero: a W3C span id. Random enough to be unique, not to be a secret: ids
- * of traces are made for every request, and the standard asks for no more.
- */
+/** 16 lower-case hexadecimal characters, never all zero: a W3C span id. */
 export function newSpanId(): string {
-  const high = (Math.random() * 0x1_0000_0000) >>> 0
-  const low = (Math.random() * 0x1_0000_0000) >>> 0
-  return hexOf(high) + hexOf(high === 0 && low === 0 ? 1 : low)
-}
-
-function hexOf(word: number): string {
-  const text = word.toString(16)
-  return text.length === 8 ? text : text.padStart(8, '0')
-}
-
-/** Id of a request that came without one: as `newId`, random as a span id is. */
-export function newRequestId(nowMs: number): string {
-  let time = ''
-  for (let rest = nowMs, i = 0; i < 10; i++) {
-    time = alphabet.charAt(rest % 32) + time
-    rest = Math.floor(rest / 32)
-  }
-  return `${idPrefixes.request}_${time}${randomText(8)}${randomText(8)}`
-}
-
-/** `length` ≤ 10 characters of the alphabet. */
-function randomText(length: number): string {
-  let rest = Math.floor(Math.random() * 2 ** (5 * length))
-  let text = ''
-  for (let i = 0; i < length; i++) {
-    text += alphabet.charAt(rest % 32)
-    rest = Math.floor(rest / 32)
-  }
-  return text
+  const id = names.hex(8)
+  return id === '0000000000000000' ? newSpanId() : id
 }
 
 /** `byteCount` random bytes, from the system's generator. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AssertionFault } from './assert.js'
-import { costOfTokens, formatUsd, nanoPerUsd, parseUsd } from './money.js'
+import { costOfTokens, formatUsd, formatUsdNumber, nanoPerUsd, parseUsd } from './money.js'
 
 const tokens = fc.nat({ max: Number.MAX_SAFE_INTEGER })
 const price = fc.bigInt({ min: 0n, max: 10n ** 15n })
@@ -34,6 +34,16 @@ describe('money', () => {
 
   it('is not computed from what is no count of tokens', () => {
     for (const count of [-1, 0.5, Number.NaN, 2 ** 53]) expect(() => costOfTokens(count, 1n)).toThrow(AssertionFault)
+  })
+
+  it('is written the same from either kind of integer', () => {
+    fc.assert(
+      fc.property(tokens, (amount) => {
+        expect(formatUsdNumber(amount)).toBe(formatUsd(BigInt(amount)))
+      }),
+      { seed: 1 },
+    )
+    for (const amount of [-1, 0.5, 2 ** 53]) expect(() => formatUsdNumber(amount)).toThrow(AssertionFault)
   })
 
   it('is written exactly, and read back as it was', () => {

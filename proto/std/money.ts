@@ -18,6 +18,13 @@ export function formatUsd(amount: NanoUsd): string {
   return `${sign}${absolute / nanoPerUsd}.${(absolute % nanoPerUsd).toString().padStart(9, '0')}`
 }
 
+/** As `formatUsd`, of a non-negative safe integer: for the request path. */
+export function formatUsdNumber(amount: number): string {
+  assert(Number.isSafeInteger(amount) && amount >= 0, 'an amount is a non-negative safe integer')
+  const fraction = amount % 1_000_000_000
+  return `${(amount - fraction) / 1_000_000_000}.${String(fraction).padStart(9, '0')}`
+}
+
 /** Nano-dollars of a decimal text with at most nine places, or null when it is not one. */
 export function parseUsd(text: string): NanoUsd | null {
   const match = /^(-?)(\d{1,9})(?:\.(\d{1,9}))?$/.exec(text.trim())

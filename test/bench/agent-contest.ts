@@ -1,4 +1,4 @@
-import { type LoadResult, type LoadTarget, loadClosed } from './agent-load.js'
+import { ClosedLoad, type LoadResult, type LoadTarget } from './agent-load.js'
 import { median, percentile } from './agent-statistics.js'
 
 /** A process under load: where it listens and what it has used. */
@@ -11,6 +11,8 @@ export interface Contestant {
 export type Mode = 'plain' | 'stream'
 export const modes = ['plain', 'stream'] as const
 const connectionCounts = { plain: 32, stream: 48 }
+/** Milliseconds; a slice of streams is one stream on each connection, however long that takes. */
+const sliceMs = { plain: 100, stream: 0 }
 /** Requests after which the compiler has seen what it will see. */
 const warmUpCounts = { plain: 12_000, stream: 400 }
 
@@ -25,36 +27,63 @@ export interface Slice {
 /** Runs a contestant until it is warm, at most `limitMs` per mode. */
 export async function warmUp(contestant: Contestant, limitMs: number): Promise<void> {
   for (const mode of modes) {
+    const load = open(contestant, mode)
     let done = 0
     for (let spentMs = 0; done < warmUpCounts[mode] && spentMs < limitMs; spentMs += 500) {
-      done += (await load(contestant.target, mode, 500)).requestCount
+      done += checked(await load.run(500)).requestCount
     }
+    load.close()
   }
 }
 
-/** One slice of load on each contestant, beginning with the one at `turn`. */
+/**
+ * One turn of load on every contestant, in `sliceCount` short slices each that take turns, beginning with the contestant
+ * at `turn`: what else happens on the machine comes and goes within seconds, and so falls on all of them alike.
+ */
 export async function measureTurn(
   contestants: readonly Contestant[],
   mode: Mode,
   turn: number,
-  sliceMs: number,
+  sliceCount: number,
 ): Promise<ReadonlyMap<string, Slice>> {
-  const slices = new Map<string, Slice>()
-  for (let i = 0; i < contestants.length; i++) {
-    const contestant = contestants[(turn + i) % contestants.length]
-    if (contestant === undefined) continue
-    const before = await contestant.usage()
-    const result = checked(await load(contestant.target, mode, sliceMs))
-    const after = await contestant.usage()
-    slices.set(contestant.name, {
-      cpuUsPerRequest: (after.cpuUs - before.cpuUs) / result.requestCount,
-      rps: result.requestCount / result.seconds,
-      p50Ms: percentile(result.latenciesMs, 0.5),
-      p99Ms: percentile(result.latenciesMs, 0.99),
-      rssBytes: after.rssBytes,
-    })
+  const entrants = contestants.map((contestant) => ({
+    contestant,
+    load: open(contestant, mode),
+    cpuUs: 0,
+    rssBytes: 0,
+    seconds: 0,
+    latenciesMs: [] as number[],
+  }))
+  for (let slice = 0; slice < sliceCount; slice++) {
+    for (let i = 0; i < entrants.length; i++) {
+      const entrant = entrants[(turn + slice + i) % entrants.length]
+      if (entrant === undefined) continue
+      const before = await entrant.contestant.usage()
+      const result = checked(await entrant.load.run(sliceMs[mode]))
+      const after = await entrant.contestant.usage()
+      entrant.cpuUs += after.cpuUs - before.cpuUs
+      entrant.rssBytes = after.rssBytes
+      entrant.seconds += result.seconds
+      entrant.latenciesMs.push(...result.latenciesMs)
+    }
   }
-  return slices
+  return new Map(
+    entrants.map(({ contestant, load, cpuUs, rssBytes, seconds, latenciesMs }) => {
+      load.close()
+      latenciesMs.sort((a, b) => a - b)
+      const requestCount = latenciesMs.length
+      return [
+        contestant.name,
+        {
+          cpuUsPerRequest: cpuUs / requestCount,
+          rps: requestCount / seconds,
+          p50Ms: percentile(latenciesMs, 0.5),
+          p99Ms: percentile(latenciesMs, 0.99),
+          rssBytes,
+        },
+      ]
+    }),
+  )
 }
 
 /** Each figure's median over the slices. */
@@ -100,6 +129,9 @@ export function round(value: number): number {
   return Math.round(value * 1000) / 1000
 }
 
-function load(target: LoadTarget, mode: Mode, durationMs: number): Promise<LoadResult> {
-  return loadClosed(target, { stream: mode === 'stream', connectionCount: connectionCounts[mode], durationMs })
+function open(contestant: Contestant, mode: Mode): ClosedLoad {
+  return new ClosedLoad(contestant.target, {
+    stream: mode === 'stream',
+    connectionCount: connectionCounts[mode],
+  })
 }

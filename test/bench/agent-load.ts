@@ -123,39 +123,47 @@ class Connection {
 
 const nowMs = () => performance.now()
 
-/** `connectionCount` connections, each asking again at once, for `durationMs`; what is under way at the end is awaited. */
-export function loadClosed(
-  target: LoadTarget,
-  options: { stream: boolean; connectionCount: number; durationMs: number },
-): Promise<LoadResult> {
-  const bytes = requestBytes(target, options.stream)
-  const latenciesMs: number[] = []
-  let failedCount = 0
-  const startMs = nowMs()
-  return new Promise((resolve) => {
-    let open = options.connectionCount
-    for (let i = 0; i < options.connectionCount; i++) {
-      const connection = new Connection(target, options.stream)
-      let sentMs = nowMs()
-      connection.onDone = (ok) => {
-        const doneMs = nowMs()
-        if (ok) latenciesMs.push(doneMs - sentMs)
-        else failedCount += 1
-        if (ok && doneMs - startMs < options.durationMs) {
-          sentMs = doneMs
-          connection.send(bytes)
-          return
-        }
-        connection.close()
-        open -= 1
-        if (open === 0) {
+/** Connections that each ask again as soon as they have their answer, in as many slices as wanted. */
+export class ClosedLoad {
+  readonly #bytes: Buffer
+  readonly #connections: Connection[]
+
+  constructor(target: LoadTarget, options: { readonly stream: boolean; readonly connectionCount: number }) {
+    this.#bytes = requestBytes(target, options.stream)
+    this.#connections = Array.from({ length: options.connectionCount }, () => new Connection(target, options.stream))
+  }
+
+  /** Asks for `durationMs`; what is under way then is awaited. */
+  run(durationMs: number): Promise<LoadResult> {
+    const latenciesMs: number[] = []
+    let failedCount = 0
+    let open = this.#connections.length
+    const startMs = nowMs()
+    return new Promise((resolve) => {
+      for (const connection of this.#connections) {
+        let sentMs = nowMs()
+        connection.onDone = (ok) => {
+          const doneMs = nowMs()
+          if (ok) latenciesMs.push(doneMs - sentMs)
+          else failedCount += 1
+          if (ok && doneMs - startMs < durationMs) {
+            sentMs = doneMs
+            connection.send(this.#bytes)
+            return
+          }
+          open -= 1
+          if (open > 0) return
           latenciesMs.sort((a, b) => a - b)
           resolve({ requestCount: latenciesMs.length, seconds: (nowMs() - startMs) / 1000, latenciesMs, failedCount })
         }
+        connection.send(this.#bytes)
       }
-      connection.send(bytes)
-    }
-  })
+    })
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close()
+  }
 }
 
 /** Requests at a steady `ratePerSecond` for `durationMs`, on as many connections as that takes. */

@@ -10,23 +10,24 @@ import {
   tableOf,
   warmUp,
 } from './agent-contest.js'
-import { type LoadTarget, loadOpen } from './agent-load.js'
+import { loadOpen } from './agent-load.js'
 import { BenchProcess } from './agent-process.js'
-import { median, medianInterval, percentile } from './agent-statistics.js'
+import { median, medianInterval } from './agent-statistics.js'
 
 /**
  * What the agent costs on top of a bare proxy. Both are processes of their own in front of the same upstream, under the
- * same load, in turns: a pair is one slice of load on each, the order changes from pair to pair, and everything is started
- * anew several times, because a process keeps for life the luck it had at its start. Judged is CPU time per request
- * (`process.cpuUsage`, every thread), which other work on the machine disturbs less than it does latency.
+ * same load, in turns: a pair is one turn of load on each, in short slices that alternate; the order changes from slice to
+ * slice, and everything is started anew several times, because a process keeps for life the luck it had at its start. Judged
+ * is CPU time per request (`process.cpuUsage`, every thread), which other work on the machine disturbs less than it does
+ * latency.
  */
 const help = `Measures the agent against a bare proxy.
 
-Usage: npm run bench:agent -- [--starts 3] [--pairs 10] [--slice-ms 700] [--step-ms 4] [--kind openai] [--quick]
+Usage: npm run bench:agent -- [--starts 3] [--pairs 10] [--slices 6] [--step-ms 4] [--kind openai] [--quick]
 
   --starts    times that every process is started anew
-  --pairs     pairs of slices per start, for whole answers and for streams each
-  --slice-ms  length of one slice
+  --pairs     pairs of turns per start, for whole answers and for streams each
+  --slices    slices of a turn; those of the two take turns, so that both see the same machine
   --step-ms   milliseconds between two chunks of a stream (0: as fast as the upstream can)
   --kind      kind of the agent's provider: openai (usage told at the end) or vllm (running totals)
   --quick     one start, four pairs: for a look, judges nothing
@@ -38,7 +39,7 @@ const { values } = parseArgs({
   options: {
     starts: { type: 'string', default: '3' },
     pairs: { type: 'string', default: '10' },
-    'slice-ms': { type: 'string', default: '700' },
+    slices: { type: 'string', default: '6' },
     'step-ms': { type: 'string', default: '4' },
     kind: { type: 'string', default: 'openai' },
     quick: { type: 'boolean', default: false },
@@ -51,7 +52,9 @@ if (values.help) {
 }
 const startCount = values.quick ? 1 : Number(values.starts)
 const pairCount = values.quick ? 4 : Number(values.pairs)
-const sliceMs = Number(values['slice-ms'])
+const sliceCount = Number(values.slices)
+const openSliceCount = values.quick ? 2 : 6
+const openSliceMs = 500
 const limits = { plain: 1.8, stream: 1.25, addedP50Ms: 1 }
 
 interface Pair {
@@ -72,19 +75,20 @@ for (let start = 0; start < startCount; start++) {
   for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
   for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {
-      const slices = await measureTurn([floor, agent], mode, turn + start, sliceMs)
+      const slices = await measureTurn([floor, agent], mode, turn + start, sliceCount)
       const [ofFloor, ofAgent] = [slices.get('floor'), slices.get('agent')]
       if (ofFloor && ofAgent) pairs[mode].push({ floor: ofFloor, agent: ofAgent })
     }
   }
   const ratePerSecond = median(pairs.plain.map((pair) => pair.agent.rps)) / 2
-  const p50 = async (target: LoadTarget) =>
-    percentile(checked(await loadOpen(target, { ratePerSecond, durationMs: 3_000 })).latenciesMs, 0.5)
-  latency.push({
-    direct: await p50(upstream.target),
-    floor: await p50(floor.target),
-    agent: await p50(agent.target),
-  })
+  const seen = { direct: [] as number[], floor: [] as number[], agent: [] as number[] }
+  for (let slice = 0; slice < openSliceCount; slice++) {
+    for (const [name, { target }] of Object.entries({ direct: upstream, floor, agent })) {
+      const { latenciesMs } = checked(await loadOpen(target, { ratePerSecond, durationMs: openSliceMs }))
+      seen[name as keyof typeof seen].push(...latenciesMs)
+    }
+  }
+  latency.push({ direct: median(seen.direct), floor: median(seen.floor), agent: median(seen.agent) })
   const { facts } = await agent.usage()
   console.log(`  records sent ${facts['sent']}, waiting ${facts['waiting']}`)
   for (const process of [agent, floor, upstream]) await process.stop()

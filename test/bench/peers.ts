@@ -23,7 +23,7 @@ import { BenchProcess } from './agent-process.js'
  */
 const help = `Measures the agent beside a bare proxy and @portkey-ai/gateway.
 
-Usage: npm run bench:peers -- [--turns 10] [--slice-ms 700] [--step-ms 4]
+Usage: npm run bench:peers -- [--turns 10] [--slices 6] [--step-ms 4]
 
 Installs the peer into .switchyard/peers on first use. CPU and memory of the peer are read from /proc, so Linux only.
 Last line: one JSON object.`
@@ -31,7 +31,7 @@ Last line: one JSON object.`
 const { values } = parseArgs({
   options: {
     turns: { type: 'string', default: '10' },
-    'slice-ms': { type: 'string', default: '700' },
+    slices: { type: 'string', default: '6' },
     'step-ms': { type: 'string', default: '4' },
     help: { type: 'boolean', default: false },
   },
@@ -67,7 +67,7 @@ for (let turn = 0; turn < Number(values.turns); turn++) {
   for (const mode of modes) {
     for (const contestant of rotated(contestants, turn)) {
       try {
-        const measured = await measureTurn([contestant], mode, 0, Number(values['slice-ms']))
+        const measured = await measureTurn([contestant], mode, 0, Number(values.slices))
         for (const [name, slice] of measured) slices[name]?.[mode].push(slice)
       } catch (fault) {
         failures.push(`${contestant.name} ${mode}: ${(fault as Error).message}`)

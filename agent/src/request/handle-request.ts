@@ -1,7 +1,7 @@
 import { type Choice, chooseTarget, findRoute, hopDueUs, listRoutes } from '../../../proto/policy/choose-target.js'
 import type { DecisionTables, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
-import { newRequestId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
+import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
 import { findDialect } from '../providers/dialects.js'
@@ -495,7 +495,7 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/
 
 function requestIdOf(call: ClientCall): string {
   const given = call.header('x-request-id')
-  return given !== undefined && requestIdPattern.test(given) ? given : newRequestId(call.startedAtMs)
+  return given !== undefined && requestIdPattern.test(given) ? given : newId('request', call.startedAtMs)
 }
 
 function isSampled(samplePpm: number): boolean {

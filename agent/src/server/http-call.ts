@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { refuse } from '../../../proto/std/refusal.js'
 import type { Operation, RequestBody } from '../providers/provider-dialect.js'
 import type { ClientCall, ResponseHead } from '../request/ports.js'
 import type { RequestRefusal } from '../request/request-refusal.js'
 import { parseBody } from './parse.js'
-import { writeAnswer, writeRefusal, writeStreamHead } from './respond.js'
+import { StreamWriter, writeAnswer, writeRefusal } from './respond.js'
 
 export interface HttpCallOptions {
   readonly operation: Operation
@@ -37,7 +38,7 @@ export class HttpCall implements ClientCall {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #options: HttpCallOptions
-  #corked = false
+  #stream: StreamWriter | null = null
   #onClosed: (() => void) | null = null
 
   constructor(request: IncomingMessage, response: ServerResponse, options: HttpCallOptions) {
@@ -111,23 +112,12 @@ export class HttpCall implements ClientCall {
   }
 
   startStream(head: ResponseHead): void {
-    writeStreamHead(this.#response, head, this.#options.closing())
+    this.#stream = new StreamWriter(this.#response, head, this.#options.closing())
   }
 
-  /** What arrives in one turn of the event loop leaves as one write. */
   write(bytes: Buffer): boolean {
-    const response = this.#response
-    if (!this.#corked) {
-      this.#corked = true
-      response.cork()
-      process.nextTick(HttpCall.#uncork, this)
-    }
-    return response.write(bytes)
-  }
-
-  static #uncork(call: HttpCall): void {
-    call.#corked = false
-    call.#response.uncork()
+    assert(this.#stream !== null, 'a stream is started before it is written to')
+    return this.#stream.write(bytes)
   }
 
   onDrain(listener: () => void): void {
@@ -135,8 +125,8 @@ export class HttpCall implements ClientCall {
   }
 
   endStream(tail: Buffer | string | null): void {
-    if (tail === null) this.#response.end()
-    else this.#response.end(tail)
+    assert(this.#stream !== null, 'a stream is started before it is ended')
+    this.#stream.end(tail)
   }
 
   destroy(): void {

@@ -95,17 +95,22 @@ export class Sender {
     for (const { reader } of states) await reader.close()
   }
 
-  /** `rekeyed`: the boot epoch had been used before and was changed; the stream must begin anew. */
-  receive(reply: ReportReply__Output): 'ok' | 'rekeyed' {
+  /**
+   * `sendable`: something waited for this reply; what merely moves a watermark is no reason to send a batch before its
+   * time. `rekeyed`: the boot epoch had been used before and was changed; the stream must begin anew.
+   */
+  receive(reply: ReportReply__Output): 'ok' | 'sendable' | 'rekeyed' {
+    let isSendable = false
     if (reply.credit) {
       const of = reply.credit.class === 'USAGE' ? 'usage' : 'spans'
+      isSendable = this.#credit[of] <= 0
       this.#credit[of] += reply.credit.bytes
     }
-    if (reply.stored?.lane) return this.#onStored(reply.stored.lane, reply.stored.nextSequence)
-    return 'ok'
+    const told = reply.stored?.lane ? this.#onStored(reply.stored.lane, reply.stored.nextSequence) : 'ok'
+    return told === 'ok' && isSendable ? 'sendable' : told
   }
 
-  #onStored(wire: Lane__Output, nextSequence: number): 'ok' | 'rekeyed' {
+  #onStored(wire: Lane__Output, nextSequence: number): 'ok' | 'sendable' | 'rekeyed' {
     const { spool } = this.#options
     const key = {
       bootEpoch: wire.bootEpoch,
@@ -135,7 +140,7 @@ export class Sender {
       spool.markStored(lane, nextSequence)
       state.sent.forgetBelow(nextSequence)
     }
-    return 'ok'
+    return state.rewindWanted ? 'sendable' : 'ok'
   }
 
   /** The next message for which there is credit, or null: then wait for a write, a reply or a tick. One call at a time. */

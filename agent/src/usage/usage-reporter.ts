@@ -64,7 +64,7 @@ export class UsageReporter implements Service {
   #stream: BidiStream<ReportMessage, ReportReply__Output> | null = null
   #connected = false
   #connectCount = 0
-  /** A reply or a tick came: do not wait for more records. */
+  /** Something waited for a reply or a tick that came: do not wait for more records. */
   #urgent = false
   #ended: Promise<void> | null = null
 
@@ -182,8 +182,9 @@ export class UsageReporter implements Service {
         this.#connectCount += 1
         this.#backoff.reset()
       }
-      if (this.#sender.receive(reply) === 'rekeyed') return
-      this.#wake()
+      const told = this.#sender.receive(reply)
+      if (told === 'rekeyed') return
+      if (told === 'sendable') this.#wake()
     }
   }
 

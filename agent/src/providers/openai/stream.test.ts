@@ -34,11 +34,10 @@ describe('a streamed chat completion', () => {
     ['usage kept for a client that asked', plain + usage(2), { wantsUsage: true }, plain + usage(2), 2],
     ['running totals cut out', running + usage(3), { depth: 'continuous' }, plain, 3],
     [
-      'running totals cut out, the last one kept',
+      'running totals cut out, the usage kept for a client that asked',
       running + usage(3),
       { depth: 'continuous', wantsUsage: true },
-      plain.replace('"stop"}]}', '"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}') +
-        usage(3),
+      plain + usage(3),
       3,
     ],
     [
@@ -72,6 +71,36 @@ describe('a streamed chat completion', () => {
         options,
       ).sent,
     ).toBe(expected)
+  })
+
+  test('a client that asked for its usage gets it from a server that only keeps a running total', () => {
+    const { sent, reader } = read([Buffer.from(running + done)], { depth: 'continuous', wantsUsage: true })
+    expect(sent).toBe(plain)
+    expect(reader.tail?.toString()).toBe(usage(2) + done)
+  })
+
+  test('many events like one another, in every grouping, and one that is only nearly like them', () => {
+    const texts = ['a', ' b', '\\"', 'é🦊', '', 'x'.repeat(300)]
+    const odd = chunk({ content: 'odd' }, { extra: 1 })
+    const events = [...texts.map((content) => chunk({ content })), odd, ...texts.map((content) => chunk({ content }))]
+    const whole = Buffer.from(events.join(''))
+    const said = `${texts.join('')}odd${texts.join('')}`
+    for (let size = 1; size < whole.length; size += 7) {
+      const pieces = []
+      for (let at = 0; at < whole.length; at += size) pieces.push(whole.subarray(at, at + size))
+      const { sent, reader } = read(pieces)
+      expect(sent).toBe(whole.toString())
+      expect(reader.deliveredText()).toBe(said)
+    }
+    expect(read(events.map((text) => Buffer.from(text))).reader.deliveredText()).toBe(said)
+  })
+
+  test('an event that begins and ends like the ones before and hides another one in its text is read as what it is', () => {
+    const like = chunk({ content: 'X' })
+    const hidden = `a"},"finish_reason":null}]}\n\ndata: {"error":{"message":"no"}}\n\n`
+    const { sent, reader } = read([Buffer.from(like), Buffer.from(like.replace('X', hidden))])
+    expect(sent.startsWith(like)).toBe(true)
+    expect(reader.error).toBe('no')
   })
 
   const shapes: [string, string][] = [

@@ -18,15 +18,16 @@ const eventBytesMax = 4 * 1024 * 1024
 const saidBytesMax = 1024 * 1024
 
 /**
- * What the chunks of a stream have in common around the text they bring. A chunk that begins and ends like one that was
+ * What the events of a stream have in common around the text they bring. An event that begins and ends like one that was
  * looked at, and has one JSON text between, holds nothing that one did not.
  */
 interface Template {
-  /** Up to and with the quote that opens the text. */
-  readonly before: string
-  /** From the quote that closes it to the end, or to the name `usage` where a total follows. */
-  readonly after: string
-  readonly hasUsage: boolean
+  /** From the start of the event up to and with the quote that opens the text. */
+  readonly before: Buffer
+  /** From the quote that closes it to the end of the event, or to the value of `usage` where a total follows. */
+  readonly after: Buffer
+  /** Bytes from the closing quote to the comma before `usage`; -1 where no total follows. */
+  readonly usageOffset: number
 }
 
 const nothing = Buffer.alloc(0)
@@ -48,6 +49,8 @@ export class ChatStreamReader implements StreamReader {
   #template: Template | null = null
   #pieces: Buffer[] | null = null
   #from = 0
+  /** The client asked for the usage and the upstream has told it only as a running total so far. */
+  #owedUsage: Buffer | null = null
 
   constructor(options: StreamReaderOptions) {
     this.#options = options
@@ -55,6 +58,7 @@ export class ChatStreamReader implements StreamReader {
 
   push(chunk: Buffer): Buffer | null {
     const splitter = this.#splitter
+    if (splitter.restBytes === 0 && this.#readAllLike(chunk)) return chunk
     splitter.feed(chunk)
     const bytes = splitter.bytes
     this.#pieces = null
@@ -84,7 +88,9 @@ export class ChatStreamReader implements StreamReader {
 
   /** The upstream ended: a last event without its empty line still counts. Gives what is left to send on. */
   end(): Buffer | null {
-    return this.#splitter.restBytes === 0 || this.done ? null : this.push(Buffer.from('\n\n'))
+    const rest = this.#splitter.restBytes === 0 || this.done ? null : this.push(Buffer.from('\n\n'))
+    if (!this.done) this.tail = this.#owedUsage
+    return rest
   }
 
   deliveredText(): string {
@@ -101,54 +107,95 @@ export class ChatStreamReader implements StreamReader {
     if (dataEnd <= dataStart && dataCount === 1) return
     if (bytes[dataStart] === 0x5b && bytes.toString('latin1', dataStart, dataEnd).trimEnd() === '[DONE]') {
       this.done = true
-      this.tail = Buffer.from(bytes.subarray(eventStart, eventEnd))
+      const end = bytes.subarray(eventStart, eventEnd)
+      this.tail = Buffer.concat(this.#owedUsage === null ? [end] : [this.#owedUsage, end])
       return
     }
+    if (dataCount === 1 && this.#readLike(bytes)) return
     const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
-    if (dataCount === 1 && this.#readLike(text, dataStart)) return
     if (!text.startsWith('{') || !text.trimEnd().endsWith('}')) {
       this.malformed = true
       return
     }
     if (!this.started && !this.#readFirst(text)) return
     this.started = true
-    if (!this.finished) this.finished = hasFinishReason(text)
+    const isFinish = hasFinishReason(text)
+    if (isFinish) this.finished = true
     if (text.startsWith('{"error"') && this.#readError(text)) return
     const name = text.lastIndexOf('"usage"')
     const hasUsage = name !== -1 && this.#readUsage(text, name, dataCount === 1 ? dataStart : -1)
     const span = spanOfContent(text)
-    if (span !== null && !hasFinishReason(text)) {
-      const after = text.slice(span.end, hasUsage ? name : text.length)
-      // A total in front of the text would not be found behind it.
-      this.#template = hasUsage && name < span.end ? null : { before: text.slice(0, span.start), after, hasUsage }
-    }
+    if (span !== null && !isFinish && dataCount === 1)
+      this.#template = this.#templateOf(text, span, hasUsage ? name : -1)
     if (hasUsage) return
-    this.#keepSaid(span === null ? escapedDelta(text) : text.slice(span.start, span.end))
+    this.#keepSaid(span === null ? escapedDelta(text) : Buffer.from(text.slice(span.start, span.end), 'latin1'))
   }
 
-  /** Reads a chunk that is like one looked at before; false when it is not. */
-  #readLike(text: string, dataStart: number): boolean {
+  /** What may be taken for granted of later events like this one. */
+  #templateOf(text: string, span: { start: number; end: number }, usageName: number): Template | null {
+    const { bytes, eventStart, eventEnd, dataStart } = this.#splitter
+    const before = Buffer.from(bytes.subarray(eventStart, dataStart + span.start))
+    const quote = dataStart + span.end
+    if (usageName === -1) return { before, after: Buffer.from(bytes.subarray(quote, eventEnd)), usageOffset: -1 }
+    const comma = text.lastIndexOf(',', usageName)
+    // A total in front of the text would not be found behind it.
+    if (comma < span.end || text.slice(comma + 1, usageName).trim() !== '') return null
+    const value = dataStart + skipColon(text, usageName + 7)
+    return { before, after: Buffer.from(bytes.subarray(quote, value)), usageOffset: comma - span.end }
+  }
+
+  /** Reads a chunk of nothing but whole events like one looked at before; false, and nothing read, for any other. */
+  #readAllLike(chunk: Buffer): boolean {
     const template = this.#template
-    if (template === null || !text.startsWith(template.before)) return false
-    const start = template.before.length
-    const end = endOfText(text, start)
-    const { after, hasUsage } = template
-    if (hasUsage) return text.startsWith(after, end) && this.#readUsage(text, end + after.length, dataStart)
-    if (text.length - end !== after.length || !text.endsWith(after)) return false
-    this.#keepSaid(text.slice(start, end))
+    if (template === null || template.usageOffset !== -1) return false
+    const saidBytes = this.#saidBytes
+    for (let at = 0; at < chunk.length; ) {
+      const start = at + template.before.length
+      const end = endOfLike(chunk, at, template)
+      if (end === -1) {
+        this.#saidBytes = saidBytes
+        return false
+      }
+      this.#keepSaid(chunk.subarray(start, end))
+      at = end + template.after.length
+    }
+    return true
+  }
+
+  /** Reads an event that is like one looked at before; false when it is not. */
+  #readLike(bytes: Buffer): boolean {
+    const template = this.#template
+    if (template === null) return false
+    const { eventStart, eventEnd, dataEnd } = this.#splitter
+    const end = endOfLike(bytes, eventStart, template)
+    if (end === -1) return false
+    const { before, after, usageOffset } = template
+    if (usageOffset === -1) {
+      if (end + after.length !== eventEnd) return false
+      this.#keepSaid(bytes.subarray(eventStart + before.length, end))
+      return true
+    }
+    // The last member of the chunk: its value, the brace that closes the chunk, and nothing else.
+    const value = parse(bytes.toString('latin1', end + after.length, dataEnd - 1))
+    const tokens = value === null || bytes[dataEnd - 1] !== 0x7d ? null : tokensOf(value)
+    if (tokens === null) return false
+    this.usage = tokens
+    this.#saidBytes = 0
+    const { wantsContinuousUsage, depth } = this.#options
+    if (depth === 'continuous' && !wantsContinuousUsage) this.#cut(end + usageOffset, dataEnd - 1)
     return true
   }
 
   /** Keeps what was said, JSON-escaped bytes, until somebody tells how many tokens that is. */
-  #keepSaid(escaped: string): void {
+  #keepSaid(escaped: Buffer): void {
     const length = this.#saidBytes + escaped.length
-    if (escaped === '' || length > saidBytesMax) return
+    if (escaped.length === 0 || length > saidBytesMax) return
     if (length > this.#said.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(256, length * 2))
+      const grown = Buffer.allocUnsafeSlow(Math.max(512, length * 2))
       this.#said.copy(grown, 0, 0, this.#saidBytes)
       this.#said = grown
     }
-    this.#said.write(escaped, this.#saidBytes, 'latin1')
+    this.#said.set(escaped, this.#saidBytes)
     this.#saidBytes = length
   }
 
@@ -197,9 +244,10 @@ export class ChatStreamReader implements StreamReader {
     const { wantsUsage, wantsContinuousUsage, depth } = this.#options
     const choiceless = text.includes('"choices":[]') || /"choices"\s*:\s*\[\s*\]/.test(text)
     if (choiceless) {
+      this.#owedUsage = null
       if (!wantsUsage) this.#cut(this.#splitter.eventStart, this.#splitter.eventEnd)
     } else if (depth === 'continuous' && !wantsContinuousUsage && dataStart !== -1) {
-      if (wantsUsage && hasFinishReason(text)) return true
+      if (wantsUsage && hasFinishReason(text)) this.#owedUsage = usageEvent(text)
       const comma = text.lastIndexOf(',', name)
       const isLater = comma !== -1 && text.slice(comma + 1, name).trim() === ''
       const start = isLater ? comma : name
@@ -214,6 +262,26 @@ export class ChatStreamReader implements StreamReader {
     if (start > this.#from) this.#pieces.push(this.#splitter.bytes.subarray(this.#from, start))
     this.#from = end
   }
+}
+
+/** The event of its own in which OpenAI tells the usage, made of the last chunk that has a choice. */
+function usageEvent(text: string): Buffer | null {
+  const chunk = parse(latin1ToText(text))
+  return chunk && Buffer.from(`data: ${JSON.stringify({ ...chunk, choices: [] })}\n\n`)
+}
+
+/** Index of the quote that closes the text of an event like `template` at `from`; -1 when no such event is there. */
+function endOfLike(bytes: Buffer, from: number, { before, after }: Template): number {
+  const start = from + before.length
+  if (start >= bytes.length || bytes.compare(before, 0, before.length, from, start) !== 0) return -1
+  let end = start
+  for (let byte = bytes[end]; byte !== 0x22; byte = bytes[end]) {
+    // An event ends at its lines' ends, and JSON has no control character inside a text.
+    if (byte === undefined || byte < 0x20) return -1
+    end += byte === 0x5c ? 2 : 1
+  }
+  const last = end + after.length
+  return last <= bytes.length && bytes.compare(after, 0, after.length, end, last) === 0 ? end : -1
 }
 
 function parse(text: string): Readonly<Record<string, unknown>> | null {
@@ -275,17 +343,17 @@ function spanOfContent(text: string): { start: number; end: number } | null {
   return { start: start + 1, end: endOfText(text, start + 1) }
 }
 
-/** What the model said in a chunk that says more than one thing, still JSON-escaped and in bytes. */
-function escapedDelta(text: string): string {
+/** What the model said in a chunk that says more than one thing, still JSON-escaped. */
+function escapedDelta(text: string): Buffer {
   const choices = parse(latin1ToText(text))?.['choices']
-  if (!Array.isArray(choices)) return ''
+  if (!Array.isArray(choices)) return nothing
   const said: string[] = []
   for (const choice of choices) {
     if (!isFields(choice)) continue
     gatherTexts(choice['delta'], said)
     if (typeof choice['text'] === 'string') said.push(choice['text'])
   }
-  return said.length === 0 ? '' : latin1(JSON.stringify(said.join('')).slice(1, -1))
+  return said.length === 0 ? nothing : Buffer.from(JSON.stringify(said.join('')).slice(1, -1))
 }
 
 const silentNames: ReadonlySet<string> = new Set(['role', 'id', 'type', 'index'])
