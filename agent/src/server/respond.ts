@@ -27,8 +27,12 @@ export function writeAnswer(
   if (extra.closing === true) headers.push('connection', 'close')
   response.writeHead(status, headers)
   if (hold) response.write(body)
-  else response.end(body)
+  else if (typeof body === 'string' || body.length > joinedBytesMax) response.end(body)
+  else response.end(body.toString('latin1'), 'latin1')
 }
+
+/** Node sends head and body in one piece when both are text, and Latin-1 is text of any bytes; longer ones are not worth the copy. */
+const joinedBytesMax = 8 * 1024
 
 /** An OpenAI error. */
 export function writeRefusal(

@@ -6,11 +6,29 @@ type Fields = Readonly<Record<string, unknown>>
 
 const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
 
+/** Up to here building the whole value is cheaper than walking over its bytes. */
+const parsedBytesMax = 16 * 1024
+
 /**
- * Usage and model of a whole answer; null when the bytes are not one JSON object from first to last. Only the members
- * asked for become values: an answer of a thousand embeddings is walked, not built.
+ * Usage and model of a whole answer; null when the bytes are not one JSON object from first to last. Of a long one only
+ * the members asked for become values: an answer of a thousand embeddings is walked, not built.
  */
 export function readAnswer(bytes: Buffer): Answer | null {
+  const fields = bytes.length <= parsedBytesMax ? fieldsOf(bytes.toString('utf8')) : walkedFieldsOf(bytes)
+  if (fields === null) return null
+  return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
+}
+
+function fieldsOf(text: string): Fields | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isFields(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+function walkedFieldsOf(bytes: Buffer): Fields | null {
   const members = findMembers(bytes, 0, memberNames)
   if (members === null || members.end === -1) return null
   if (bytes.toString('latin1', members.end).trim() !== '') return null
@@ -20,7 +38,7 @@ export function readAnswer(bytes: Buffer): Answer | null {
   } catch {
     return null
   }
-  return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
+  return fields
 }
 
 /** Usage in an answer or chunk: OpenAI's `usage`, or Ollama's own counts where only those are present. */
