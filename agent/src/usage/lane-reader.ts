@@ -20,6 +20,8 @@ const chunkBytes = 256 << 10
  */
 export class LaneReader {
   readonly lane: SpoolLane
+  /** The last reading ended at a limit or a drop, so that there is more to read at once. */
+  hasMore = false
   #number = 0
   #offset = 0
   #handle: { number: number; file: FileHandle } | null = null
@@ -50,6 +52,7 @@ export class LaneReader {
   async read(limits: ReadLimits): Promise<LaneEntry[]> {
     const entries: LaneEntry[] = []
     let bytes = 0
+    this.hasMore = false
     for (;;) {
       const segment = this.#segment()
       if (!segment) return entries
@@ -68,6 +71,7 @@ export class LaneReader {
           if (sequence >= this.lane.storedNext && sequence >= this.lane.floor) {
             if (entries.length > 0 && (entries.length >= limits.recordsMax || bytes + body.length > limits.bytesMax)) {
               this.#offset += offset
+              this.hasMore = true
               return entries
             }
             entries.push({ kind: 'record', sequence, payload: body })
@@ -76,6 +80,7 @@ export class LaneReader {
         } else if (kind === frameKind.drop) {
           const drop = decodeDrop(body)
           if (drop && drop.lastSequence >= this.lane.storedNext) {
+            this.hasMore = true
             if (entries.length > 0) {
               this.#offset += offset
               return entries

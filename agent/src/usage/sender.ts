@@ -61,6 +61,8 @@ export class Sender {
   #sentRecordCount = 0
   #sentBytes = 0
   #resendCount = 0
+  /** Lanes that this round has taken everything from. */
+  readonly #served = new Set<SpoolLane>()
   /** Lanes of this life of which a batch has left: from then on their watermark may be above zero. */
   readonly #everSent = new Set<SpoolLane>()
 
@@ -92,6 +94,7 @@ export class Sender {
   async end(): Promise<void> {
     const states = [...this.#states.values()]
     this.#states.clear()
+    this.#served.clear()
     for (const { reader } of states) await reader.close()
   }
 
@@ -143,14 +146,20 @@ export class Sender {
     return state.rewindWanted ? 'sendable' : 'ok'
   }
 
-  /** The next message for which there is credit, or null: then wait for a write, a reply or a tick. One call at a time. */
+  /**
+   * The next message of this round for which there is credit, or null at its end. A round takes from every lane what is
+   * there when its turn comes and no more: what is written meanwhile waits for the next round, so that batches are not
+   * small under load and no lane starves another. One call at a time.
+   */
   async next(): Promise<ReportMessage | null> {
     for (const lane of this.#options.spool.lanes()) {
       const state = this.#states.get(lane)
-      if (!state?.welcomed || this.#credit[lane.key.class] <= 0) continue
+      if (!state?.welcomed || this.#served.has(lane) || this.#credit[lane.key.class] <= 0) continue
       const message = await this.#nextOf(lane, state)
+      if (!state.reader.hasMore) this.#served.add(lane)
       if (message) return message
     }
+    this.#served.clear()
     return null
   }
 

@@ -189,6 +189,7 @@ export class UsageReporter implements Service {
   }
 
   async #pump(stream: BidiStream<ReportMessage, ReportReply__Output>, over: { value: boolean }): Promise<void> {
+    let isIdle = true
     while (!over.value) {
       // Registered before looking, so that what is written meanwhile is not missed.
       const written = this.#options.spool.written()
@@ -196,11 +197,14 @@ export class UsageReporter implements Service {
       const message = await this.#sender.next()
       if (message) {
         await stream.send(message)
+        isIdle = false
         continue
       }
       if (over.value) return
-      if (!this.#urgent) await written
+      // After a round that sent something there may be more already.
+      if (isIdle && !this.#urgent) await written
       if (!this.#urgent && !over.value) await this.#clock.sleep(this.#options.lingerMs ?? 50)
+      isIdle = true
     }
   }
 
