@@ -115,6 +115,20 @@ describe('who asks', () => {
     expect(await judged(`Bearer ${adminToken}`, { adminToken: null })).toBe('unauthenticated: malformed')
   })
 
+  test('a wrong bootstrap token is told what is expected, the same however near it is and whatever is accepted', async () => {
+    const wrong = ['x', `${adminToken}x`, adminToken.slice(0, -1), adminToken.toUpperCase(), 'a.b.c']
+    const sentences = new Set<string>()
+    for (const settings of [{}, { adminToken: null }, { hs256Secret: null, jwksUrl: null }]) {
+      for (const token of wrong) {
+        const outcome = await authenticator(settings).authenticate(`Bearer ${token}`)
+        if (isRefusal(outcome)) sentences.add(outcome.message)
+      }
+    }
+    expect([...sentences]).toEqual([
+      expect.stringMatching(/neither the bootstrap token \(SWITCHYARD_ADMIN_TOKEN.* nor a JWT/),
+    ])
+  })
+
   test.each<[string, Record<string, unknown>, string]>([
     ['roles of the claim', { roles: ['viewer'] }, `token ada of ${tenantId}: viewer`],
     ['roles as a text', { roles: 'developer viewer' }, `token ada of ${tenantId}: developer,viewer`],

@@ -59,6 +59,9 @@ export interface AuthenticatorOptions {
 }
 
 const tokenLengthMax = 16_384
+/** The same whatever was sent and whatever is configured, so it tells nothing about the secret. */
+const notAToken =
+  'this is neither the bootstrap token (SWITCHYARD_ADMIN_TOKEN of the control plane) nor a JWT of your identity provider'
 const asymmetric = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 
 /**
@@ -184,12 +187,11 @@ function verificationFailure(error: unknown): Refusal {
   if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported) {
     return failure('algorithm', 'tokens with this signature algorithm are not accepted here')
   }
-  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid)
-    return failure('malformed', 'not a token')
+  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid) return failure('malformed', notAToken)
   // What is left is the fetch of the key set: refused, timed out, not a key set.
   const isFetch = error instanceof errors.JOSEError || (error instanceof TypeError && error.message.includes('fetch'))
   if (isFetch) return failure('keys_unavailable', 'the keys that tokens are checked with cannot be fetched right now')
-  return failure('malformed', 'not a token')
+  return failure('malformed', notAToken)
 }
 
 /** By its exact name (which may hold dots, as in `https://example.com/tenant`), else as a path of names. */

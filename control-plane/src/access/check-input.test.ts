@@ -55,6 +55,26 @@ describe('input', () => {
     expect(refusal?.message.startsWith(`${field}: `)).toBe(true)
   })
 
+  test.each([
+    ['modelId', 'mdl_01…'],
+    ['apiKeyId', 'key_01…'],
+    ['environmentId', 'env_01…'],
+    ['tenantId', 'ten_01…'],
+  ])('%s that is none is told the prefix of its kind: %s', (field, prefix) => {
+    const sentence = `expected an id such as ${prefix} as another answer gave it`
+    expect(() => checkInput(z.object({ [field]: shapes.id }), { [field]: 'x' })).toThrow(`input.${field}: ${sentence}`)
+    expect(() => checkInput(shapes.id, 'x', field)).toThrow(`${field}: ${sentence}`)
+    expect(() => checkInput(z.object({ [`${field}s`]: z.array(shapes.id) }), { [`${field}s`]: ['x'] })).toThrow(
+      `input.${field}s[0]: ${sentence}`,
+    )
+  })
+
+  test('an id of no known kind is asked for without an example', () => {
+    expect(() => checkInput(z.object({ constructorId: shapes.id }), { constructorId: 'x' })).toThrow(
+      'input.constructorId: expected an id as another answer gave it',
+    )
+  })
+
   test('the path starts with the name of the argument', () => {
     expect(refusalOf({ name: '' }, 'filter')?.field).toBe('filter.name')
     expect(refusalOf(null)?.field).toBe('input')

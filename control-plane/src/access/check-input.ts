@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type IdKind, idPrefixes } from '../../../proto/std/ids.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 
 /**
@@ -13,7 +14,19 @@ export function checkInput<Schema extends z.ZodType>(schema: Schema, value: unkn
     (path, part) => (typeof part === 'number' ? `${path}[${part}]` : `${path}.${String(part)}`),
     root,
   )
-  return throwRefusal('bad_input', `${field}: ${issue?.message ?? 'not valid'}`, { field })
+  const message = issue?.message === notAnId ? expectedId(field) : (issue?.message ?? 'not valid')
+  return throwRefusal('bad_input', `${field}: ${message}`, { field })
+}
+
+const notAnId = 'not an id'
+
+/** With the prefix of what the field names: ids look alike, and the wrong one is copied easily. */
+function expectedId(field: string): string {
+  const kind = /([A-Za-z]+)Ids?(?:\[\d+\])*$/.exec(field)?.[1]
+  const prefix = kind !== undefined && Object.hasOwn(idPrefixes, kind) ? `${idPrefixes[kind as IdKind]}_01…` : null
+  return prefix === null
+    ? 'expected an id as another answer gave it'
+    : `expected an id such as ${prefix} as another answer gave it`
 }
 
 const controlCharacters = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
@@ -34,7 +47,7 @@ export const shapes = {
     .min(1, 'expected at least one character')
     .max(120, 'expected at most 120 characters')
     .refine((text) => !controlCharacters.test(text), 'expected no control characters'),
-  id: z.string().regex(/^[a-z]{2,8}_[0-9a-z]{26}$/, 'expected an id such as env_01… as another answer gave it'),
+  id: z.string().regex(/^[a-z]{2,8}_[0-9a-z]{26}$/, notAnId),
   region: z
     .string()
     .regex(

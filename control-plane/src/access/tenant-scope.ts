@@ -9,6 +9,6 @@ export function tenantScope(actor: Actor, tenantId: string | null | undefined, f
   return (
     tenantId ??
     actor.principal.tenantId ??
-    throwRefusal('bad_input', 'your token belongs to no tenant: say which one is meant', { field })
+    throwRefusal('bad_input', 'your token belongs to no tenant: say in tenantId which one is meant', { field })
   )
 }
