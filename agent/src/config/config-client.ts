@@ -164,26 +164,29 @@ export class ConfigClient implements Service {
 
   /** The connection stands, so the certificate was let in; whether the agent is, shows by an answer or by a stream that stays. */
   #afterConnect(session: Session, withCandidate: boolean): void {
-    const { clock, identity } = this.#options
+    const { identity } = this.#options
     if (session.closing.signal.aborted) return
     this.#connected = true
     this.#log.info({ fleetAddress: identity.fleetAddress }, 'connected to the control plane')
-    const stood = clock.sleep(provenAfterMs, session.closing.signal)
-    Promise.any([session.stream.answered, stood])
-      .then(async () => {
-        if (withCandidate) {
-          await identity.commitCandidate()
-          this.#log.info({ notAfter: new Date(identity.notAfterMs).toISOString() }, 'certificate renewed')
-        } else if (this.#doubtCandidate && identity.candidateCredentials() !== null) {
-          await identity.dropCandidate()
-          this.#renewAfterUs = clock.monotonicUs() + retryMs(identity.notAfterMs - clock.nowMs()) * 1000
-          this.#log.warn({}, 'the renewed certificate was not accepted; the one in use stays, renewal is tried again')
-        }
-        this.#doubtCandidate = false
-        // Only now: which certificate is in use, and so when the next one is due, was open until here.
-        this.#keep(session, this.#renewInTime(session))
-      })
-      .catch(ignore)
+    // What fails here (the disk refuses the new certificate) ends the session, and the next one tries again.
+    this.#keep(session, this.#prove(session, withCandidate))
+  }
+
+  /** Settles which certificate is in use once the control plane has shown that it accepts it. */
+  async #prove(session: Session, withCandidate: boolean): Promise<void> {
+    const { clock, identity } = this.#options
+    await Promise.any([session.stream.answered, clock.sleep(provenAfterMs, session.closing.signal)])
+    if (withCandidate) {
+      await identity.commitCandidate()
+      this.#log.info({ notAfter: new Date(identity.notAfterMs).toISOString() }, 'certificate renewed')
+    } else if (this.#doubtCandidate && identity.candidateCredentials() !== null) {
+      await identity.dropCandidate()
+      this.#renewAfterUs = clock.monotonicUs() + retryMs(identity.notAfterMs - clock.nowMs()) * 1000
+      this.#log.warn({}, 'the renewed certificate was not accepted; the one in use stays, renewal is tried again')
+    }
+    this.#doubtCandidate = false
+    // Only now: which certificate is in use, and so when the next one is due, was open until here.
+    this.#keep(session, this.#renewInTime(session))
   }
 
   async #take(message: ControlMessage__Output, session: Session): Promise<void> {
@@ -317,5 +320,3 @@ async function inflated(compressed: Buffer, bytesMax: number): Promise<SnapshotU
 function retryMs(leftMs: number): number {
   return Math.min(600_000, Math.max(1_000, leftMs / 10))
 }
-
-function ignore(): void {}

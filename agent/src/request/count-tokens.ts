@@ -71,6 +71,8 @@ export class ThreadTokenCounter implements TokenCounter {
     worker.unref()
     worker.on('message', ({ id, count }: { id: number; count: number }) => this.#waiting.get(id)?.settle(count))
     worker.on('error', (fault) => {
+      // One that was let go may still break; those who wait now wait for its successor.
+      if (this.#worker !== worker) return
       this.#log.warn({ fault: fault.message }, 'the token counter broke; counts are estimated until it is back')
       this.#lose()
     })

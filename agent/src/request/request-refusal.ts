@@ -39,6 +39,7 @@ export const requestRefusals = Object.freeze({
   invalid_json: { status: 400, type: invalid },
   missing_field: { status: 400, type: invalid },
   invalid_type: { status: 400, type: invalid },
+  empty_array: { status: 400, type: invalid },
   duplicate_field: { status: 400, type: invalid },
   model_not_found: { status: 404, type: invalid },
   operation_not_supported: { status: 400, type: invalid },

@@ -1,5 +1,11 @@
-import { Pool } from 'undici'
+import { type buildConnector, Pool } from 'undici'
 import type { ProviderTable } from '../../../proto/policy/tables.js'
+import {
+  ForbiddenAddressError,
+  guardedLookup,
+  hostOf,
+  isForbiddenAddress,
+} from '../../../proto/policy/upstream-address.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { UsageDepth } from '../providers/provider-dialect.js'
 
@@ -88,11 +94,16 @@ function keyOf(provider: ProviderTable): string {
   return `${provider.id} ${provider.origin} ${provider.connectionsMax}`
 }
 
+/** A name can point anywhere by the time it is called, so every connection asks again. */
+const lookup = guardedLookup(isForbiddenAddress)
+
+const refuseToConnect: buildConnector.connector = (_options, callback) => callback(new ForbiddenAddressError(), null)
+
 function openPool(provider: ProviderTable): Pool {
   return new Pool(provider.origin, {
     connections: provider.connectionsMax > 0 ? provider.connectionsMax : 256,
     pipelining: 1,
-    connect: { timeout: connectTimeoutMs },
+    connect: isForbiddenAddress(hostOf(provider.origin)) ? refuseToConnect : { timeout: connectTimeoutMs, lookup },
     keepAliveTimeout: keepAliveMs,
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -68,9 +68,7 @@ function checkChat(fields: Fields): RequestRefusal | null {
   const { messages } = fields
   if (messages === undefined || messages === null) return missing('messages', "Missing required parameter: 'messages'.")
   if (!Array.isArray(messages)) return wrongType('messages', 'an array of objects', messages)
-  if (messages.length === 0) {
-    return refuse('invalid_type', "'messages' is empty: at least one message is needed.", { field: 'messages' })
-  }
+  if (messages.length === 0) return emptyArray('messages')
   for (let index = 0; index < messages.length; index++) {
     const message: unknown = messages[index]
     if (typeof message !== 'object' || message === null || Array.isArray(message)) {
@@ -95,7 +93,11 @@ function checkInput(fields: Fields): RequestRefusal | null {
   const { input } = fields
   if (input === undefined || input === null) return missing('input', "Missing required parameter: 'input'.")
   if (typeof input !== 'string' && !Array.isArray(input)) return wrongType('input', 'a string or an array', input)
-  if (input.length === 0) return refuse('invalid_type', "'input' cannot be empty.", { field: 'input' })
+  if (input.length === 0) {
+    return Array.isArray(input)
+      ? emptyArray('input')
+      : refuse('invalid_type', "'input' cannot be an empty string.", { field: 'input' })
+  }
   return checkOptional(fields, 'user', 'string', 'a string')
 }
 
@@ -119,6 +121,12 @@ function checkOptional(fields: Fields, name: string, type: string, words: string
 
 function missing(field: string, message: string): RequestRefusal {
   return refuse('missing_field', message, { field })
+}
+
+/** In OpenAI's own words: clients compare them. */
+function emptyArray(field: string): RequestRefusal {
+  const message = `Invalid '${field}': empty array. Expected an array with minimum length 1, but got an empty array instead.`
+  return refuse('empty_array', message, { field })
 }
 
 function wrongType(field: string, expected: string, value: unknown): RequestRefusal {

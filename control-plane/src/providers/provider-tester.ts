@@ -1,8 +1,13 @@
-import { type LookupAddress, lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { Agent, request } from 'undici'
+import {
+  ForbiddenAddressError,
+  guardedLookup,
+  hostOf,
+  isForbiddenAddress,
+  isPrivateAddress,
+} from '../../../proto/policy/upstream-address.js'
 import type { Clock } from '../../../proto/std/clock.js'
-import { isForbiddenAddress, isPrivateAddress } from './base-url.js'
 
 /**
  * One cheap call to a provider (`GET <base URL>/models`), from the control plane, and a sentence for whatever comes of it.
@@ -34,10 +39,6 @@ const answerBytesMax = 2 * 1024 * 1024
 
 type Outcome = Omit<ProviderTest, 'durationMs'>
 
-class ForbiddenAddress extends Error {
-  readonly code = 'FORBIDDEN_ADDRESS'
-}
-
 export class ProviderTester {
   readonly #options: Required<ProviderTesterOptions>
 
@@ -58,8 +59,8 @@ export class ProviderTester {
       bodyTimeout: totalTimeoutMs,
     })
     try {
-      const outcome = this.#forbidsHost(baseUrl)
-        ? explainFault(new ForbiddenAddress(), baseUrl)
+      const outcome = this.#forbids(hostOf(baseUrl))
+        ? explainFault(new ForbiddenAddressError(), baseUrl)
         : await this.#call(`${baseUrl}/models`, secret, dispatcher, deadline.signal).catch((fault: unknown) =>
             deadline.signal.aborted
               ? no(
@@ -84,25 +85,11 @@ export class ProviderTester {
     return explainAnswer(response.statusCode, await response.body.text(), secret !== null)
   }
 
-  /** An address written as such never passes through `#lookup`. */
-  #forbidsHost(baseUrl: string): boolean {
-    return this.#forbids(new URL(baseUrl).hostname.replace(/^\[|\]$/g, ''))
-  }
-
   #forbids(address: string): boolean {
     return isForbiddenAddress(address) || (!this.#options.privateAddresses && isPrivateAddress(address))
   }
 
-  /** Resolves as Node does, then refuses forbidden addresses: checked here, what is checked is what is connected to. */
-  readonly #lookup: LookupFunction = (hostname, options, callback) => {
-    lookup(hostname, options, (fault, address: string | LookupAddress[], family?: number) => {
-      const addresses = typeof address === 'string' ? [address] : (address ?? []).map((entry) => entry.address)
-      if (fault === null && addresses.some((one) => this.#forbids(one))) {
-        return callback(new ForbiddenAddress(), address, family)
-      }
-      callback(fault, address, family)
-    })
-  }
+  readonly #lookup: LookupFunction = guardedLookup((address) => this.#forbids(address))
 }
 
 function no(step: ProviderTest['step'], sentence: string, httpStatus: number | null = null): Outcome {
