@@ -263,7 +263,7 @@ describe('every refusal is an OpenAI error', () => {
     ['model too long', { body: { ...hello, model: 'x'.repeat(300) } }, 400, 'invalid_type', 'model'],
     ['no messages', { body: { model: 'fast' } }, 400, 'missing_field', 'messages'],
     ['messages of a wrong type', { body: { model: 'fast', messages: 'hi' } }, 400, 'invalid_type', 'messages'],
-    ['empty messages', { body: { model: 'fast', messages: [] } }, 400, 'invalid_type', 'messages'],
+    ['empty messages', { body: { model: 'fast', messages: [] } }, 400, 'empty_array', 'messages'],
     [
       'message without role',
       { body: { model: 'fast', messages: [{ role: 'user' }, {}] } },
@@ -281,6 +281,13 @@ describe('every refusal is an OpenAI error', () => {
       'stream_options',
     ],
     ['embeddings without input', { path: '/v1/embeddings', body: { model: 'fast' } }, 400, 'missing_field', 'input'],
+    [
+      'embeddings of nothing',
+      { path: '/v1/embeddings', body: { model: 'fast', input: [] } },
+      400,
+      'empty_array',
+      'input',
+    ],
     ['unknown model', { body: { ...hello, model: 'nope' } }, 404, 'model_not_found', 'model'],
     ['encoded body', { headers: { 'content-encoding': 'gzip' } }, 415, 'unsupported_encoding', 'content-encoding'],
     ['body too large', { body: { ...hello, pad: 'x'.repeat(2_000_000) } }, 413, 'body_too_large', null],
