@@ -1,7 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ConfigClient } from '../../agent/src/config/config-client.js'
 import { KeptLog, startApplier, temporaryFolder } from '../../agent/src/config/config-fixture.js'
 import { CredentialVault } from '../../agent/src/config/credential-vault.js'
@@ -309,6 +309,17 @@ describe('the configuration stream', () => {
     const next = await eventually(() => (controlPlane.streams.length > second ? controlPlane.last : undefined))
     expect(next.serial).toBe(renewed.serial)
     expect(await readdir(folder.path)).not.toContain('identity.candidate')
+  })
+
+  it('tries again when the disk refuses the renewed certificate', async () => {
+    controlPlane.certificateLifetimeMs = 60_000
+    const { identity } = await startClient(controlPlane.token('one'))
+    const commit = vi.spyOn(identity, 'commitCandidate').mockRejectedValueOnce(new Error('ENOSPC'))
+    const first = await eventually(() => controlPlane.last)
+    controlPlane.certificateLifetimeMs = 86_400_000
+    await eventually(() => log.at('info').includes('certificate renewed'))
+    expect(commit.mock.results.map(({ type }) => type)).toHaveLength(2)
+    expect(controlPlane.last?.serial).not.toBe(first.serial)
   })
 
   it('keeps the certificate in use when the renewed one is refused', async () => {
