@@ -130,7 +130,7 @@ export function compileCluster(cluster: ClusterRow): CompiledSection {
   return Object.freeze({
     name: clusterSection,
     intentRevision: 0,
-    resources: [compileResource('cluster', id, resource)],
+    resources: [compileNamed('cluster', id, resource)],
   })
 }
 
@@ -140,7 +140,7 @@ export function compileDeny(rows: readonly CompiledResource[], denyRevision: num
 }
 
 export function compileDenyEntry(row: DenyRow): CompiledResource {
-  return compileResource('deny', row.id, {
+  return compileNamed('deny', row.id, {
     deny: {
       subjectKind: 'api_key',
       subjectId: row.id,
@@ -152,7 +152,7 @@ export function compileDenyEntry(row: DenyRow): CompiledResource {
 }
 
 export function compileApiKey(row: ApiKeyRow): CompiledResource {
-  return compileResource('api_key', row.id, {
+  return compileNamed('api_key', row.id, {
     apiKey: {
       id: row.id,
       secretHash: row.secretHash,
@@ -177,7 +177,7 @@ export function compileEnvironment(
   const providerIds = new Set(targets.map((target) => target.providerId))
   const modelIds = new Set(targets.map((target) => target.modelId))
   const structure = [
-    compileResource('environment', environment.id, {
+    compileNamed('environment', environment.id, {
       environment: {
         tenantId: environment.tenantId,
         tenantName: environment.tenantName,
@@ -202,7 +202,7 @@ export function compileEnvironment(
 }
 
 function compileProvider(row: ProviderRow): CompiledResource {
-  return compileResource('provider', row.id, {
+  return compileNamed('provider', row.id, {
     provider: {
       id: row.id,
       name: row.name,
@@ -218,7 +218,7 @@ function compileProvider(row: ProviderRow): CompiledResource {
 
 function compileModel(row: ModelRow): CompiledResource {
   const { id, name, upstreamModel, contextTokensMax, price } = row
-  return compileResource('model', id, {
+  return compileNamed('model', id, {
     model: {
       id,
       name,
@@ -252,18 +252,27 @@ function compileRoute(row: RouteRow): CompiledResource {
   }))
   // One rule without a condition, until routes can have more.
   const rules = [{ id: 'default', condition: '', targets }]
-  return compileResource('route', row.id, {
+  return compileNamed('route', row.id, {
     route: { id: row.id, name: row.name, rules, totalTimeoutMs: row.totalTimeoutMs },
   })
 }
 
-function compileResource(kind: ResourceKind, id: string, resource: Resource): CompiledResource {
-  // A buffer of its own: the encoder's is a slice of a pool that would stay alive as a whole.
-  const content = Buffer.from(resourceCodec.encode(resource))
-  return Object.freeze({ name: resourceName(kind, id), hash: hashContent(content), content })
+function compileNamed(kind: ResourceKind, id: string, resource: Resource): CompiledResource {
+  return compileResource(resourceName(kind, id), resource)
 }
 
-function decodedResource(section: string, { name, content }: CompiledResource): NamedResource {
+/** Bytes and hash of one resource; the same for the same content, on every replica. */
+export function compileResource(name: string, resource: Resource): CompiledResource {
+  // A buffer of its own: the encoder's is a slice of a pool that would stay alive as a whole.
+  const content = Buffer.from(resourceCodec.encode(resource))
+  return Object.freeze({ name, hash: hashContent(content), content })
+}
+
+/** What a section consists of, without its keys. */
+export type CompiledStructure = readonly NamedResource[]
+
+/** What `compileResource` encoded. */
+export function decodedResource(section: string, { name, content }: CompiledResource): NamedResource {
   const resource = decodeResource(content, { section, resource: name })
   if ('code' in resource) throw new Error(`${name} does not decode after it was encoded: ${resource.message}`)
   return { name, resource }

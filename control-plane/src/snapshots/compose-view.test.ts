@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hashContent, hashSection } from '../../../proto/snapshot/hash.js'
-import { type ComposedView, composeView, type Tombstones } from './compose-view.js'
+import { type ComposedView, composeView, type HeldBack, type Tombstones } from './compose-view.js'
 import type { CompiledSection, StoredSnapshot } from './snapshot.js'
 
 const name = 'environment/t/e'
@@ -30,7 +30,7 @@ const nothing: Held = { base: null, tombstones: new Map() }
 
 function compose(
   held: Held,
-  environments: readonly (readonly [string, CompiledSection | null])[],
+  environments: readonly (readonly [string, CompiledSection | HeldBack | null])[],
   options: { deny?: CompiledSection; compilerVersion?: number; fresh?: boolean } = {},
 ): ComposedView {
   return composeView({
@@ -124,6 +124,28 @@ describe('a composed view', () => {
     expect(back.removedSections).toEqual([])
     expect(sectionOf(back)?.removed).toEqual(['b'])
     expect(stored(held, back).tombstones.get(name)).toEqual(new Set(['b']))
+  })
+
+  it('takes from a section that is held back what was withdrawn, under its old revision and for good', () => {
+    const heldBack = (intentRevision: number, kept: readonly string[]): HeldBack => ({
+      ...{ name, intentRevision },
+      withdrawFrom: (resources) => {
+        const left = resources.filter((resource) => kept.includes(resource.name))
+        return left.length === resources.length ? resources : left
+      },
+    })
+    const all = compose(first, [[name, heldBack(7, ['a', 'b'])]])
+    expect(all.rootHash).toEqual(first.base?.rootHash)
+    const less = compose(first, [[name, heldBack(7, ['a'])]])
+    expect([contents(less), sectionOf(less)?.removed, sectionOf(less)?.intentRevision]).toEqual([['a=1'], ['b'], 5])
+    const held = stored(first, less)
+    // Neither by itself nor by a replica that remembers more of the same revision does it change again.
+    expect(compose(held, [[name, heldBack(7, ['a'])]]).rootHash).toEqual(less.rootHash)
+    expect(compose(held, [[name, section(name, 5, { a: '1', b: '1' })]]).rootHash).toEqual(less.rootHash)
+    // What a compiler that could do it made of that revision is not touched.
+    const done = stored(held, compose(held, [[name, section(name, 7, { b: '2' })]], { compilerVersion: 2 }))
+    expect(compose(done, [[name, heldBack(7, ['a'])]]).rootHash).toEqual(done.base?.rootHash)
+    expect(contents(compose(first, [[name, heldBack(7, [])]]))).toEqual([])
   })
 
   it('moves the deny section while everything else is held', () => {

@@ -4,7 +4,7 @@ import type { CompiledSection, StoredSection, StoredSnapshot } from './snapshot.
 
 /**
  * What intent compiles to, joined with what the view held until now: the content of the view's next snapshot. Pure. Names
- * that go become tombstones; a section that failed keeps its last good content.
+ * that go become tombstones; a section that failed keeps its last good content, less what has been withdrawn.
  *
  * Replicas compile at different moments and, during a release, with different compilers. They converge because a section is
  * replaced only by one that is *ahead*: a higher intent revision; at the same revision a newer compiler; or, at the same
@@ -14,8 +14,17 @@ import type { CompiledSection, StoredSection, StoredSnapshot } from './snapshot.
 export interface ViewIntent {
   readonly cluster: CompiledSection
   readonly deny: CompiledSection
-  /** By section name: every environment placed here. `null`: not compiled this time or failed, keep the last good. */
-  readonly environments: ReadonlyMap<string, CompiledSection | null>
+  /** By section name: every environment placed here. `null`: not compiled this time, keep what is there. */
+  readonly environments: ReadonlyMap<string, CompiledSection | HeldBack | null>
+}
+
+/** Newest intent that cannot be compiled: the section keeps its last good content, less what that intent has taken away. */
+export interface HeldBack {
+  readonly name: string
+  /** Of the intent that failed. */
+  readonly intentRevision: number
+  /** What may stay of `held`; `held` itself when all of it may. */
+  readonly withdrawFrom: (held: CompiledSection['resources']) => CompiledSection['resources']
 }
 
 export interface ComposedView {
@@ -45,7 +54,7 @@ export function composeView(options: {
 }): ComposedView {
   const { base, tombstones, intent } = options
   const held = new Map(base?.sections.map((section) => [section.name, section]))
-  const wanted = new Map<string, CompiledSection | null>([
+  const wanted = new Map<string, CompiledSection | HeldBack | null>([
     [clusterSection, intent.cluster],
     [denySection, intent.deny],
     ...intent.environments,
@@ -53,13 +62,15 @@ export function composeView(options: {
   const sections: StoredSection[] = []
   const buried: Tombstone[] = []
   const revived: Tombstone[] = []
-  for (const [name, compiled] of wanted) {
+  for (const [name, intended] of wanted) {
     const before = held.get(name)
-    if (compiled === null || (before !== undefined && !isAhead(compiled, before, options))) {
+    const compiled = intended !== null && 'withdrawFrom' in intended ? withdrawn(intended, before) : intended
+    if (compiled === null || (compiled === intended && before !== undefined && !isAhead(compiled, before, options))) {
       if (before !== undefined) sections.push(before)
       continue
     }
-    const built = buildSection(compiled, before, tombstones.get(name), options.compilerVersion)
+    const made = compiled === intended ? options.compilerVersion : (before?.compilerVersion ?? options.compilerVersion)
+    const built = buildSection(compiled, before, tombstones.get(name), made)
     sections.push(built.section)
     buried.push(...built.buried)
     revived.push(...built.revived)
@@ -85,6 +96,18 @@ export function composeView(options: {
     buried,
     revived,
   }
+}
+
+/**
+ * What is left of `before`, or null when all of it may stay. Under its old revision and compiler, since the new intent is
+ * not in effect: replicas agree on it all the same, for less is never replaced by more of the same revision from memory.
+ */
+function withdrawn(heldBack: HeldBack, before: StoredSection | undefined): CompiledSection | null {
+  // At that revision or beyond another compiler could do it; its word is newer than ours.
+  if (before === undefined || before.intentRevision >= heldBack.intentRevision) return null
+  const resources = heldBack.withdrawFrom(before.resources)
+  if (resources === before.resources) return null
+  return { name: before.name, intentRevision: before.intentRevision, resources }
 }
 
 function isAhead(

@@ -5,6 +5,7 @@ import { diffSnapshot, rebuild } from '../../../proto/snapshot/manifest.js'
 import { rawPublicKeyOf } from '../../../proto/snapshot/raw-keys.js'
 import { signHeader } from '../../../proto/snapshot/sign.js'
 import { systemClock } from '../../../proto/std/clock.js'
+import { newId } from '../../../proto/std/ids.js'
 import type { Log } from '../../../proto/std/service.js'
 import { IntentRows } from '../../../test/harness/intent-rows.js'
 import { type TestDatabase, testDatabase } from '../../../test/harness/postgres.js'
@@ -167,6 +168,50 @@ describe('the reconciler', () => {
     await rows.change((tx) => tx.route.delete({ where: { id } }))
     await settled(reconciler)
     expect(await failures.findOfEnvironment(rows.environmentId)).toEqual([])
+  })
+
+  it('lets nothing that was withdrawn outlive its withdrawal in a section that is held back', async () => {
+    const [{ reconciler }, other] = await Promise.all([start(), start()])
+    const environmentId = await rows.addEnvironment(['eu', 'us'])
+    const far = newId('provider', Date.now())
+    await database.rows.provider.create({
+      data: {
+        ...{ id: far, tenantId: rows.tenantId, name: far, kind: 'openai', baseUrl: 'https://far/v1', region: 'us' },
+      },
+    })
+    const stays = await rows.addRoute('stays', { environmentId })
+    const leaves = await rows.addRoute('leaves', { environmentId, providerId: far })
+    const deleted = await rows.addRoute('deleted', { environmentId })
+    const [key, spare] = await rows.addKeys(2, environmentId)
+    const before = await settled(reconciler, environmentId)
+    expect(names(before, environmentId)).toEqual(expect.arrayContaining([`route/${leaves}`, `provider/${far}`]))
+
+    await rows.change(async (tx) => {
+      await tx.environment.update({ where: { id: environmentId }, data: { permittedRegions: ['eu'] } })
+      await tx.route.delete({ where: { id: deleted } })
+      await tx.apiKey.delete({ where: { id: spare ?? '' } })
+    }, environmentId)
+    const kept = [`environment/${environmentId}`, `provider/${rows.providerId}`, `model/${rows.modelId}`]
+    const after = await reconciler
+      .desired(viewOf(clusterId))
+      .until((s) => !names(s, environmentId).includes(`provider/${far}`), deadline())
+    expect(names(after, environmentId)).toEqual([...kept, `route/${stays}`, `api_key/${key}`].sort())
+    const section = sectionOf(after, environmentId)
+    expect(section?.intentRevision).toBe(sectionOf(before, environmentId)?.intentRevision)
+    expect(section?.removed).toEqual(
+      [`provider/${far}`, `route/${leaves}`, `route/${deleted}`, `api_key/${spare}`].sort(),
+    )
+    expect(await new SectionFailureStore(database).findOfEnvironment(environmentId)).toMatchObject([
+      { code: 'target_region_not_permitted' },
+    ])
+    // It is said once: nobody makes another generation of it, not from memory and not from rows read afresh.
+    await start({ freshMs: 20 })
+    other.reconciler.ring()
+    await systemClock.sleep(300)
+    expect(other.reconciler.desired(viewOf(clusterId)).value?.generation).toBe(after?.generation)
+
+    await rows.change((tx) => tx.route.delete({ where: { id: leaves } }), environmentId)
+    expect(names(await settled(reconciler, environmentId), environmentId)).toContain(`route/${stays}`)
   })
 
   it('places environments by region, and denies keys of one that was archived', async () => {

@@ -13,10 +13,11 @@ import {
   compileCluster,
   compileDeny,
   compileEnvironment,
+  type EnvironmentIntent,
   type EnvironmentRow,
   isPlaced,
 } from './compile-snapshot.js'
-import { composeView, type Tombstones } from './compose-view.js'
+import { composeView, type HeldBack, type Tombstones } from './compose-view.js'
 import type { Intent, IntentPulse, IntentReader } from './load-intent.js'
 import type { FailedSection, SectionFailureStore } from './section-failure-store.js'
 import {
@@ -27,6 +28,7 @@ import {
   viewOf,
 } from './snapshot.js'
 import type { SnapshotStore, ViewBase } from './snapshot-store.js'
+import { withdrawFrom } from './withdraw.js'
 
 /** Signs what a view gets. Implemented where the keys are. */
 export interface SnapshotSigner {
@@ -60,7 +62,8 @@ export interface ReconcilerOptions {
  * Two steps, so that nothing delays a revocation. *Prepare* reads and compiles the environments whose revision moved, after
  * a quiet moment (a burst of mutations becomes one generation), beside everything else. *Publish* joins what is prepared
  * with placement and denials as they are now and stores it; it runs when something is prepared and, at once, whenever a
- * revocation was committed. An environment that is being prepared, or cannot work, meanwhile keeps what it has.
+ * revocation was committed. An environment that is being prepared meanwhile keeps what it has; one that cannot work does so
+ * too, less what its newest intent has taken away (`withdraw`).
  */
 export class Reconciler implements Service, Bell {
   readonly name = 'snapshot-reconciler'
@@ -200,8 +203,11 @@ export class Reconciler implements Service, Bell {
     for (const [id, environment] of loaded) {
       const result = compileEnvironment(environment)
       const revision = environment.environment.intentRevision
-      if ('section' in result) this.#compiled.set(id, { revision, section: result.section, refusal: null })
-      else this.#compiled.set(id, { revision, section: null, refusal: must(result.refusals[0], 'a refusal says why') })
+      if ('section' in result) this.#compiled.set(id, { revision, section: result.section, heldBack: null })
+      else {
+        const refusal = must(result.refusals[0], 'a refusal says why')
+        this.#compiled.set(id, { revision, section: null, heldBack: { refusal, intent: environment } })
+      }
     }
   }
 
@@ -245,12 +251,18 @@ export class Reconciler implements Service, Bell {
     const base = (fresh ? null : view.base) ?? (await this.#loadBase(name, view))
     const placed = intent.environments.filter((environment) => isPlaced(environment, cluster))
     const failed: FailedSection[] = []
-    const environments = new Map(
+    const environments = new Map<string, CompiledSection | HeldBack | null>(
       placed.map((environment) => {
         const sectionName = environmentSection(environment.tenantId, environment.id)
         const compiled = this.#compiled.get(environment.id)
-        if (compiled?.refusal) {
-          failed.push({ sectionName, intentRevision: compiled.revision, refusal: compiled.refusal })
+        if (compiled?.heldBack) {
+          const { refusal, intent } = compiled.heldBack
+          failed.push({ sectionName, intentRevision: compiled.revision, refusal })
+          const heldBack: HeldBack = {
+            ...{ name: sectionName, intentRevision: compiled.revision },
+            withdrawFrom: (held) => withdrawFrom(sectionName, held, intent),
+          }
+          return [sectionName, heldBack] as const
         }
         // Perhaps of an earlier revision than the row's by now: still ahead of what is out there, or else not used.
         return [sectionName, compiled?.section ?? null] as const
@@ -300,7 +312,7 @@ export class Reconciler implements Service, Bell {
     for (const { sectionName, refusal } of failed) {
       this.#log.warn(
         { view: name, section: sectionName, code: refusal.code, path: refusal.path },
-        'a section keeps its last good content',
+        'a section keeps its last good content, less what was withdrawn',
       )
     }
   }
@@ -332,7 +344,9 @@ export class Reconciler implements Service, Bell {
   #forget(intent: Intent): void {
     const served = new Set(intent.environments.filter((environment) => !environment.archived).map(({ id }) => id))
     for (const id of this.#compiled.keys()) if (!served.has(id)) this.#compiled.delete(id)
-    this.#options.intent.retain([...this.#compiled.values()].map(({ section }) => section?.resources ?? []))
+    this.#options.intent.retain(
+      [...this.#compiled.values()].map(({ section, heldBack }) => section?.resources ?? heldBack?.intent.apiKeys ?? []),
+    )
   }
 
   async #sleep(ms: number, bell?: AbortSignal): Promise<void> {
@@ -359,9 +373,9 @@ interface View {
 
 interface CompiledEnvironment {
   readonly revision: number
-  /** Null: `refusal` says why. */
+  /** Null: it is held back. */
   readonly section: CompiledSection | null
-  readonly refusal: SnapshotRefusal | null
+  readonly heldBack: { readonly refusal: SnapshotRefusal; readonly intent: EnvironmentIntent } | null
 }
 
 /**

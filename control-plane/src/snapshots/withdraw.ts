@@ -1,0 +1,102 @@
+import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
+import type { RouteResource__Output } from '../../../proto/gen/switchyard/v1/RouteResource.js'
+import { checkSection } from '../../../proto/snapshot/consistency.js'
+import { type CompiledStructure, compileResource, decodedResource, type EnvironmentIntent } from './compile-snapshot.js'
+import type { CompiledResource } from './snapshot.js'
+
+/**
+ * What a section that is held back may go on to serve. Its newest intent cannot be compiled, so it keeps what it has; but
+ * what that intent has *taken away* must not outlive it: a region that is no longer permitted, an archived provider or
+ * model, a route or target or key that is gone. Those are left out, never is anything added or changed for the wider, and
+ * what contradicts itself afterwards goes as a whole: closed is the way to fail. Pure, and doing it twice does nothing more.
+ *
+ * `held` itself when there is nothing to take away.
+ */
+export function withdrawFrom(
+  section: string,
+  held: readonly CompiledResource[],
+  intent: EnvironmentIntent,
+): readonly CompiledResource[] {
+  const keys = new Map(intent.apiKeys.map((key) => [key.name, key]))
+  const structure = held.filter(({ name }) => !isKey(name)).map((resource) => decodedResource(section, resource))
+  const narrowed = new Map(narrowStructure(section, structure, intent).map(({ name, resource }) => [name, resource]))
+  const before = new Map(structure.map(({ name, resource }) => [name, resource]))
+  let same = true
+  const kept = held.flatMap((resource): CompiledResource[] => {
+    const { name } = resource
+    if (isKey(name)) {
+      // A key is what its row says: it may do less now, and whatever else it may do is bound by the routes that are left.
+      const now = keys.get(name)
+      if (now === undefined || !now.hash.equals(resource.hash)) same = false
+      return now === undefined ? [] : [now.hash.equals(resource.hash) ? resource : now]
+    }
+    const now = narrowed.get(name)
+    if (now === before.get(name)) return [resource]
+    same = false
+    return now === undefined ? [] : [compileResource(name, now)]
+  })
+  return same ? held : kept
+}
+
+const isKey = (name: string) => name.startsWith('api_key/')
+
+/** Resources that stay as they are stay the same objects. */
+function narrowStructure(section: string, held: CompiledStructure, intent: EnvironmentIntent): CompiledStructure {
+  const regions = new Set(intent.environment.permittedRegions)
+  const permitted = new Set(intent.providers.filter(({ region }) => regions.has(region)).map(({ id }) => id))
+  const providers = new Set(
+    held.flatMap(({ resource: { provider } }) =>
+      provider && permitted.has(provider.id) && regions.has(provider.region) ? [provider.id] : [],
+    ),
+  )
+  const routes = new Map(
+    held.flatMap(({ name, resource }) => {
+      const route = resource.route && narrowRoute(resource.route, providers, intent)
+      return route ? [[name, route === resource.route ? resource : { ...resource, route }] as const] : []
+    }),
+  )
+  const targets = [...routes.values()].flatMap(({ route }) => route?.rules.flatMap((rule) => rule.targets) ?? [])
+  const used = new Set(targets.flatMap(({ providerId, modelId }) => [providerId, modelId]))
+  const narrowed = held.flatMap(({ name, resource }) => {
+    const { environment, provider, model, route } = resource
+    if (route) return [routes.get(name) ?? []].flat().map((kept) => ({ name, resource: kept }))
+    if (provider || model) return used.has(provider?.id ?? model?.id ?? '') ? [{ name, resource }] : []
+    return [{ name, resource: environment ? narrowEnvironment(resource, environment, regions) : resource }]
+  })
+  if (checkSection(section, narrowed).length === 0) return narrowed
+  return narrowed.filter(({ resource }) => resource.environment)
+}
+
+/** The route with the targets that intent still names and permits, itself when these are all; null when none is left. */
+function narrowRoute(
+  route: RouteResource__Output,
+  providers: ReadonlySet<string>,
+  intent: EnvironmentIntent,
+): RouteResource__Output | null {
+  const wanted = intent.routes.find(({ id, name }) => id === route.id && name === route.name)
+  if (wanted === undefined) return null
+  const models = new Set(intent.models.map(({ id }) => id))
+  const named = new Set(wanted.targets.map(({ providerId, modelId }) => `${providerId} ${modelId}`))
+  const rules = route.rules.flatMap((rule) => {
+    const targets = rule.targets.filter(
+      ({ providerId, modelId }) =>
+        providers.has(providerId) && models.has(modelId) && named.has(`${providerId} ${modelId}`),
+    )
+    if (targets.length === rule.targets.length) return [rule]
+    return targets.length === 0 ? [] : [{ ...rule, targets }]
+  })
+  if (rules.length === 0) return null
+  return rules.length === route.rules.length && rules.every((rule, index) => rule === route.rules[index])
+    ? route
+    : { ...route, rules }
+}
+
+function narrowEnvironment(
+  resource: Resource__Output,
+  environment: NonNullable<Resource__Output['environment']>,
+  regions: ReadonlySet<string>,
+): Resource__Output {
+  const permittedRegions = environment.permittedRegions.filter((region) => regions.has(region))
+  if (permittedRegions.length === environment.permittedRegions.length) return resource
+  return { ...resource, environment: { ...environment, permittedRegions } }
+}
