@@ -158,6 +158,27 @@ describe('the front door', () => {
     expect((await post([{ query: '{ __typename }' }], as(adminToken))).status).toBe(400)
   })
 
+  test('what is refused before it is a GraphQL request names the request all the same', async () => {
+    const mine = { 'x-request-id': 'mine-2' }
+    const answers = [
+      await post('{"query":"{ __typename }"}', { ...mine, 'content-type': 'text/plain' }),
+      await post('query=%7B__typename%7D', { ...mine, 'content-type': 'multipart/form-data; boundary=x' }),
+      await post([{ query: '{ __typename }' }], { ...mine, ...as(adminToken) }),
+      await post({ query: 5 }, { ...mine, ...as(adminToken) }),
+      await post({}, { ...mine, ...as(adminToken) }),
+    ]
+    for (const { status, errors } of answers) {
+      expect(status).toBeGreaterThanOrEqual(400)
+      expect(errors).toEqual([
+        expect.objectContaining({ extensions: expect.objectContaining({ requestId: 'mine-2' }) }),
+      ])
+    }
+    const byGet = await fetch(`${plane.addresses.http}/graphql?query=%7B__typename%7D`, {
+      headers: { ...mine, 'content-type': 'text/plain' },
+    })
+    expect(await byGet.json()).toMatchObject({ errors: [{ extensions: { requestId: 'mine-2' } }] })
+  })
+
   test('input is refused by its path, from the language and from the service', async () => {
     const create = `mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret } }`
     const fieldOf = async (input: object) => (await ask(create, { input })).errors[0]?.extensions

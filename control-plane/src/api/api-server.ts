@@ -13,7 +13,7 @@ import type { GraphContext } from './context.js'
 import { faultCode, graphCodes, refusalError } from './error-format.js'
 import { registerExplorer } from './explorer.js'
 import type { QueryLimits } from './query-limits.js'
-import { requestIdHeader, requestIdOf } from './request-id.js'
+import { nameRequest, requestIdHeader, requestIdOf } from './request-id.js'
 import type { ResolverInstances } from './resolver-instances.js'
 import { Subscriptions } from './subscriptions.js'
 import { isTypedAddress } from './typed-address.js'
@@ -122,6 +122,13 @@ export class ApiServer implements Service {
         reply.header('access-control-allow-private-network', 'true')
       }
     })
+    const answer = fastifyApolloHandler(this.#apollo, {
+      context: async (request: FastifyRequest) => {
+        const context = await contextOf(authentication, resolvers, request.headers.authorization, request.id)
+        if (!isRefusal(context)) return context
+        throw refusalError(context, request.id, context.code === 'unavailable' ? 503 : 401)
+      },
+    })
     server.route({
       method: ['GET', 'POST'],
       url: graphPath,
@@ -131,13 +138,10 @@ export class ApiServer implements Service {
         const message = `GraphQL is asked by POST with content-type: application/json${people}`
         return reply.code(400).send(problem('BAD_REQUEST', message, request.id))
       },
-      handler: fastifyApolloHandler(this.#apollo, {
-        context: async (request: FastifyRequest) => {
-          const context = await contextOf(authentication, resolvers, request.headers.authorization, request.id)
-          if (!isRefusal(context)) return context
-          throw refusalError(context, request.id, context.code === 'unavailable' ? 503 : 401)
-        },
-      }),
+      handler: async (request, reply) => {
+        const body: unknown = await answer.call(server, request, reply)
+        return typeof body === 'string' && reply.statusCode >= 400 ? nameRequest(body, request.id) : body
+      },
     })
     server.get('/healthz', (_, reply) => reply.send({ status: 'ok' }))
     server.get('/readyz', async (_, reply) => this.#answerReadiness(reply))

@@ -8,6 +8,7 @@ import type { Metrics } from '../observability/metrics.js'
 import type { GraphContext } from './context.js'
 import { formatGraphError, refusalError } from './error-format.js'
 import { limitRules, type QueryLimits, refuseComplexity } from './query-limits.js'
+import { unknownRequestId } from './request-id.js'
 
 export interface ApolloOptions {
   readonly schema: GraphQLSchema
@@ -50,7 +51,7 @@ export function makeApolloServer(options: ApolloOptions): ApolloServer<GraphCont
 
 function idIn(extensions: Readonly<Record<string, unknown>> | undefined): string {
   const requestId = extensions?.['requestId']
-  return typeof requestId === 'string' ? requestId : 'unknown'
+  return typeof requestId === 'string' ? requestId : unknownRequestId
 }
 
 function noteRequestIds(requestIds: WeakMap<Error, string>): ApolloServerPlugin<GraphContext> {
