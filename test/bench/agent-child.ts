@@ -3,7 +3,15 @@ export interface ChildReady {
   readonly kind: 'ready'
   readonly url: string
   readonly apiKey?: string
-  readonly reportAddress?: string
+  /** How an agent is to report to this process. */
+  readonly reportTls?: ReportTls
+}
+
+/** PEM texts. */
+export interface ReportTls {
+  readonly ca: string
+  readonly key: string
+  readonly cert: string
 }
 
 export interface ChildUsage {

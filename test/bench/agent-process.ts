@@ -30,6 +30,12 @@ export class BenchProcess implements Contestant {
     })
   }
 
+  /** The agent in front of `upstream`, reporting to `sink`. */
+  static startAgent(upstream: BenchProcess, sink: BenchProcess, kind = 'openai'): Promise<BenchProcess> {
+    const args = [upstream.ready.url, sink.ready.url, JSON.stringify(sink.ready.reportTls), kind]
+    return BenchProcess.start('agent', './agent-under-test.js', args)
+  }
+
   get target(): LoadTarget {
     const { url, apiKey } = this.ready
     return apiKey === undefined ? { url } : { url, apiKey }

@@ -17,14 +17,15 @@ import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
 import { systemClock } from '../../proto/std/clock.js'
 import { randomUnit } from '../../proto/std/ids.js'
 import { FixtureTables, makeTables, makeTarget } from '../harness/agent-door.js'
-import { serveChild } from './agent-child.js'
+import { type ReportTls, serveChild } from './agent-child.js'
 
 /**
  * The agent with everything on, at its default settings: keys, limits, deadlines, metrics, one log line per request, spans
- * of one request in a hundred, the spool on disk and the report stream. Only its configuration is planted, so that no
- * control plane and no Postgres run beside what is measured.
+ * of one request in a hundred, the spool on disk and the report stream over mutual TLS. Only its configuration is planted,
+ * so that no control plane and no Postgres run beside what is measured.
  */
-const [, , upstream = '', reportAddress = '', kind = 'openai'] = process.argv
+const [, , upstream = '', reportAddress = '', reportTls = '', kind = 'openai'] = process.argv
+const tls = JSON.parse(reportTls) as ReportTls
 tuneHeap()
 const settings = readAgentSettings({ SWITCHYARD_CONTROL_PLANE: reportAddress })
 const clock = systemClock
@@ -98,7 +99,7 @@ const reporter = new UsageReporter({
   identity: {
     agentId: 'agt_bench',
     fleetAddress: reportAddress,
-    credentials: () => grpc.credentials.createInsecure(),
+    credentials: () => grpc.credentials.createSsl(Buffer.from(tls.ca), Buffer.from(tls.key), Buffer.from(tls.cert)),
     whenValid: async () => {},
     onRenewed: () => () => {},
   },

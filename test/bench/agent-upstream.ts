@@ -1,6 +1,5 @@
 import { createServer, type Socket } from 'node:net'
 import { serveChild } from './agent-child.js'
-import { openReportSink } from './agent-report-sink.js'
 
 /**
  * The upstream of the agent's bench: answers a fixed chat completion, or streams one of 100 chunks. It does as little as
@@ -116,9 +115,7 @@ const server = createServer({ noDelay: true }, (socket) => {
 })
 
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-const sink = await openReportSink()
 const address = server.address()
-serveChild(
-  { url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`, reportAddress: sink.address },
-  () => ({ records: sink.recordCount(), connections: connectionCount }),
-)
+serveChild({ url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}` }, () => ({
+  connections: connectionCount,
+}))

@@ -69,9 +69,9 @@ let isFailed = false
 for (let start = 0; start < startCount; start++) {
   console.log(`start ${start + 1} of ${startCount}`)
   const upstream = await BenchProcess.start('upstream', './agent-upstream.js', [values['step-ms']])
-  const { url, reportAddress = '' } = upstream.ready
-  const floor = await BenchProcess.start('floor', './agent-floor.js', [url])
-  const agent = await BenchProcess.start('agent', './agent-under-test.js', [url, reportAddress, values.kind])
+  const sink = await BenchProcess.start('sink', './agent-report-sink.js', [])
+  const floor = await BenchProcess.start('floor', './agent-floor.js', [upstream.ready.url])
+  const agent = await BenchProcess.startAgent(upstream, sink, values.kind)
   for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
   for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {
@@ -91,7 +91,7 @@ for (let start = 0; start < startCount; start++) {
   latency.push({ direct: median(seen.direct), floor: median(seen.floor), agent: median(seen.agent) })
   const { facts } = await agent.usage()
   console.log(`  records sent ${facts['sent']}, waiting ${facts['waiting']}`)
-  for (const process of [agent, floor, upstream]) await process.stop()
+  for (const process of [agent, floor, sink, upstream]) await process.stop()
 }
 
 const of = (who: keyof Pair) => ({

@@ -52,9 +52,10 @@ const folder = path.join(repositoryFolder(), '.switchyard/peers')
 installPeer()
 
 const upstream = await BenchProcess.start('upstream', './agent-upstream.js', [values['step-ms']])
-const { url, reportAddress = '' } = upstream.ready
+const sink = await BenchProcess.start('sink', './agent-report-sink.js', [])
+const { url } = upstream.ready
 const floor = await BenchProcess.start('floor', './agent-floor.js', [url])
-const agent = await BenchProcess.start('agent', './agent-under-test.js', [url, reportAddress])
+const agent = await BenchProcess.startAgent(upstream, sink)
 const peer = await startPortkey(url)
 const contestants: Contestant[] = [floor, agent, peer]
 const slices: Record<string, Record<Mode, Slice[]>> = {}
@@ -76,7 +77,7 @@ for (let turn = 0; turn < Number(values.turns); turn++) {
   }
 }
 await Promise.all([floor.stop(), agent.stop(), peer.stop()])
-await upstream.stop()
+await Promise.all([sink.stop(), upstream.stop()])
 
 const summary = Object.fromEntries(
   Object.entries(slices).map(([name, byMode]) => [
