@@ -16,7 +16,6 @@ import type { PeerStream } from '../fleet/grpc-stream.js'
 import type { JobQueue } from '../jobs/job-queues.js'
 import type { BatchJob } from '../jobs/queue-table.js'
 import type { CreditWindow } from './credit.js'
-import { packBatch } from './packed-batch.js'
 import { laneKey, type Range, type ReportClass, type ReportLane, rangesOf } from './report-lane.js'
 import type { WatermarkReader } from './watermark-reader.js'
 
@@ -36,6 +35,8 @@ export interface ReportSessionOptions {
   windows: Readonly<Record<ReportClass, CreditWindow>>
   queues: Readonly<Record<ReportClass, JobQueue<BatchJob>>>
   watermarks: Pick<WatermarkReader, 'loadWatermarks'>
+  /** A serialized batch as the text of a job. */
+  pack: (bytes: Uint8Array) => Promise<string>
   /** Told of every batch before it is queued, and when it will not be queued after all. */
   onUnderWay: (batch: UnderWay) => void
   onAbandoned: (batch: UnderWay) => void
@@ -48,6 +49,12 @@ export interface ReportSessionOptions {
 const lanesMax = 20_000
 const recordsMax = 5_000
 const batchBytesMax = 1 << 20
+/** What a record counts for at least: no honest one is as small, and one without a payload costs us all the same. */
+const recordBytesMin = 32
+/** Declared drops have no payload, hence no credit: beyond so many that are not stored nothing more is read. */
+const dropsUnderWayMax = 256
+/** As much as is kept of it in the end. */
+const reasonLengthMax = 200
 /** Batches being handed to the queue at the same time; the next message is not read before one is. */
 const enqueuingMax = 16
 
@@ -59,6 +66,8 @@ export class ReportSession {
   /** Watermarks to tell. */
   readonly #toTell = new Map<string, { lane: ReportLane; nextSequence: number }>()
   readonly #enqueuing = new Set<Promise<void>>()
+  #dropsUnderWay = 0
+  #wakeReader: () => void = () => {}
   #welcomed = false
   #flushing = false
 
@@ -89,8 +98,12 @@ export class ReportSession {
     if (this.#welcomed) this.#flush()
   }
 
+  /** What came in is stored, or known to be lost. */
   release(batch: UnderWay): void {
     this.#options.windows[batch.lane.class].release(batch.bytes)
+    if (batch.bytes > 0) return
+    this.#dropsUnderWay -= 1
+    this.#wakeReader()
   }
 
   async #onHello(hello: ReportHello__Output): Promise<void> {
@@ -113,31 +126,49 @@ export class ReportSession {
   async #onBatch(batch: Batch__Output): Promise<void> {
     const lane = this.#laneOf(batch.lane)
     const sequences = batch.records.map((record) => record.sequence)
-    const bytes = batch.records.reduce((sum, record) => sum + record.payload.length, 0)
+    const bytes = batch.records.reduce((sum, { payload }) => sum + Math.max(payload.length, recordBytesMin), 0)
     if (sequences.length === 0 || sequences.length > recordsMax || bytes > batchBytesMax) {
       throwRefusal('bad_input', `a batch holds 1 to ${recordsMax} records of at most ${batchBytesMax} bytes together`)
     }
     if (sequences.some((sequence, index) => !isSequence(sequence) || sequence <= (sequences[index - 1] ?? -1))) {
       throwRefusal('bad_input', 'the sequences of a batch ascend')
     }
-    if (!this.#options.windows[lane.class].use(bytes)) throwRefusal('limit_exceeded', 'a batch without credit for it')
+    const window = this.#options.windows[lane.class]
+    if (!window.use(bytes)) throwRefusal('limit_exceeded', 'a batch without credit for it')
     const wire = { bootEpoch: lane.bootEpoch, lane: lane.lane, class: lane.class === 'usage' ? 1 : 2 } as const
     const encoded = batchCodec.encode({ lane: wire, records: batch.records })
-    await this.#enqueue(lane, rangesOf(sequences), bytes, encoded, {
-      batch: await packBatch(encoded),
-      drop: null,
+    const packed = await this.#options.pack(encoded).catch((fault: unknown) => {
+      // It never gets under way, so nobody else gives back what it used.
+      window.release(bytes)
+      throw fault
     })
+    await this.#enqueue(lane, rangesOf(sequences), bytes, encoded, { batch: packed, drop: null })
   }
 
   async #onDrop(drop: DeclaredDrop__Output): Promise<void> {
     const lane = this.#laneOf(drop.lane)
-    const { firstSequence, lastSequence, reason } = drop
+    const { firstSequence, lastSequence } = drop
+    const reason = drop.reason.slice(0, reasonLengthMax)
     if (!isSequence(firstSequence) || !isSequence(lastSequence) || firstSequence > lastSequence) {
       throwRefusal('bad_input', 'a drop is a range')
     }
     const declared = { bootEpoch: lane.bootEpoch, lane: lane.lane, firstSequence, lastSequence, reason }
     const ranges = [{ start: firstSequence, end: lastSequence + 1 }]
+    await this.#roomForDrop()
+    this.#dropsUnderWay += 1
     await this.#enqueue(lane, ranges, 0, Buffer.from(JSON.stringify(declared)), { batch: null, drop: declared })
+  }
+
+  /** Until one of those under way is stored, or the stream is over; meanwhile the agent's messages wait at its end. */
+  async #roomForDrop(): Promise<void> {
+    const { signal } = this.#options.stream
+    while (this.#dropsUnderWay >= dropsUnderWayMax) {
+      signal.throwIfAborted()
+      await new Promise<void>((resolve) => {
+        this.#wakeReader = resolve
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
   }
 
   /** Resolves when there is room to read the next message, not when the queue has this one. */

@@ -136,13 +136,14 @@ const settle = async () => {
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
-async function started(creditBytesMax = 8 << 20) {
+async function started(creditBytesMax = 8 << 20, pack?: (bytes: Uint8Array) => Promise<string>) {
   const servers = new FakeServers()
   const clock = new VirtualClock()
   const intake = new UsageIntake({
     queues: { usage: servers.queue, spans: servers.queue },
     watermarks: servers.watermarks as WatermarkReader,
     ...{ metrics: new Metrics(), clock, random: () => 0.5, log: quiet, creditBytesMax },
+    ...(pack ? { pack } : {}),
   })
   await intake.run()
   const connect = () => {
@@ -269,6 +270,64 @@ describe('the intake', () => {
       await settle()
     }
     expect(await ended).toContain(complaint)
+  })
+
+  it('lets nobody send records without payload beyond his credit', async () => {
+    const { connect } = await started()
+    const { stream, ended } = connect()
+    stream.say(hello)
+    await settle()
+    const count = Math.ceil(stream.credit / 32)
+    const sequences = Array.from({ length: count }, (_, index) => index)
+    stream.say(batchOf(sequences, 0))
+    stream.say(batchOf([count], 0))
+    expect(await ended).toContain('without credit')
+  })
+
+  it('reads no more from who declares more drops than are stored, and cuts what they say', async () => {
+    const { connect, servers, clock } = await started()
+    const { stream, ended } = connect()
+    stream.say(hello)
+    await settle()
+    const say = (n: number, reason = 'over_budget') =>
+      stream.say({ drop: { lane: usageLane, firstSequence: n, lastSequence: n, reason } })
+    say(0, 'x'.repeat(100_000))
+    for (let n = 1; n < 400; n++) say(n)
+    await settle()
+    expect(servers.jobs.size).toBe(256)
+    expect([...servers.jobs.values()].map((job) => job.drop?.reason.length)[0]).toBe(200)
+    servers.stored.set(
+      'agt/usage/5/0',
+      Array.from({ length: 256 }, (_, index) => index),
+    )
+    await clock.advance(300)
+    await settle()
+    expect(servers.jobs.size).toBe(400)
+    for (let n = 400; n < 600; n++) say(n)
+    await settle()
+    stream.hangUp()
+    expect(await ended).toBe('gone')
+  })
+
+  it('gives back the credit of a batch that could not be packed', async () => {
+    let broken = true
+    const { connect } = await started(1 << 20, async () => {
+      if (broken) throw new Error('no memory')
+      return 'packed'
+    })
+    // Far more than the pool, were it lost each time.
+    for (let i = 0; i < 50; i++) {
+      const { stream, ended } = connect()
+      stream.say(hello)
+      await settle()
+      stream.say(batchOf([0], Math.min(stream.credit, 60_000)))
+      expect(await ended).toBe('no memory')
+    }
+    broken = false
+    const { stream } = connect()
+    stream.say(hello)
+    await settle()
+    expect(stream.credit).toBe(64 << 10)
   })
 
   it('gives a lost stream’s credit back', async () => {

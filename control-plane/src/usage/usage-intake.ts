@@ -10,6 +10,7 @@ import type { JobQueue } from '../jobs/job-queues.js'
 import type { BatchJob } from '../jobs/queue-table.js'
 import type { Metrics } from '../observability/metrics.js'
 import { CreditPool, CreditWindow } from './credit.js'
+import { packBatch } from './packed-batch.js'
 import { laneKey, type ReportClass } from './report-lane.js'
 import { ReportSession, type UnderWay } from './report-session.js'
 import type { WatermarkReader } from './watermark-reader.js'
@@ -27,6 +28,8 @@ export interface UsageIntakeOptions {
   pollMs?: number
   /** A batch that is not stored so long after it was queued is looked for in the queue. Default 5 s. */
   missingAfterMs?: number
+  /** Default `packBatch`. */
+  pack?: (bytes: Uint8Array) => Promise<string>
 }
 
 const pollCountMax = 2_000
@@ -98,13 +101,13 @@ export class UsageIntake implements Service {
 
   /** One stream; resolves when it ends. */
   async serve(stream: ReportStream): Promise<void> {
-    const { queues, watermarks, clock, random } = this.#options
+    const { queues, watermarks, clock, random, pack = packBatch } = this.#options
     const windows = {
       usage: new CreditWindow(this.#pools.usage, 8 << 20),
       spans: new CreditWindow(this.#pools.spans, 2 << 20),
     }
     const session = new ReportSession({
-      ...{ stream, windows, queues, watermarks, clock, random, log: this.#log },
+      ...{ stream, windows, queues, watermarks, pack, clock, random, log: this.#log },
       onUnderWay: (batch) => {
         this.#underWay.add(batch)
         this.#counts.batches.inc({ class: batch.lane.class })
