@@ -14,11 +14,11 @@ function makeFeed(clock: VirtualClock) {
   let broken = false
   const feed = new AuditFeed({
     reader: {
-      since: async (since, countMax) => {
+      since: async (since, afterId, countMax) => {
         lookCount += 1
         if (broken) throw new Error('away')
         return visible
-          .filter((entry) => entry.createdAt >= since)
+          .filter((entry) => entry.createdAt >= since && (afterId === null || entry.id > afterId))
           .sort((a, b) => (a.id < b.id ? -1 : 1))
           .slice(0, countMax)
       },
@@ -67,6 +67,23 @@ describe('the audit feed', () => {
     append('a', 't', beganMs)
     await clock.advance(1_000)
     expect([(await all.next()).value.id, (await all.next()).value.id]).toEqual(['b', 'a'])
+    await feed.stop()
+  })
+
+  test('tells everything of a burst, also when it is of one instant', async () => {
+    const clock = new VirtualClock()
+    const { feed, append } = makeFeed(clock)
+    const told: string[] = []
+    const last = feed.subscribe((entry) => {
+      told.push(entry.id)
+      return entry.id === 'b4500'
+    })
+    for (let index = 1; index <= 4_500; index++) append(`b${String(index).padStart(4, '0')}`)
+    await clock.advance(500)
+    expect((await last.next()).value.id).toBe('b4500')
+    append('c')
+    await clock.advance(5_000)
+    expect([told.length, new Set(told).size, told.at(-1)]).toEqual([4_501, 4_501, 'c'])
     await feed.stop()
   })
 

@@ -4,7 +4,9 @@ import type { AuditEntry } from './audit-entry.js'
 import { Subscriber } from './subscriber.js'
 
 export interface AuditFeedOptions {
-  readonly reader: { since(since: Date, countMax: number): Promise<readonly AuditEntry[]> }
+  readonly reader: {
+    since(since: Date, afterId: string | null, countMax: number): Promise<readonly AuditEntry[]>
+  }
   readonly clock: Clock
   readonly log: Log
   readonly pollMs: number
@@ -12,20 +14,21 @@ export interface AuditFeedOptions {
 
 /** Longer than any transaction may run: an entry is stamped when its transaction begins and seen when it commits. */
 const overlapMs = 20_000
-const batchCountMax = 2_000
 const queueCountMax = 1_000
+/** Less than a queue holds: while the next page is read, subscribers take what they were told of this one. */
+const batchCountMax = 500
 const subscriberCountMax = 1_000
 
 /**
  * Tells subscribers what was appended to the audit trail, on whichever replica. It polls, and only while somebody
  * listens. Entries become visible out of order (a long transaction commits late), so each look goes back by more than a
- * transaction may last and what was told before is left out.
+ * transaction may last, page by page up to the newest, and what was told before is left out.
  */
 export class AuditFeed implements Service {
   readonly name = 'audit-feed'
   readonly #options: AuditFeedOptions
   readonly #subscribers = new Map<Subscriber<AuditEntry>, (entry: AuditEntry) => boolean>()
-  #told = new Map<string, number>()
+  #told = new Set<string>()
   #cancel: (() => void) | null = null
   #looking: Promise<void> | null = null
   #stopped = false
@@ -72,16 +75,24 @@ export class AuditFeed implements Service {
     const { reader, clock, log } = this.#options
     const horizonMs = clock.nowMs() - overlapMs
     try {
-      const entries = await reader.since(new Date(horizonMs), batchCountMax)
-      const told = new Map<string, number>()
-      for (const entry of entries) {
-        told.set(entry.id, entry.createdAt.getTime())
-        if (this.#told.has(entry.id)) continue
-        for (const [subscriber, is] of this.#subscribers) if (is(entry)) subscriber.push(entry)
+      const told = new Set<string>()
+      let afterId: string | null = null
+      for (let count = batchCountMax; count === batchCountMax && !this.#stopped; ) {
+        const entries = await reader.since(new Date(horizonMs), afterId, batchCountMax)
+        count = entries.length
+        afterId = entries.at(-1)?.id ?? null
+        for (const { id } of entries) told.add(id)
+        for (const entry of entries) if (!this.#told.has(entry.id)) this.#tell(entry)
+        // At once, so that a fault on a later page does not make the earlier ones be told twice.
+        for (const { id } of entries) this.#told.add(id)
       }
       this.#told = told
     } catch (fault) {
       log.warn({ fault }, 'could not look for new audit entries; trying again')
     }
+  }
+
+  #tell(entry: AuditEntry): void {
+    for (const [subscriber, is] of this.#subscribers) if (is(entry)) subscriber.push(entry)
   }
 }

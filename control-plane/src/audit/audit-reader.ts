@@ -1,4 +1,5 @@
 import type { Json } from '../../../proto/std/canonical-json.js'
+import { newId } from '../../../proto/std/ids.js'
 import type { Database } from '../database/database.js'
 import type { Prisma } from '../database/generated/client.js'
 import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
@@ -32,16 +33,27 @@ export class AuditReader {
     return pageOf(rows.map(entryOf), args, (entry) => encodeCursor(entry.id))
   }
 
-  /** At most `countMax` entries made at or after `since`, oldest first. */
-  async since(since: Date, countMax: number): Promise<readonly AuditEntry[]> {
+  /**
+   * At most `countMax` entries made at or after `since` and behind the entry `afterId`, oldest first. In order of id, which
+   * is the order of (instant, random), along the primary key: any number within one instant can be paged through.
+   */
+  async since(since: Date, afterId: string | null, countMax: number): Promise<readonly AuditEntry[]> {
     const rows = await this.#database.rows.auditEntry.findMany({
-      where: { createdAt: { gte: since } },
+      where: { createdAt: { gte: since }, id: { gt: afterId ?? firstIdOf(since) } },
       orderBy: { id: 'asc' },
       take: countMax,
     })
     return rows.map(entryOf)
   }
 }
+
+/** Sorts before every id of an entry of that instant or later. */
+function firstIdOf(instant: Date): string {
+  return newId('audit', instant.getTime()).slice(0, -randomLength)
+}
+
+/** Of an id's characters, those behind its instant. */
+const randomLength = 16
 
 function entryOf(row: Prisma.AuditEntryModel): AuditEntry {
   return { ...row, before: row.before as Json, after: row.after as Json }

@@ -4,7 +4,7 @@ import type { Log } from '../../../proto/std/service.js'
 import { actorOf, platformAdmin, refusalOf } from '../../../test/harness/intent.js'
 import { type TestDatabase, testDatabase } from '../../../test/harness/postgres.js'
 import { Database } from '../database/database.js'
-import type { AuditFilter } from './audit-entry.js'
+import type { AuditEntry, AuditFilter } from './audit-entry.js'
 import { AuditFeed } from './audit-feed.js'
 import { AuditReader } from './audit-reader.js'
 import { AuditService } from './audit-service.js'
@@ -73,6 +73,29 @@ test('filters and pages', async () => {
     after = page.items.at(-1)?.cursor ?? null
   }
   expect(seen).toEqual(Array.from({ length: 9 }, (_, i) => `thing-${8 - i}`))
+})
+
+test('what was appended since an instant can be paged through, however much is of one instant', async () => {
+  const at = new Date(clock.nowMs() + 60_000)
+  await database.transaction(at, async (transaction) => {
+    for (let i = 0; i < 7; i++) {
+      await new AuditStore().append(transaction, {
+        ...{ actor: actorOf(mine, 'tenant-admin'), tenantId: mine, action: 'burst.create' },
+        ...{ subjectKind: 'burst', subjectId: `burst-${i}` },
+      })
+    }
+  })
+  const reader = new AuditReader(database)
+  const seen: string[] = []
+  for (let afterId: string | null = null; ; ) {
+    const entries: readonly AuditEntry[] = await reader.since(new Date(at.getTime() - 1), afterId, 3)
+    seen.push(...entries.map(({ subjectId }) => subjectId))
+    if (entries.length < 3) break
+    afterId = entries.at(-1)?.id ?? null
+  }
+  expect(seen.toSorted()).toEqual(Array.from({ length: 7 }, (_, i) => `burst-${i}`))
+  expect(await reader.since(at, null, 100)).toHaveLength(7)
+  expect(await reader.since(new Date(at.getTime() + 1), null, 100)).toHaveLength(0)
 })
 
 test('the trail can be added to and nothing else', async () => {
