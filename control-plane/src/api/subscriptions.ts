@@ -95,7 +95,7 @@ export class Subscriptions {
         if (isRefusal(context) || context.actor === null) {
           socket.close(
             closeUnauthorized,
-            isRefusal(context) ? context.message.slice(0, 100) : 'send a token at connection_init',
+            isRefusal(context) ? closeReasonOf(context.message) : 'send a token at connection_init',
           )
           return false
         }
@@ -153,8 +153,9 @@ export class Subscriptions {
     const cancel = clock.after(recheckMs, () => {
       authentication.authenticate(header).then(
         (outcome) => {
-          if (isRefusal(outcome) && outcome.code === 'unauthenticated') socket.close(closeUnauthorized, outcome.message)
-          else if (!isRefusal(outcome) && !isSame(outcome, principal)) {
+          if (isRefusal(outcome) && outcome.code === 'unauthenticated') {
+            socket.close(closeUnauthorized, closeReasonOf(outcome.message))
+          } else if (!isRefusal(outcome) && !isSame(outcome, principal)) {
             socket.close(closeUnauthorized, 'your roles have changed; connect again')
           } else if (socket.readyState === socket.OPEN) this.#recheck(socket, header, principal)
         },
@@ -177,6 +178,20 @@ export class Subscriptions {
     return formatGraphError(error.toJSON(), error, { requestId, log: this.#options.log })
   }
 }
+
+/** At most the 123 bytes that a close frame holds (RFC 6455, 5.5): `ws` throws for more. Cut between characters. */
+export function closeReasonOf(message: string): string {
+  let reason = ''
+  let bytes = 0
+  for (const character of message) {
+    bytes += Buffer.byteLength(character)
+    if (bytes > closeReasonBytesMax) break
+    reason += character
+  }
+  return reason
+}
+
+const closeReasonBytesMax = 123
 
 function withCode(error: GraphQLError, code: string): GraphQLError {
   if (error.extensions['code'] !== undefined) return error
