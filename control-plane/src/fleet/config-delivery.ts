@@ -83,6 +83,7 @@ export class ConfigDelivery {
         ...{ stream, messages, streamId, agent, hello, statuses, quarantines, envelopes, clock, log: this.#log },
         desired: reconciler.desired(agent.desiredView),
         facts: facts.facts,
+        refreshFacts: () => facts.ring(),
         encoder: this.#encoder,
         reachesBack: (epoch, generation) => store.reachesBack(agent.desiredView, epoch, generation),
         renew: this.#renewalFor(stream.peer),

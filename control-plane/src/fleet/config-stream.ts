@@ -1,3 +1,4 @@
+import { snapshotHeaderCodec } from '../../../proto/gen/codec.js'
 import type { Ack__Output } from '../../../proto/gen/switchyard/v1/Ack.js'
 import type { AgentHello__Output } from '../../../proto/gen/switchyard/v1/AgentHello.js'
 import type { AgentMessage__Output } from '../../../proto/gen/switchyard/v1/AgentMessage.js'
@@ -31,6 +32,8 @@ export interface ConfigStreamOptions {
   readonly hello: AgentHello__Output
   readonly desired: Watch<StoredSnapshot | null>
   readonly facts: Watch<FleetFacts | null>
+  /** Asks for a look at the facts now. */
+  readonly refreshFacts: () => void
   readonly encoder: UpdateEncoder
   readonly envelopes: Envelopes
   readonly statuses: AgentStatusStore
@@ -280,7 +283,12 @@ export class ConfigStream {
     // Who took the rest already keeps it; who did not is offered it, for what else is in it (revocations!).
     if (quarantine === 'in force' && this.#hasTaken(snapshot)) return
     if (quarantine !== 'lifted') this.#liftsSent.delete(name)
-    if (this.#inFlight === null && this.#isWanted(snapshot)) await this.#sendUpdate(snapshot)
+    if (this.#inFlight !== null || !this.#isWanted(snapshot)) return
+    // Of another replica, and ahead of what is known of its keys here: the agent would refuse it. It is offered when the
+    // facts have caught up; signed with a key that was retired since, it is not offered at all and a new one will come.
+    const { keyId } = snapshotHeaderCodec.decode(snapshot.header)
+    if (!known.signingKeys.some((key) => key.keyId === keyId)) return this.#options.refreshFacts()
+    await this.#sendUpdate(snapshot)
   }
 
   /** Its header was accepted, whether or not all of it is in effect. */

@@ -55,8 +55,8 @@ afterEach(async () => {
   await Promise.all(replicas.splice(0).map((each) => each.stop()))
 })
 
-async function startReplica(): Promise<TestReplica> {
-  const started = await TestReplica.start(database)
+async function startReplica(options: { pollMs?: number } = {}): Promise<TestReplica> {
+  const started = await TestReplica.start(database, options)
   replicas.push(started)
   return started
 }
@@ -305,6 +305,18 @@ describe('configuration', () => {
     replica.reconciler.ring()
     await applied(agent)
     await expect(replica.service.retireSigningKey(testOperator, keyId)).rejects.toThrow('only one')
+  })
+
+  it('is offered what another replica signed only with the key to it', async () => {
+    // It looks at keys when it must, never by itself; what is stored it sees at once.
+    const slow = await startReplica({ pollMs: 600_000 })
+    const agent = await connectedAgent(slow)
+    await applied(agent)
+    const offerCount = agent.updates.length
+    const keyId = await replica.service.addSigningKey(testOperator)
+    await agent.manifest.until((held) => held?.header.keyId === keyId, deadline())
+    expect(agent.updates).toHaveLength(offerCount + 1)
+    await viewOf(agent, (v) => v.inSync && v.lastAttempt?.refusals.length === 0)
   })
 })
 
