@@ -3,8 +3,11 @@ import { RefusalError } from '../../proto/std/refusal.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
 import { Agent } from './agent.js'
 import { tuneHeap } from './heap.js'
-import { describeAgentSettings, readAgentSettings } from './settings.js'
+import { describeAgentSettings, describeMisspelt, readAgentSettings } from './settings.js'
 import { createAgentLog } from './telemetry/log.js'
+
+/** As the control plane's: a supervisor need not try again. */
+const exitUsage = 64
 
 /** Settings → Agent → signals → drain. A second signal ends it at once. */
 async function main(): Promise<void> {
@@ -15,6 +18,7 @@ async function main(): Promise<void> {
   tuneHeap()
   const settings = readAgentSettings()
   const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock: systemClock })
+  for (const sentence of describeMisspelt()) log.warn({}, sentence)
   const agent = new Agent(settings, { clock: systemClock, log })
   let draining = false
   const onSignal = (signal: NodeJS.Signals) => {
@@ -44,7 +48,12 @@ async function main(): Promise<void> {
 }
 
 main().catch((fault: unknown) => {
-  const expected = fault instanceof SettingsError || fault instanceof RefusalError
+  if (fault instanceof SettingsError) {
+    const faults = [fault.message, ...describeMisspelt()].join('\n')
+    process.stderr.write(`switchyard agent: ${faults}\n\nnpm run agent -- --help lists every setting\n`)
+    process.exit(exitUsage)
+  }
+  const expected = fault instanceof RefusalError
   process.stderr.write(`switchyard agent: ${expected ? fault.message : ((fault as Error).stack ?? String(fault))}\n`)
   process.exit(1)
 })

@@ -5,6 +5,7 @@ import {
   type SettingsOf,
   setting,
 } from '../../proto/std/settings-table.js'
+import { describeUnknownVariables } from '../../proto/std/unknown-variables.js'
 
 /**
  * Every environment variable of the agent; nothing else in it reads the environment. Bounds stand beside their defaults,
@@ -254,6 +255,11 @@ function checkRelations(values: SettingsOf<typeof settingsTable>): void {
     )
   }
   if (faults.length > 0) throw new SettingsError(faults.join('\n'))
+}
+
+/** A sentence for each variable that looks like a setting of an agent and is none. */
+export function describeMisspelt(environment: Environment = process.env): readonly string[] {
+  return describeUnknownVariables(settingsTable, environment, /^SWITCHYARD_AGENT_/)
 }
 
 /** What `--help` prints. */

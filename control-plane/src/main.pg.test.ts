@@ -71,11 +71,48 @@ describe('the command', () => {
       'SWITCHYARD_HTTP_PORT is "http": expected an integer from 0 to 65535',
     ],
     ['an unknown command', ['serve'], {}, 'unknown command serve'],
+    [
+      'a misspelt one that is required',
+      [],
+      { SWITCHYARD_WRAP_KEY: oldKey },
+      'SWITCHYARD_WRAP_KEY is not a setting and has no effect: did you mean SWITCHYARD_WRAP_KEYS?',
+    ],
   ])('refuses %s', async (_, args, environment, sentence) => {
     const { ended, output } = run(args, environment)
     expect(await ended).toBe(64)
     expect(output()).toContain(sentence)
     expect(output()).not.toContain('    at ')
+  })
+
+  test.each<[string, () => Record<string, string>, RegExp]>([
+    [
+      'a database that does not answer',
+      () => ({ DATABASE_URL: 'postgresql://x@127.0.0.1:1/x', SWITCHYARD_DATABASE_WAIT_MS: '0' }),
+      /could not start: the database .* cannot be reached .* is DATABASE_URL right\?/,
+    ],
+    [
+      'a taken gRPC port',
+      () => ({ SWITCHYARD_FLEET_PORT: new URL(database.url).port }),
+      /could not start: port \d+ is taken: end what listens there, or set SWITCHYARD_FLEET_PORT to another/,
+    ],
+  ])('%s is one line with what to do, and no stack', async (_, more, sentence) => {
+    const refused = run([], variables({ ...more(), SWITCHYARD_HTTP_PROT: '1' }))
+    expect(await refused.ended).toBe(1)
+    const lines = refused.output().trim().split('\n')
+    expect(lines.filter((line) => line.includes('"level":"error"'))).toEqual([expect.stringMatching(sentence)])
+    expect(refused.output()).not.toContain('    at ')
+    expect(refused.output()).not.toContain('"stack"')
+    expect(lines.filter((line) => line.includes('"level":"warn"'))).toEqual([
+      expect.stringContaining(
+        'SWITCHYARD_HTTP_PROT is not a setting and has no effect: did you mean SWITCHYARD_HTTP_PORT?',
+      ),
+    ])
+  })
+
+  test('rotate-keys without a database is one line as well', async () => {
+    const refused = run(['rotate-keys'], variables({ DATABASE_URL: 'postgresql://x@127.0.0.1:1/x' }))
+    expect(await refused.ended).toBe(1)
+    expect(refused.output()).toMatch(/^switchyard control plane: the database cannot be reached.*\n$/)
   })
 
   test('serves, exports its traces when asked to, and stops cleanly on SIGTERM', async () => {
@@ -127,6 +164,7 @@ describe('the command', () => {
     expect(await renewed.ended).toBe(0)
     const left = run([], variables())
     expect(await left.ended).toBe(1)
-    expect(left.output()).toContain('wrap key young')
+    expect(left.output()).toMatch(/could not start: .* wrap key young, .*: put it back into the list/)
+    expect(left.output()).not.toContain('"stack"')
   })
 })

@@ -1,7 +1,7 @@
 import { systemClock } from '../../proto/std/clock.js'
 import type { Log } from '../../proto/std/service.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
-import { describeAllSettings, loadSettings, type Settings } from './settings.js'
+import { describeAllSettings, describeMisspelt, loadSettings, type Settings } from './settings.js'
 
 // The rest of the product is loaded when it is needed: help, and a setting that is refused, should not wait for it.
 
@@ -34,20 +34,23 @@ async function main(argument: string | undefined): Promise<void> {
     settings = loadSettings()
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error
-    process.stderr.write(`${error.message}\n\nnpm run control-plane -- --help lists every setting\n`)
+    const faults = [error.message, ...describeMisspelt()].join('\n')
+    process.stderr.write(`${faults}\n\nnpm run control-plane -- --help lists every setting\n`)
     process.exitCode = exitUsage
     return
   }
-  if (argument === 'rotate-keys') await rotateKeys(settings)
+  if (argument === 'rotate-keys') await runRotation(settings)
   else await serve(settings)
 }
 
 async function serve(settings: Settings): Promise<void> {
-  const [{ ControlPlane }, { createLog }] = await Promise.all([
+  const [{ ControlPlane }, { createLog }, { describeStartRefusal }] = await Promise.all([
     import('./control-plane.js'),
     import('./observability/log.js'),
+    import('./start-refusal.js'),
   ])
   const log = createLog({ level: settings.logLevel, clock: systemClock })
+  for (const sentence of describeMisspelt()) log.warn({}, sentence)
   const controlPlane = new ControlPlane(settings, { clock: systemClock, log })
   let stopping = false
   const stop = (signal: string) => {
@@ -67,7 +70,10 @@ async function serve(settings: Settings): Promise<void> {
   try {
     await controlPlane.start()
   } catch (fault) {
-    die(log, fault, 'could not start')
+    const refusal = describeStartRefusal(fault, settings)
+    if (refusal === null) die(log, fault, 'could not start')
+    log.error({}, `could not start: ${refusal}`)
+    process.exit(1)
   }
   log.info({ ...controlPlane.addresses }, 'ready')
 }
@@ -76,6 +82,24 @@ async function serve(settings: Settings): Promise<void> {
 function die(log: Log, fault: unknown, message: string): never {
   log.error({ fault }, message)
   process.exit(1)
+}
+
+/** A person waits for this one: what it cannot do is a sentence, without the log's dress. */
+async function runRotation(settings: Settings): Promise<void> {
+  const [{ describeStartRefusal }, { unavailableRefusal }] = await Promise.all([
+    import('./start-refusal.js'),
+    import('./database/database-error.js'),
+  ])
+  try {
+    await rotateKeys(settings)
+  } catch (fault) {
+    const away =
+      unavailableRefusal(fault) && 'the database cannot be reached: is it running, and is DATABASE_URL right?'
+    const refusal = describeStartRefusal(fault, settings) ?? away
+    if (refusal === null) throw fault
+    process.stderr.write(`switchyard control plane: ${refusal}\n`)
+    process.exitCode = 1
+  }
 }
 
 async function rotateKeys(settings: Settings): Promise<void> {

@@ -5,6 +5,7 @@ import {
   type SettingsOf,
   setting,
 } from '../../proto/std/settings-table.js'
+import { describeUnknownVariables } from '../../proto/std/unknown-variables.js'
 
 /**
  * Every variable of the control plane; the only file of it that reads the environment. A bad value is refused at start
@@ -270,6 +271,16 @@ export function loadSettings(environment: Readonly<Record<string, string | undef
     throw new SettingsError(`SWITCHYARD_WRAP_KEYS names a key id twice: ${ids.join(', ')}`)
   }
   return settings
+}
+
+/** All of ours but the agent's, the command line's and the tests'. */
+const ownNames = /^SWITCHYARD_(?!AGENT_|TEST_|(?:CONTROL_PLANE|ENROL|JOIN_TOKEN|URL|TOKEN)$)/
+
+/** A sentence for each variable that looks like a setting and is none. */
+export function describeMisspelt(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): readonly string[] {
+  return describeUnknownVariables(settingsTable, environment, ownNames)
 }
 
 /** What `--help` prints about them. */

@@ -12,6 +12,11 @@ export interface Sealed {
   readonly wrapKeyId: string
 }
 
+/** The keys of the settings are not the ones that the database was sealed under; the sentence is for the operator. */
+export class WrongWrapKey extends Error {
+  override readonly name = 'WrongWrapKey'
+}
+
 /**
  * The keys that secrets at rest are sealed under, by id. The first is active: it seals; the others only open, until
  * `rotate-keys` has re-wrapped everything and the operator takes them out of the settings. `context` (for example
@@ -53,15 +58,24 @@ export class KeyRing {
 
   /** Faults when the key is not in the ring, the bytes were changed, or the context is another. */
   open(ciphertext: Uint8Array, wrapKeyId: string, context: string): Uint8Array<ArrayBuffer> {
-    const key = must(
-      this.#keys.get(wrapKeyId),
-      `${context} is sealed under the wrap key ${wrapKeyId}, which is not among SWITCHYARD_WRAP_KEYS`,
-    )
+    const key = this.#keys.get(wrapKeyId)
+    if (key === undefined) {
+      throw new WrongWrapKey(
+        `${context} is sealed under the wrap key ${wrapKeyId}, which is not among SWITCHYARD_WRAP_KEYS: put it back into the list`,
+      )
+    }
     assert(ciphertext.length >= nonceBytes + tagBytes, `${context} is too short to be sealed`)
     const decipher = createDecipheriv(algorithm, key, ciphertext.subarray(0, nonceBytes))
     decipher.setAAD(Buffer.from(context, 'utf8'))
     decipher.setAuthTag(ciphertext.subarray(ciphertext.length - tagBytes))
     const opened = decipher.update(ciphertext.subarray(nonceBytes, ciphertext.length - tagBytes))
-    return new Uint8Array(Buffer.concat([opened, decipher.final()]))
+    try {
+      return new Uint8Array(Buffer.concat([opened, decipher.final()]))
+    } catch (cause) {
+      throw new WrongWrapKey(
+        `${context} does not open with the wrap key ${wrapKeyId}: SWITCHYARD_WRAP_KEYS has another key under this name, or the database was changed`,
+        { cause },
+      )
+    }
   }
 }
