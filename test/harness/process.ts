@@ -16,6 +16,8 @@ export class TestProcess {
   #environment: Readonly<Record<string, string>>
   #child: ChildProcess | null = null
   #expectedToEnd = false
+  /** Resolves when the last start's output is on disk. */
+  #written: Promise<void> = Promise.resolve()
 
   /** `script` is relative to `.build`, for example `agent/src/main.js`. */
   constructor(options: {
@@ -47,6 +49,7 @@ export class TestProcess {
   start(): void {
     this.#expectedToEnd = false
     const log = createWriteStream(this.#logFile, { flags: 'a' })
+    this.#written = new Promise((resolve) => log.once('close', resolve))
     const child = spawn(process.execPath, ['--enable-source-maps', this.#script], {
       cwd: root,
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', ...this.#environment },
@@ -54,14 +57,15 @@ export class TestProcess {
     })
     child.stdout.pipe(log, { end: false })
     child.stderr.pipe(log, { end: false })
-    child.once('exit', (code, signal) => {
-      log.end(`\n[${this.name} ended: code ${code}, signal ${signal}]\n`)
+    // After the last of its output, which may come later than its exit.
+    child.once('close', (code, signal) => log.end(`\n[${this.name} ended: code ${code}, signal ${signal}]\n`))
+    child.once('exit', () => {
       if (!this.#expectedToEnd && this.#child === child) this.#child = null
     })
     this.#child = child
   }
 
-  /** Ends it as `signal` does and waits until it is gone. */
+  /** Ends it as `signal` does and waits until it is gone and `log` holds its last line. */
   async end(signal: 'SIGKILL' | 'SIGTERM' | 'SIGINT'): Promise<void> {
     const child = this.#child
     if (!child) return
@@ -72,6 +76,7 @@ export class TestProcess {
     })
     child.kill(signal)
     await gone
+    await this.#written
     this.#child = null
   }
 
