@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hashContent, hashSection } from '../../../proto/snapshot/hash.js'
-import { type ComposedView, composeView, type HeldBack, type Tombstones } from './compose-view.js'
+import { type ComposedView, composeInSteps, composeView, type HeldBack, type Tombstones } from './compose-view.js'
 import type { CompiledSection, StoredSnapshot } from './snapshot.js'
 
 const name = 'environment/t/e'
@@ -146,6 +146,16 @@ describe('a composed view', () => {
     const done = stored(held, compose(held, [[name, section(name, 7, { b: '2' })]], { compilerVersion: 2 }))
     expect(compose(done, [[name, heldBack(7, ['a'])]]).rootHash).toEqual(done.base?.rootHash)
     expect(contents(compose(first, [[name, heldBack(7, [])]]))).toEqual([])
+  })
+
+  it('can be composed a section at a time', () => {
+    const steps = composeInSteps({
+      ...{ ...first, compilerVersion: 1, fresh: false },
+      intent: { cluster, deny: deny(1), environments: new Map([[name, section(name, 6, { a: '1' })]]) },
+    })
+    let count = 0
+    while (!steps.next().done) count += 1
+    expect(count).toBe(3)
   })
 
   it('moves the deny section while everything else is held', () => {

@@ -45,13 +45,25 @@ export interface Tombstone {
 /** Section name → names gone within the tombstone time, '' for the section itself. */
 export type Tombstones = ReadonlyMap<string, ReadonlySet<string>>
 
-export function composeView(options: {
-  base: StoredSnapshot | null
-  tombstones: Tombstones
-  intent: ViewIntent
-  compilerVersion: number
-  fresh: boolean
-}): ComposedView {
+export interface ComposeOptions {
+  readonly base: StoredSnapshot | null
+  readonly tombstones: Tombstones
+  readonly intent: ViewIntent
+  readonly compilerVersion: number
+  readonly fresh: boolean
+}
+
+/** All at once. */
+export function composeView(options: ComposeOptions): ComposedView {
+  const steps = composeInSteps(options)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** A step per section, so that whoever composes many large ones can give way between them. */
+export function* composeInSteps(options: ComposeOptions): Generator<void, ComposedView, void> {
   const { base, tombstones, intent } = options
   const held = new Map(base?.sections.map((section) => [section.name, section]))
   const wanted = new Map<string, CompiledSection | HeldBack | null>([
@@ -63,6 +75,7 @@ export function composeView(options: {
   const buried: Tombstone[] = []
   const revived: Tombstone[] = []
   for (const [name, intended] of wanted) {
+    yield
     const before = held.get(name)
     const compiled = intended !== null && 'withdrawFrom' in intended ? withdrawn(intended, before) : intended
     if (compiled === null || (compiled === intended && before !== undefined && !isAhead(compiled, before, options))) {

@@ -1,5 +1,7 @@
 import type pg from 'pg'
 import { must } from '../../../proto/std/assert.js'
+import { type Clock, systemClock } from '../../../proto/std/clock.js'
+import { pauseEvery } from '../../../proto/std/pause.js'
 import type { Database } from '../database/database.js'
 import {
   type ApiKeyRow,
@@ -14,7 +16,7 @@ import {
   type RouteRow,
   type TargetRow,
 } from './compile-snapshot.js'
-import type { CompiledResource } from './snapshot.js'
+import { type CompiledResource, sliceMs } from './snapshot.js'
 
 /**
  * Cheap to ask, four times a second on every replica: each number rises with every commit that concerns the fleet, under
@@ -43,14 +45,20 @@ export interface Intent {
   readonly denied: ReadonlyMap<string, readonly CompiledResource[]>
 }
 
-/** Reads intent by set-based SQL, never a row per round trip. Keeps compiled keys by (row id, row version). */
+/**
+ * Reads intent by set-based SQL, never a row per round trip. Keeps compiled keys by (row id, row version). Compiling ten
+ * thousand keys takes longer than requests should wait, so it is done in slices.
+ */
 export class IntentReader {
   readonly #sql: pg.Pool
+  readonly #clock: Clock
   readonly #apiKeys = new Map<string, CachedResource>()
   #denied = new Map<string, CachedResource>()
 
-  constructor(database: Pick<Database, 'sql'>) {
+  /** `clock`: for slices of long work; default: the system's. */
+  constructor(database: Pick<Database, 'sql'>, clock: Clock = systemClock) {
     this.#sql = database.sql
+    this.#clock = clock
   }
 
   async loadPulse(): Promise<IntentPulse> {
@@ -163,7 +171,9 @@ export class IntentReader {
          FROM "ApiKey" WHERE id = ANY($1)`,
         [stale],
       )
+      const pause = pauseEvery(sliceMs, this.#clock)
       for (const row of rows) {
+        await pause()
         const resource = compileApiKey({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
         known.set(row.id, { rowVersion: row.rowVersion, resource })
       }
@@ -187,7 +197,9 @@ export class IntentReader {
          FROM "ApiKey" WHERE id = ANY($1)`,
         [stale],
       )
+      const pause = pauseEvery(sliceMs, this.#clock)
       for (const row of rows) {
+        await pause()
         const resource = compileDenyEntry({ ...row, expiresAtMs: row.expiresAt?.getTime() ?? 0 })
         known.set(row.id, { rowVersion: row.rowVersion, resource })
       }

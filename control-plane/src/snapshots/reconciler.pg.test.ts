@@ -4,7 +4,7 @@ import { decodeResource, environmentSection } from '../../../proto/snapshot/cons
 import { diffSnapshot, rebuild } from '../../../proto/snapshot/manifest.js'
 import { rawPublicKeyOf } from '../../../proto/snapshot/raw-keys.js'
 import { signHeader } from '../../../proto/snapshot/sign.js'
-import { systemClock } from '../../../proto/std/clock.js'
+import { type Clock, systemClock } from '../../../proto/std/clock.js'
 import { newId } from '../../../proto/std/ids.js'
 import type { Log } from '../../../proto/std/service.js'
 import { IntentRows } from '../../../test/harness/intent-rows.js'
@@ -338,6 +338,29 @@ describe('the reconciler', () => {
     await database.rows.snapshot.updateMany({ data: { createdAt: new Date(Date.now() - 7_200_000) } })
     await store.sweep(1)
     expect((await new SnapshotStore(database).loadBase(viewOf(clusterId))).newest?.sections).toEqual(newest?.sections)
+  })
+
+  it('gives the event loop back while it compiles and stores many keys', async () => {
+    const environmentId = await rows.addEnvironment()
+    await rows.addKeys(500, environmentId)
+    // Each look at the clock is an offer to pause; time stands still, so that none is taken.
+    let offered = 0
+    const clock: Clock = {
+      ...{ nowMs: () => 0, sleep: async () => {}, after: () => () => {} },
+      monotonicUs: () => {
+        offered += 1
+        return 0
+      },
+    }
+    const reader = new IntentReader(database, clock)
+    const intent = (await reader.loadEnvironments(({ id }) => id === environmentId)).get(environmentId)
+    expect(intent?.apiKeys).toHaveLength(500)
+    expect(offered).toBeGreaterThanOrEqual(500)
+    const { reconciler } = await start()
+    await settled(reconciler, environmentId)
+    offered = 0
+    await new SnapshotStore(database, clock).loadBase(viewOf(clusterId))
+    expect(offered).toBeGreaterThanOrEqual(500)
   })
 
   it('sweeps what nobody needs and nothing else', async () => {

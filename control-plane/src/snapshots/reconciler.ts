@@ -5,6 +5,7 @@ import { assert, must } from '../../../proto/std/assert.js'
 import { Backoff } from '../../../proto/std/backoff.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { randomUnit } from '../../../proto/std/ids.js'
+import { type Pause, pauseEvery } from '../../../proto/std/pause.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { Watch } from '../../../proto/std/watch.js'
 import type { Bell } from '../tenancy/intent-revision.js'
@@ -17,7 +18,7 @@ import {
   type EnvironmentRow,
   isPlaced,
 } from './compile-snapshot.js'
-import { composeView, type HeldBack, type Tombstones } from './compose-view.js'
+import { type ComposedView, composeInSteps, type HeldBack, type Tombstones } from './compose-view.js'
 import type { Intent, IntentPulse, IntentReader } from './load-intent.js'
 import type { FailedSection, SectionFailureStore } from './section-failure-store.js'
 import {
@@ -25,6 +26,7 @@ import {
   type CompiledSection,
   compilerVersion,
   type StoredSnapshot,
+  sliceMs,
   viewOf,
 } from './snapshot.js'
 import type { SnapshotStore, ViewBase } from './snapshot-store.js'
@@ -200,15 +202,13 @@ export class Reconciler implements Service, Bell {
     const loaded = await this.#options.intent.loadEnvironments(
       ({ id, intentRevision }) => fresh || this.#compiled.get(id)?.revision !== intentRevision,
     )
+    const pause = pauseEvery(sliceMs, this.#options.clock)
+    const compiled: [string, CompiledEnvironment][] = []
     for (const [id, environment] of loaded) {
-      const result = compileEnvironment(environment)
-      const revision = environment.environment.intentRevision
-      if ('section' in result) this.#compiled.set(id, { revision, section: result.section, heldBack: null })
-      else {
-        const refusal = must(result.refusals[0], 'a refusal says why')
-        this.#compiled.set(id, { revision, section: null, heldBack: { refusal, intent: environment } })
-      }
+      await pause()
+      compiled.push([id, compiledOf(environment)])
     }
+    for (const [id, environment] of compiled) this.#compiled.set(id, environment)
   }
 
   /** Serves what another replica stored. */
@@ -268,7 +268,7 @@ export class Reconciler implements Service, Bell {
         return [sectionName, compiled?.section ?? null] as const
       }),
     )
-    const composed = composeView({
+    const steps = composeInSteps({
       base: base.newest,
       tombstones: base.tombstones,
       intent: {
@@ -279,6 +279,7 @@ export class Reconciler implements Service, Bell {
       compilerVersion: this.#options.compilerVersion,
       fresh,
     })
+    const composed = await inSlices(steps, pauseEvery(sliceMs, this.#options.clock))
     if (prepared !== null) await this.#tellFailures(name, view, failed)
     const unchanged = base.newest?.rootHash.equals(composed.rootHash) && view.keyId === keyId
     if (base.newest !== null && unchanged && base.newest.epoch === intent.epoch) return true
@@ -390,7 +391,22 @@ function deniedFor(intent: Intent, cluster: ClusterRow, newest: StoredSnapshot |
   return intent.environments.filter(concerned).flatMap((environment) => intent.denied.get(environment.id) ?? [])
 }
 
-function nextTombstones(tombstones: Tombstones, composed: ReturnType<typeof composeView>): Tombstones {
+function compiledOf(intent: EnvironmentIntent): CompiledEnvironment {
+  const result = compileEnvironment(intent)
+  const revision = intent.environment.intentRevision
+  if ('section' in result) return { revision, section: result.section, heldBack: null }
+  return { revision, section: null, heldBack: { refusal: must(result.refusals[0], 'a refusal says why'), intent } }
+}
+
+async function inSlices<T>(steps: Generator<void, T, void>, pause: Pause): Promise<T> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+    await pause()
+  }
+}
+
+function nextTombstones(tombstones: Tombstones, composed: ComposedView): Tombstones {
   if (composed.buried.length === 0 && composed.revived.length === 0) return tombstones
   const next = new Map([...tombstones].map(([section, names]) => [section, new Set(names)]))
   for (const { sectionName, resourceName } of composed.buried) {

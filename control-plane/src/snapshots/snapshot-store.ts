@@ -2,9 +2,11 @@ import type pg from 'pg'
 import { compareNames } from '../../../proto/snapshot/hash.js'
 import { changedResources } from '../../../proto/snapshot/manifest.js'
 import { must } from '../../../proto/std/assert.js'
+import { type Clock, systemClock } from '../../../proto/std/clock.js'
+import { type Pause, pauseEvery } from '../../../proto/std/pause.js'
 import type { Database } from '../database/database.js'
 import type { ComposedView, Tombstone, Tombstones } from './compose-view.js'
-import { type CompiledResource, type StoredSection, type StoredSnapshot, tombstoneDays } from './snapshot.js'
+import { type CompiledResource, type StoredSection, type StoredSnapshot, sliceMs, tombstoneDays } from './snapshot.js'
 
 /** What a view held at the moment somebody composes on top of it. */
 export interface ViewBase {
@@ -21,6 +23,7 @@ export type SignHeader = (generation: number) => { readonly header: Buffer; read
  */
 export class SnapshotStore {
   readonly #sql: pg.Pool
+  readonly #clock: Clock
   /** By hash, hexadecimal; the least lately used go first. */
   readonly #sections = new Map<string, StoredSection>()
   /** Section name → hash of the one remembered last. */
@@ -28,8 +31,10 @@ export class SnapshotStore {
   #rememberedCount = 0
   readonly #depths = new WeakMap<StoredSection, number>()
 
-  constructor(database: Pick<Database, 'sql'>) {
+  /** `clock`: for slices of long work; default: the system's. */
+  constructor(database: Pick<Database, 'sql'>, clock: Clock = systemClock) {
     this.#sql = database.sql
+    this.#clock = clock
   }
 
   /** The newest snapshot of a view and its tombstones, as of one instant. */
@@ -68,7 +73,13 @@ export class SnapshotStore {
       }
       const generation = (base?.generation ?? 0) + 1
       const { header, signature } = options.sign(generation)
-      const depths = await insertContent(client, composed.sections, base, this.#depths)
+      const depths = await insertContent(
+        client,
+        composed.sections,
+        base,
+        this.#depths,
+        pauseEvery(sliceMs, this.#clock),
+      )
       const inserted = await client.query<{ createdAt: Date }>(
         `INSERT INTO "Snapshot" (view, epoch, generation, "rootHash", header, signature, sections, "removedSections")
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING "createdAt"`,
@@ -181,7 +192,9 @@ export class SnapshotStore {
   }
 
   async #loadSections(client: pg.PoolClient, names: StoredNames): Promise<readonly StoredSection[]> {
-    const unknown = names.filter(({ hash }) => !this.#sections.has(hash)).map(({ hash }) => hash)
+    // Held here, because what is remembered may be forgotten while this waits.
+    const sections = new Map(names.map(({ hash }) => [hash, this.#sections.get(hash)]))
+    const unknown = names.filter(({ hash }) => sections.get(hash) === undefined).map(({ hash }) => hash)
     const rows = await this.#loadRows(client, unknown)
     const found = unknown.flatMap((hash) => rows.get(hash) ?? [])
     const known = this.#resourcesLastIn(found.map(({ name }) => name))
@@ -191,19 +204,25 @@ export class SnapshotStore {
       client,
       [...wanted].filter((hash) => !known.has(hash)),
     )
+    const pause = pauseEvery(sliceMs, this.#clock)
     for (const [row, entries] of listed) {
-      const resources = entries.map(({ name, hash }): CompiledResource => {
+      const resources: CompiledResource[] = []
+      for (const { name, hash } of entries) {
+        await pause()
         const before = known.get(hash)
-        if (before?.name === name) return before
         const content = before?.content ?? must(contents.get(hash), `content ${hash} of ${row.name} is stored`)
-        return Object.freeze({ name, hash: Buffer.from(hash, 'hex'), content })
-      })
+        resources.push(
+          before?.name === name ? before : Object.freeze({ name, hash: Buffer.from(hash, 'hex'), content }),
+        )
+      }
       const { name, hash, removed } = row
       const section = { name, hash, intentRevision: Number(row.intentRevision), resources, removed }
       const depth = this.#depthOf(hash.toString('hex'), rows)
-      this.#remember(Object.freeze({ ...section, compilerVersion: row.compilerVersion }), depth)
+      const stored = Object.freeze({ ...section, compilerVersion: row.compilerVersion })
+      sections.set(hash.toString('hex'), stored)
+      this.#remember(stored, depth)
     }
-    return names.map(({ name, hash }) => must(this.#sections.get(hash), `section ${name} ${hash} is stored`))
+    return names.map(({ name, hash }) => must(sections.get(hash), `section ${name} ${hash} is stored`))
   }
 
   /** The rows of these sections and of those they are differences to, down to what is in memory or stored whole. */
@@ -373,15 +392,22 @@ async function insertContent(
   sections: readonly StoredSection[],
   base: StoredSnapshot | null,
   depths: WeakMap<StoredSection, number>,
+  pause: Pause,
 ): Promise<ReadonlyMap<StoredSection, number>> {
   const before = new Map(base?.sections.map((section) => [section.name, section]))
-  const added = sections
-    .filter((section) => before.get(section.name) !== section)
-    .map((section) => storedForm(section, before.get(section.name), depths))
-    .sort((a, b) => Buffer.compare(a.section.hash, b.section.hash))
-  const resources = new Map(
-    added.flatMap(({ changed }) => changed.map((resource) => [resource.hash.toString('hex'), resource])),
-  )
+  const added: ReturnType<typeof storedForm>[] = []
+  const resources = new Map<string, CompiledResource>()
+  for (const section of sections) {
+    if (before.get(section.name) === section) continue
+    await pause()
+    const form = storedForm(section, before.get(section.name), depths)
+    added.push(form)
+    for (const resource of form.changed) {
+      await pause()
+      resources.set(resource.hash.toString('hex'), resource)
+    }
+  }
+  added.sort((a, b) => Buffer.compare(a.section.hash, b.section.hash))
   // In order of hash: two transactions that store the same content must not wait for each other in a circle.
   const sorted = [...resources.keys()].sort().map((hash) => must(resources.get(hash), 'listed above'))
   if (sorted.length > 0) {
@@ -392,6 +418,7 @@ async function insertContent(
     )
   }
   for (const { section, changed, whole, gone, baseHash } of added) {
+    await pause()
     await client.query(
       `INSERT INTO "SnapshotSection"
          (hash, name, "intentRevision", resources, "baseHash", gone, removed, "compilerVersion")

@@ -6,6 +6,9 @@ export const compilerVersion = 1
 /** Names stay in `removed` this long; an agent that was away longer starts over (`resync`). */
 export const tombstoneDays = 90
 
+/** Of the event loop, before the rest of long work waits for others to have their turn. */
+export const sliceMs = 3
+
 export interface CompiledResource {
   /** `<kind>/<id>`. */
   readonly name: string
