@@ -2,7 +2,7 @@ import { must } from '../../proto/std/assert.js'
 import type { Clock } from '../../proto/std/clock.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
 import type { GraphqlCall } from './graphql-call.js'
-import type { Upstream } from './upstream.js'
+import { demoProviderNames, type Upstream, type UpstreamModel } from './upstream.js'
 
 /** What the demo needs from one start to the next, kept in `.switchyard/state.json`. */
 export interface DemoSeed {
@@ -23,8 +23,10 @@ const demo = {
 }
 
 /**
- * Makes the demo tenant true over the same API that everybody uses: what is there stays, what is missing is made, routes
- * point at `upstream`. Safe to run at every start.
+ * Makes the demo tenant true over the same API that everybody uses: what is there stays, what is missing is made. The
+ * demo's routes lead to `upstream`: one that an earlier start pointed at another of the demo's providers is moved to a model
+ * that does the same, or deleted where there is none. Safe to run at every start; routes and providers of the user's own
+ * stay as they are.
  */
 export async function seedDemo(call: GraphqlCall, upstream: Upstream, known: DemoSeed | null): Promise<DemoSeed> {
   const tenantId = await ensureTenant(call)
@@ -34,11 +36,15 @@ export async function seedDemo(call: GraphqlCall, upstream: Upstream, known: Dem
   const teamId = await ensureTeam(call, tenantId)
   const clusterId = await ensureCluster(call)
   const providerId = await ensureProvider(call, tenantId, upstream)
+  const served: ServedModel[] = []
   for (const model of upstream.models) {
     const modelId = await ensureModel(call, tenantId, model)
+    served.push({ capability: model.capability, providerId, modelId })
     for (const id of environments.values())
       await ensureRoute(call, { tenantId, environmentId: id, name: model.route }, { providerId, modelId })
   }
+  const absent = await loadAbsentProviders(call, tenantId, upstream)
+  for (const id of environments.values()) await moveRoutes(call, { tenantId, environmentId: id }, absent, served)
   const key = await ensureApiKey(call, { tenantId, environmentId, teamId }, known)
   return { tenantId, environmentId, clusterId, ...key }
 }
@@ -187,18 +193,74 @@ interface Route {
   targets: { providerId: string; modelId: string }[]
 }
 
+interface ServedModel {
+  capability: UpstreamModel['capability']
+  providerId: string
+  modelId: string
+}
+
+/** What the demo calls its routes, and what each of them is for. */
+const demoRoutes: ReadonlyMap<string, UpstreamModel['capability']> = new Map([
+  ['chat', 'CHAT'],
+  ['chat-large', 'CHAT'],
+  ['embed', 'EMBEDDINGS'],
+])
+
+/** Ids of the demo's providers that nobody runs behind this start. */
+async function loadAbsentProviders(
+  call: GraphqlCall,
+  tenantId: string,
+  upstream: Upstream,
+): Promise<ReadonlySet<string>> {
+  const { providers } = await call<{ providers: List<{ id: string; name: string }> }>(
+    `query ($tenantId: ID) { providers(tenantId: $tenantId, first: 100) { edges { node { id name } } } }`,
+    { tenantId },
+  )
+  const absent: readonly string[] = demoProviderNames.filter((name) => name !== upstream.providerName)
+  return new Set(
+    nodesOf(providers)
+      .filter(({ name }) => absent.includes(name))
+      .map(({ id }) => id),
+  )
+}
+
+async function moveRoutes(
+  call: GraphqlCall,
+  place: { tenantId: string; environmentId: string },
+  absent: ReadonlySet<string>,
+  served: readonly ServedModel[],
+): Promise<void> {
+  for (const route of await loadRoutes(call, place)) {
+    const capability = demoRoutes.get(route.name)
+    if (capability === undefined || !route.targets.some(({ providerId }) => absent.has(providerId))) continue
+    const model = served.find((candidate) => candidate.capability === capability)
+    if (model === undefined) {
+      await call(`mutation ($routeId: ID!) { deleteRoute(routeId: $routeId) { route { id } } }`, { routeId: route.id })
+      continue
+    }
+    const { providerId, modelId } = model
+    await call(`mutation ($input: UpdateRouteInput!) { updateRoute(input: $input) { route { id } } }`, {
+      input: { routeId: route.id, targets: [{ providerId, modelId }] },
+    })
+  }
+}
+
+async function loadRoutes(call: GraphqlCall, place: { tenantId: string; environmentId: string }): Promise<Route[]> {
+  const { routes } = await call<{ routes: List<Route> }>(
+    `query ($tenantId: ID, $environmentId: ID) {
+      routes(tenantId: $tenantId, filter: { environmentId: $environmentId }, first: 100) { edges { node { id name targets { providerId modelId } } } }
+    }`,
+    { ...place },
+  )
+  return nodesOf(routes)
+}
+
 async function ensureRoute(
   call: GraphqlCall,
   { tenantId, environmentId, name }: { tenantId: string; environmentId: string; name: string },
   target: { providerId: string; modelId: string },
 ): Promise<void> {
-  const { routes } = await call<{ routes: List<Route> }>(
-    `query ($tenantId: ID, $environmentId: ID) {
-      routes(tenantId: $tenantId, filter: { environmentId: $environmentId }, first: 100) { edges { node { id name targets { providerId modelId } } } }
-    }`,
-    { tenantId, environmentId },
-  )
-  const found = nodesOf(routes).find((route) => route.name === name)
+  const found = (await loadRoutes(call, { tenantId, environmentId })).find((route) => route.name === name)
   if (!found) {
     await call(`mutation ($input: CreateRouteInput!) { createRoute(input: $input) { route { id } } }`, {
       input: { environmentId, name, targets: [target] },

@@ -3,7 +3,7 @@ import { throwRefusal } from '../../proto/std/refusal.js'
 /** Who answers the demo's requests. */
 export interface Upstream {
   /** Name of the provider in the demo tenant; another upstream is another provider. */
-  readonly providerName: string
+  readonly providerName: DemoProviderName
   readonly kind: 'OPENAI' | 'VLLM' | 'OPENAI_COMPATIBLE'
   readonly baseUrl: string
   /** Stored sealed in the control plane, as any tenant's key would be. */
@@ -19,6 +19,10 @@ export interface UpstreamModel {
   readonly inputUsdPerMillion: string
   readonly outputUsdPerMillion: string
 }
+
+/** Every provider that a start may have made; another choice than today's is absent today. */
+export const demoProviderNames = ['simulator', 'openai', 'upstream'] as const
+export type DemoProviderName = (typeof demoProviderNames)[number]
 
 /** Prices that make a demo's costs visible; those of the simulator are made up. */
 export function simulatorUpstream(simulatorUrl: string): Upstream {
