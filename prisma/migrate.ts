@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import pg from 'pg'
-import { must } from '../proto/std/assert.js'
 import { throwRefusal } from '../proto/std/refusal.js'
 import type { Log } from '../proto/std/service.js'
 
@@ -46,25 +45,47 @@ export async function migrate(options: MigrateOptions): Promise<number> {
   try {
     await refuseTooOld(client)
     await client.query('SELECT pg_advisory_lock($1)', [advisoryLock])
-    await client.query(createTable)
-    const applied = await loadApplied(client)
-    refuseFailed(applied)
-    let count = 0
-    for (const migration of migrations) {
-      if (options.until !== undefined && migration.name > options.until) break
-      const earlier = applied.get(migration.name)
-      if (earlier) {
-        refuseEdited(migration, earlier.checksum)
-        continue
-      }
-      await apply(client, migration)
-      options.log.info({ migration: migration.name }, 'applied a migration')
-      count++
-    }
-    return count
+    return await applyMissing(client, migrations, options, apply)
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/**
+ * The same within the transaction that `client` has open: what it does is there when that commits, or not at all. For a
+ * database that is filled in the same transaction, hence an empty one: indexes need not be made concurrently there.
+ */
+export async function migrateWithin(client: pg.Client, options: Omit<MigrateOptions, 'url'>): Promise<number> {
+  const migrations = await loadMigrations(options.folder ?? findFolder())
+  await refuseTooOld(client)
+  await client.query('SELECT pg_advisory_xact_lock($1)', [advisoryLock])
+  return applyMissing(client, migrations, options, (_, migration) =>
+    applyPart(client, { ...migration, sql: migration.sql.replaceAll(/\bINDEX\s+CONCURRENTLY\b/gi, 'INDEX') }),
+  )
+}
+
+async function applyMissing(
+  client: pg.Client,
+  migrations: readonly Migration[],
+  options: Omit<MigrateOptions, 'url'>,
+  apply: (client: pg.Client, migration: Migration) => Promise<void>,
+): Promise<number> {
+  await client.query(createTable)
+  const applied = await loadApplied(client)
+  refuseFailed(applied)
+  let count = 0
+  for (const migration of migrations) {
+    if (options.until !== undefined && migration.name > options.until) break
+    const earlier = applied.get(migration.name)
+    if (earlier) {
+      refuseEdited(migration, earlier.checksum)
+      continue
+    }
+    await apply(client, migration)
+    options.log.info({ migration: migration.name }, 'applied a migration')
+    count++
+  }
+  return count
 }
 
 /** Name and checksum of every migration of this release, in order. */
@@ -173,20 +194,32 @@ function refuseEdited(migration: Migration, checksum: string): void {
 }
 
 async function apply(client: pg.Client, migration: Migration): Promise<void> {
-  const row = [randomUUID(), migration.checksum, migration.name]
-  const finish = `UPDATE _prisma_migrations SET finished_at = now(), applied_steps_count = 1 WHERE id = $1`
+  if (migration.sql.startsWith(outsideTransaction)) {
+    return applyPart(client, migration, async (id, error) => {
+      await client.query(`UPDATE _prisma_migrations SET logs = $2 WHERE id = $1`, [id, String(error)])
+    })
+  }
+  await client.query('BEGIN')
+  await applyPart(client, migration)
+  await client.query('COMMIT')
+}
+
+/** In whatever transaction there is. */
+async function applyPart(
+  client: pg.Client,
+  migration: Migration,
+  onFault: (id: string, error: unknown) => Promise<void> = async () => {},
+): Promise<void> {
+  const id = randomUUID()
   const insert = `INSERT INTO _prisma_migrations (id, checksum, migration_name) VALUES ($1, $2, $3)`
-  const alone = migration.sql.startsWith(outsideTransaction)
-  if (!alone) await client.query('BEGIN')
-  await client.query(insert, row)
+  await client.query(insert, [id, migration.checksum, migration.name])
   try {
     await client.query(migration.sql)
   } catch (error) {
-    if (alone) await client.query(`UPDATE _prisma_migrations SET logs = $2 WHERE id = $1`, [row[0], String(error)])
+    await onFault(id, error)
     throw new Error(`migration ${migration.name} failed${describePlace(error, migration.sql)}`, { cause: error })
   }
-  await client.query(finish, [must(row[0], 'a row has an id')])
-  if (!alone) await client.query('COMMIT')
+  await client.query(`UPDATE _prisma_migrations SET finished_at = now(), applied_steps_count = 1 WHERE id = $1`, [id])
 }
 
 /** Message and line of a Postgres error inside `sql`. */

@@ -1,4 +1,13 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
@@ -6,8 +15,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../proto/std/clock.js'
 import { emptyDatabase, startTestPostgres, type TestDatabase, testDatabase } from '../../test/harness/postgres.js'
 import { backUp } from './backup.js'
-import { type Manifest, manifestName, readBackup } from './backup-folder.js'
+import { type Manifest, manifestName, readBackup, type TableFile } from './backup-folder.js'
 import { runDatabaseCommand } from './command.js'
+import { restoreLocally } from './local-restore.js'
 import { restore } from './restore.js'
 
 /** Values that a text format could spoil. */
@@ -139,6 +149,48 @@ describe('backup and restore', () => {
     writeFileSync(file, whole)
     await restore({ url: target.url, folder })
     await expect(restore({ url: target.url, folder })).rejects.toThrow(/not empty/)
+  })
+
+  test('leave the database as empty as it was when they fail on the way, and work when run again', async () => {
+    const manifest = await save()
+    const file = path.join(folder, manifestName)
+    // All of it is there and untouched; what the database will make of it is another matter.
+    const rowCount = (table: TableFile) => (table.name === 'DeadLetter' ? table.rowCount + 1 : table.rowCount)
+    const tables = manifest.tables.map((table) => ({ ...table, rowCount: rowCount(table) }))
+    writeFileSync(file, JSON.stringify({ ...manifest, tables }))
+    await expect(restore({ url: target.url, folder })).rejects.toThrow(/3 rows came in where the backup says 4/)
+    const left = `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace`
+    expect((await run(target.url, left)).rows).toEqual([])
+    writeFileSync(file, JSON.stringify(manifest))
+    await restore({ url: target.url, folder })
+    expect(await contentOf(target.url)).toEqual(await contentOf(source.url))
+  })
+
+  test('replace the local database when they are whole, and leave it alone when they are not', async () => {
+    const manifest = await save()
+    const local = path.join(parent, 'local')
+    mkdirSync(path.join(local, 'postgres'), { recursive: true })
+    writeFileSync(path.join(local, 'postgres', 'old'), 'the database that was there')
+    const said: string[] = []
+    const restoreHere = () =>
+      restoreLocally({
+        ...{ folder: local, backup: folder, keepEpoch: true, clock: systemClock },
+        say: (line) => said.push(line),
+      })
+    const file = path.join(folder, manifestName)
+    const [last] = manifest.tables.slice(-1)
+    const tables = manifest.tables.map((table) => (table === last ? { ...table, rowCount: 99 } : table))
+    writeFileSync(file, JSON.stringify({ ...manifest, tables }))
+    await expect(restoreHere()).rejects.toThrow(/says 99/)
+    expect(readdirSync(local).filter((name) => name.startsWith('postgres'))).toEqual(['postgres'])
+    expect(existsSync(path.join(local, 'postgres', 'old'))).toBe(true)
+
+    writeFileSync(file, JSON.stringify(manifest))
+    await restoreHere()
+    expect(said.at(-1)).toMatch(/is kept in .*postgres-before-/)
+    const [aside] = readdirSync(local).filter((name) => name.startsWith('postgres-'))
+    expect(existsSync(path.join(local, aside ?? '', 'old'))).toBe(true)
+    expect(existsSync(path.join(local, 'postgres', 'old'))).toBe(false)
   })
 
   test('leave no half backup behind, and never write over one', async () => {

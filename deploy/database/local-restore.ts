@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import net from 'node:net'
 import type { Clock } from '../../proto/std/clock.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
-import { setAsideEmbeddedPostgres, startEmbeddedPostgres } from '../local/embedded-postgres.js'
+import { removeEmbeddedPostgres, setAsideEmbeddedPostgres, startEmbeddedPostgres } from '../local/embedded-postgres.js'
 import { LocalFolder } from '../local/local-folder.js'
 import { restore } from './restore.js'
 
@@ -28,15 +28,24 @@ export async function restoreLocally(options: LocalRestoreOptions): Promise<void
   folder.lock()
   try {
     await folder.reap(clock)
+    // Beside it, and in its place only when it is whole: a restore that fails changes nothing.
+    const fresh = `${folder.postgres}-restoring`
+    await removeEmbeddedPostgres(fresh)
+    try {
+      const server = await startEmbeddedPostgres({ folder: fresh, port: await anyFreePort(), clock })
+      try {
+        await restore({ url: server.url(), folder: options.backup, keepEpoch: options.keepEpoch, say })
+      } finally {
+        await server.stop()
+      }
+    } catch (error) {
+      await removeEmbeddedPostgres(fresh)
+      throw error
+    }
     const stamp = new Date(clock.nowMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '')
     const aside = `${folder.postgres}-before-${stamp}`
     if (await setAsideEmbeddedPostgres(folder.postgres, aside)) say(`the database that was there is kept in ${aside}`)
-    const server = await startEmbeddedPostgres({ folder: folder.postgres, port: await anyFreePort(), clock })
-    try {
-      await restore({ url: server.url(), folder: options.backup, keepEpoch: options.keepEpoch, say })
-    } finally {
-      await server.stop()
-    }
+    await setAsideEmbeddedPostgres(fresh, folder.postgres)
   } finally {
     folder.unlock()
   }

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
-import { listMigrations, migrate } from '../../prisma/migrate.js'
+import { listMigrations, migrate, migrateWithin } from '../../prisma/migrate.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
 import { type Manifest, quoted, readBackup, type TableFile } from './backup-folder.js'
 
@@ -21,9 +21,10 @@ export interface RestoreOptions {
 }
 
 /**
- * Fills an empty database from a backup: applies the migrations the backup was made with, copies every row in one
+ * Fills an empty database from a backup: applies the migrations the backup was made with and copies every row in one
  * transaction, then applies the migrations that came since. Reads and checks the whole backup before it touches the
- * database, and refuses a database that has any table.
+ * database, and refuses a database that has any table. One that fails or is killed on the way leaves the database as
+ * empty as it was: nobody starts on tables without rows, and the same command may be run again.
  */
 export async function restore(options: RestoreOptions): Promise<Manifest> {
   const { url, folder, say = () => {} } = options
@@ -34,10 +35,10 @@ export async function restore(options: RestoreOptions): Promise<Manifest> {
   client.on('error', () => {})
   await client.connect()
   try {
+    await client.query('BEGIN')
     await refuseNotEmpty(client)
     const last = manifest.migrations.at(-1)
-    if (last) await migrate({ url, log, until: last.name })
-    await client.query('BEGIN')
+    if (last) await migrateWithin(client, { log, until: last.name })
     // What migrations themselves put in (the one row of a counter) is in the backup too.
     const names = manifest.tables.map((table) => quoted(table.name)).join(', ')
     if (names !== '') await client.query(`TRUNCATE ${names}`)
