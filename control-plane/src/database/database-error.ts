@@ -9,11 +9,12 @@ import { type Refusal, refuse } from '../../../proto/std/refusal.js'
  *   (for `not-null` the column, or '').
  * - `missing`: an update or delete found no row.
  * - `conflict`: serialization failure or deadlock; nothing was written, trying again is right.
+ * - `timeout`: the statement was ended because it took longer than its reader allowed (`Database.readWithin`).
  * - `unavailable`: no connection, or it was lost. What was under way may or may not have been committed.
  */
 export type DatabaseFault =
   | { kind: 'unique' | 'foreign-key' | 'check' | 'not-null'; constraint: string }
-  | { kind: 'missing' | 'conflict' | 'unavailable' }
+  | { kind: 'missing' | 'conflict' | 'timeout' | 'unavailable' }
 
 export function classifyDatabaseError(error: unknown): DatabaseFault | null {
   if (!(error instanceof Error)) return null
@@ -76,6 +77,8 @@ function faultOfState(state: string, constraint: string): DatabaseFault | null {
     case '40001':
     case '40P01':
       return { kind: 'conflict' }
+    case '57014': // statement_timeout
+      return { kind: 'timeout' }
     case '53300': // too many connections
     case '57P01': // terminated by an administrator
     case '57P02': // crash of another backend

@@ -1,5 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
+import { assert } from '../../../proto/std/assert.js'
 import { Backoff } from '../../../proto/std/backoff.js'
 import { type Clock, systemClock } from '../../../proto/std/clock.js'
 import { randomUnit } from '../../../proto/std/ids.js'
@@ -25,7 +26,9 @@ export interface Transaction {
 
 /** How often a unit of work is tried that Postgres gave up for another one's sake (deadlock, serialization failure). */
 const triesMax = 5
-/** A connection that hangs in a transaction holds its row locks; Postgres ends it after this. Longer than `timeout`. */
+/** A transaction of `rows` that takes longer is rolled back. */
+const transactionMs = 15_000
+/** A connection that hangs in a transaction holds its row locks; Postgres ends it after this. Longer than `transactionMs`. */
 const idleInTransactionMs = 30_000
 /** To connect, or to be lent a connection while all are busy: a burst of mutations queues here before it is refused. */
 const connectMs = 15_000
@@ -49,7 +52,7 @@ export class Database {
     }
     this.rows = new PrismaClient({
       adapter: new PrismaPg({ ...connection, max: options.poolMax }),
-      transactionOptions: { maxWait: connectMs, timeout: 15_000 },
+      transactionOptions: { maxWait: connectMs, timeout: transactionMs },
       // The other formats put a piece of our source into the message.
       errorFormat: 'minimal',
     })
@@ -70,6 +73,23 @@ export class Database {
       this.rows.$transaction((rows) => work({ rows, now }), {
         isolationLevel: Prisma.TransactionIsolationLevel.ReadCommitted,
       }),
+    )
+  }
+
+  /**
+   * Reads at one instant; Postgres ends any statement in it that takes longer than `ms` (below `transactionMs`), which
+   * throws an error of kind `timeout`. For questions whose cost the asker decides.
+   */
+  readWithin<T>(ms: number, work: (rows: Prisma.TransactionClient) => Promise<T>): Promise<T> {
+    assert(Number.isInteger(ms) && ms > 0 && ms < transactionMs, 'a read ends before its transaction does')
+    return this.#retried(() =>
+      this.rows.$transaction(
+        async (rows) => {
+          await rows.$executeRawUnsafe(`SET LOCAL statement_timeout = ${ms}`)
+          return work(rows)
+        },
+        { isolationLevel: Prisma.TransactionIsolationLevel.RepeatableRead },
+      ),
     )
   }
 

@@ -1,6 +1,7 @@
 import { assert } from '../../../proto/std/assert.js'
 import { throwRefusal } from '../../../proto/std/refusal.js'
 import type { Database } from '../database/database.js'
+import { classifyDatabaseError } from '../database/database-error.js'
 import { Prisma } from '../database/generated/client.js'
 import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
 import {
@@ -17,9 +18,12 @@ import {
 /** Questions about usage records and their sums. Always of one tenant, except the coverage, which is the installation's. */
 export class UsageReader {
   readonly #database: Database
+  readonly #readMsMax: number
 
-  constructor(database: Database) {
+  /** `readMsMax`: what a question may take, default 10 s; then it is refused as `unavailable`. */
+  constructor(database: Database, { readMsMax = 10_000 }: { readMsMax?: number } = {}) {
     this.#database = database
+    this.#readMsMax = readMsMax
   }
 
   /** Newest first, along the index (tenant, startedAt, key). */
@@ -30,11 +34,11 @@ export class UsageReader {
         ? Prisma.empty
         : Prisma.sql`AND ("startedAt", "agentId", "bootEpoch", lane, sequence) <
             (${after.startedAt}::timestamptz, ${after.agentId}, ${after.bootEpoch}::bigint, ${after.lane}::int, ${after.sequence}::bigint)`
-    const rows = await this.#database.rows.$queryRaw<StoredUsage[]>`
+    const rows = await this.#ask<StoredUsage>(Prisma.sql`
       SELECT * FROM "UsageRecord"
       WHERE "tenantId" = ${tenantId} ${conditions(filter)} ${beyond}
       ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC
-      LIMIT ${args.first + 1}`
+      LIMIT ${args.first + 1}`)
     return pageOf(rows, args, (row) =>
       encodeCursor(row.startedAt.toISOString(), row.agentId, `${row.bootEpoch}`, `${row.lane}`, `${row.sequence}`),
     )
@@ -42,9 +46,9 @@ export class UsageReader {
 
   /** The newest with this request id; clients may choose ids, so there can be several. */
   async findByRequestId(tenantId: string, requestId: string): Promise<StoredUsage | null> {
-    const [row] = await this.#database.rows.$queryRaw<StoredUsage[]>`
+    const [row] = await this.#ask<StoredUsage>(Prisma.sql`
       SELECT * FROM "UsageRecord" WHERE "requestId" = ${requestId} AND "tenantId" = ${tenantId}
-      ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC LIMIT 1`
+      ORDER BY "startedAt" DESC, "agentId" DESC, "bootEpoch" DESC, lane DESC, sequence DESC LIMIT 1`)
     return row ?? null
   }
 
@@ -63,14 +67,14 @@ export class UsageReader {
       const value = filter[group]
       return value == null ? [] : [Prisma.sql`AND ${Prisma.raw(`"${group}"`)} = ${value}`]
     })
-    const rows = await this.#database.rows.$queryRaw<TotalRow[]>`
+    const rows = await this.#ask<TotalRow>(Prisma.sql`
       SELECT ${keys.length === 0 ? Prisma.empty : Prisma.sql`${Prisma.join(keys)},`}
         ${Prisma.join(sums.map((column) => Prisma.raw(`coalesce(sum("${column}"), 0)::bigint AS "${column}"`)))}
       FROM "UsageRollup"
       WHERE "tenantId" = ${tenantId} AND granularity = ${granularity} AND "bucketAt" >= ${from} AND "bucketAt" < ${to}
         ${narrowed.length === 0 ? Prisma.empty : Prisma.join(narrowed, ' ')}
       ${keys.length === 0 ? Prisma.empty : Prisma.sql`GROUP BY ${Prisma.join(keys)} ORDER BY ${Prisma.join(keys)}`}
-      LIMIT ${totalsMax + 1}`
+      LIMIT ${totalsMax + 1}`)
     if (rows.length > totalsMax) {
       throwRefusal('limit_exceeded', `more than ${totalsMax} totals; ask for a shorter time or fewer groups`)
     }
@@ -84,7 +88,7 @@ export class UsageReader {
   /** Every lane of every agent (or of one), newest boot first: where records are missing and how many. */
   async pageLanes(agentId: string | null, args: PageArgs): Promise<Page<LaneCoverage>> {
     const after = decodeCursor(args.after, 4)
-    const rows = await this.#database.rows.$queryRaw<LaneCoverage[]>`
+    const rows = await this.#ask<LaneCoverage>(Prisma.sql`
       SELECT l."agentId", l."bootEpoch", l.lane, l.class, l."nextSequence", l."updatedAt",
         coalesce(ahead.count, 0)::bigint AS "aheadCount",
         (coalesce(ahead.upper, l."nextSequence") - l."nextSequence" - coalesce(ahead.count, 0))::bigint AS "missingCount",
@@ -105,8 +109,24 @@ export class UsageReader {
                 (${integerOf(after[0])}::bigint, ${after[1]}, ${integerOf(after[2])}::int, ${after[3]})`
         }
       ORDER BY l."bootEpoch" DESC, l."agentId" DESC, l.lane DESC, l.class DESC
-      LIMIT ${args.first + 1}`
+      LIMIT ${args.first + 1}`)
     return pageOf(rows, args, (row) => encodeCursor(`${row.bootEpoch}`, row.agentId, `${row.lane}`, row.class))
+  }
+
+  /**
+   * What is asked of many records can cost more than an answer is worth: nobody waits for ever, and one tenant's question
+   * does not hold a connection from the others.
+   */
+  async #ask<Row>(question: Prisma.Sql): Promise<Row[]> {
+    try {
+      return await this.#database.readWithin(this.#readMsMax, (rows) => rows.$queryRaw<Row[]>(question))
+    } catch (error) {
+      if (classifyDatabaseError(error)?.kind !== 'timeout') throw error
+      return throwRefusal(
+        'unavailable',
+        `the answer takes longer than ${this.#readMsMax / 1000} s: narrow the time range (filter.from, filter.to), or ask for fewer at once`,
+      )
+    }
   }
 }
 

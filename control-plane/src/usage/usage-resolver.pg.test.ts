@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeGraph } from '../../../test/harness/graph.js'
-import { actorOf, type Intent, platformAdmin, startIntent } from '../../../test/harness/intent.js'
+import { actorOf, type Intent, platformAdmin, refusalOf, startIntent } from '../../../test/harness/intent.js'
 import type { Prisma } from '../database/generated/client.js'
 import { UsageReader } from './usage-reader.js'
 import { UsageResolver } from './usage-resolver.js'
@@ -199,4 +199,30 @@ test('another tenant sees nothing, a cursor of ours is the only one', async () =
   expect(cursor.refusals).toMatchObject([{ code: 'bad_input', field: 'after' }])
   const nobody = actorOf(intent.tenant.tenantId)
   expect((await ask(nobody, '{ usage { edges { node { id } } } }')).refusals).toMatchObject([{ code: 'forbidden' }])
+})
+
+test('a question that takes too long is refused with what to do', async () => {
+  const { database } = intent
+  const impatient = new UsageService(new UsageReader(database, { readMsMax: 100 }))
+  const held = await database.sql.connect()
+  try {
+    // As slow as a question can be: it waits for the table.
+    await held.query('BEGIN; LOCK TABLE "UsageRecord", "UsageRollup" IN ACCESS EXCLUSIVE MODE')
+    const [from, to] = [startedAt(0), startedAt(60)]
+    const totals = { granularity: 'minute', groupBy: [], byBucket: false, filter: { from, to } } as const
+    for (const question of [
+      () => impatient.list(intent.tenant.admin, null, {}, { first: 10, after: null }),
+      () => impatient.findByRequestId(intent.tenant.admin, null, 'req-3'),
+      () => impatient.totals(intent.tenant.admin, null, totals),
+    ]) {
+      expect(await refusalOf(question)).toMatchObject({
+        ...{ code: 'unavailable', message: expect.stringMatching(/longer than 0.1 s: narrow the time range/) },
+      })
+    }
+  } finally {
+    await held.query('ROLLBACK')
+    held.release()
+  }
+  const { items } = await impatient.list(intent.tenant.admin, null, {}, { first: 1, after: null })
+  expect(items).toHaveLength(1)
 })
