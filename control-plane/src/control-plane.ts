@@ -369,6 +369,12 @@ export class ControlPlane {
       jwksCooldownMs: settings.jwtJwksCooldownMs,
       jwksTimeoutMs: 5_000,
       jwksAgeMsMax: 600_000,
+      jwksOutageMsMax: settings.jwtJwksOutageMsMax,
+      onJwksOutage: ({ fault, fetchedAtMs }) =>
+        log.warn(
+          { fault: String(fault), fetchedAt: new Date(fetchedAtMs).toISOString() },
+          'the published keys cannot be fetched; tokens are checked with those fetched last',
+        ),
       issuer: settings.jwtIssuer,
       audience: settings.jwtAudience,
       clockSkewSeconds: settings.jwtClockSkewSeconds,

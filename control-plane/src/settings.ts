@@ -142,6 +142,12 @@ export const settingsTable = {
     min: 100,
     max: 600_000,
   }),
+  jwtJwksOutageMsMax: setting.integer('SWITCHYARD_JWT_JWKS_OUTAGE_MS_MAX', {
+    sentence: 'How long the last published keys go on being used while they cannot be fetched; 0: not at all.',
+    fallback: 86_400_000,
+    min: 0,
+    max: 604_800_000,
+  }),
   jwtIssuer: setting.text('SWITCHYARD_JWT_ISSUER', {
     sentence: 'Required iss of tokens; without it any.',
     fallback: null,

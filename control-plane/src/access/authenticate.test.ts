@@ -78,6 +78,8 @@ function authenticator(overrides: Partial<AuthenticatorOptions> = {}): Authentic
     jwksCooldownMs: 0,
     jwksTimeoutMs: 2_000,
     jwksAgeMsMax: 600_000,
+    jwksOutageMsMax: 0,
+    onJwksOutage: () => {},
     issuer: null,
     audience: null,
     clockSkewSeconds: 30,
@@ -260,5 +262,44 @@ describe('published keys', () => {
     const header = await bearer(claimed({}, { pair }))
     expect(await judged(header)).toBe('unavailable: keys_unavailable')
     expect(await judged(header, { jwksUrl: 'http://127.0.0.1:1/jwks' })).toBe('unavailable: keys_unavailable')
+  })
+
+  test('the last good keys go on being used through an outage, for so long and no longer, and somebody is told', async () => {
+    const [pair, other] = await Promise.all([makePair('ES256', 'one'), makePair('ES256', 'two')])
+    let nowMs = systemClock.nowMs()
+    let outages = 0
+    const fetchCounts: number[] = []
+    // Never fresh: each token asks for the keys again.
+    const one = authenticator({
+      ...{ jwksAgeMsMax: 0, jwksOutageMsMax: 3_600_000, jwksCooldownMs: 1_000 },
+      clock: { ...systemClock, nowMs: () => nowMs, monotonicUs: () => nowMs * 1000 },
+      onJwksOutage: () => {
+        outages += 1
+      },
+    })
+    const ask = async (signer = pair) => {
+      const exp = Math.floor(nowMs / 1000) + 60
+      const outcome = await one.authenticate(await bearer(claimed({ exp }, { pair: signer })))
+      fetchCounts.push(keyServer.fetchCount)
+      return isRefusal(outcome) ? outcome.detail?.['reason'] : outcome.subject
+    }
+    keyServer.keys = [pair.published]
+    expect(await ask()).toBe('ada')
+    keyServer.broken = true
+    expect([await ask(), await ask(), await ask()]).toEqual(['ada', 'ada', 'ada'])
+    // Nobody waits for a server that was away a moment ago.
+    expect(fetchCounts).toEqual([1, 2, 2, 2])
+    expect(outages).toBe(1)
+    // What the last set does not know may be a new key.
+    expect(await ask(other)).toBe('keys_unavailable')
+    nowMs += 3_500_000
+    expect(await ask()).toBe('ada')
+    expect(outages).toBe(2)
+    nowMs += 200_000
+    expect(await ask()).toBe('keys_unavailable')
+    keyServer.broken = false
+    keyServer.keys = [other.published]
+    nowMs += 2_000
+    expect([await ask(other), await ask()]).toEqual(['ada', 'unknown_key'])
   })
 })

@@ -1,15 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import {
-  createRemoteJWKSet,
-  decodeProtectedHeader,
-  errors,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  jwtVerify,
-} from 'jose'
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal, type Refusal, refuse } from '../../../proto/std/refusal.js'
 import { type Principal, type Role, roles } from './principal.js'
+import { isKeyFetchFault, PublishedKeys, type PublishedKeysOptions } from './published-keys.js'
 
 /** Why somebody was not let in; also the label of the metric. */
 export type AuthenticationFailure =
@@ -47,6 +41,9 @@ export interface AuthenticatorOptions {
   readonly jwksTimeoutMs: number
   /** How long a fetched key set is used before it is fetched again. */
   readonly jwksAgeMsMax: number
+  /** How long the last key set goes on being used while it cannot be fetched again. */
+  readonly jwksOutageMsMax: number
+  readonly onJwksOutage: PublishedKeysOptions['onOutage']
   readonly issuer: string | null
   readonly audience: string | null
   readonly clockSkewSeconds: number
@@ -73,19 +70,23 @@ export class Authenticator {
   readonly #options: AuthenticatorOptions
   readonly #adminTokenHash: Buffer | null
   readonly #secret: Uint8Array | null
-  readonly #jwks: JWTVerifyGetKey | null
+  readonly #published: PublishedKeys | null
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options
     this.#adminTokenHash = options.adminToken === null ? null : sha256(options.adminToken)
     this.#secret = options.hs256Secret === null ? null : new TextEncoder().encode(options.hs256Secret)
-    this.#jwks =
+    this.#published =
       options.jwksUrl === null
         ? null
-        : createRemoteJWKSet(new URL(options.jwksUrl), {
-            cooldownDuration: options.jwksCooldownMs,
-            timeoutDuration: options.jwksTimeoutMs,
-            cacheMaxAge: options.jwksAgeMsMax,
+        : new PublishedKeys({
+            url: options.jwksUrl,
+            cooldownMs: options.jwksCooldownMs,
+            timeoutMs: options.jwksTimeoutMs,
+            ageMsMax: options.jwksAgeMsMax,
+            outageMsMax: options.jwksOutageMsMax,
+            clock: options.clock,
+            onOutage: options.onJwksOutage,
           })
   }
 
@@ -129,8 +130,8 @@ export class Authenticator {
       if (alg === 'HS256' && this.#secret !== null) {
         return (await jwtVerify(token, this.#secret, { ...claims, algorithms: ['HS256'] })).payload
       }
-      if (alg !== undefined && asymmetric.includes(alg) && this.#jwks !== null) {
-        return (await jwtVerify(token, this.#jwks, { ...claims, algorithms: asymmetric })).payload
+      if (alg !== undefined && asymmetric.includes(alg) && this.#published !== null) {
+        return (await jwtVerify(token, this.#published.get, { ...claims, algorithms: asymmetric })).payload
       }
       return failure('algorithm', 'tokens with this signature algorithm are not accepted here')
     } catch (error) {
@@ -188,9 +189,8 @@ function verificationFailure(error: unknown): Refusal {
     return failure('algorithm', 'tokens with this signature algorithm are not accepted here')
   }
   if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid) return failure('malformed', notAToken)
-  // What is left is the fetch of the key set: refused, timed out, not a key set.
-  const isFetch = error instanceof errors.JOSEError || (error instanceof TypeError && error.message.includes('fetch'))
-  if (isFetch) return failure('keys_unavailable', 'the keys that tokens are checked with cannot be fetched right now')
+  if (isKeyFetchFault(error))
+    return failure('keys_unavailable', 'the keys that tokens are checked with cannot be fetched right now')
   return failure('malformed', notAToken)
 }
 
