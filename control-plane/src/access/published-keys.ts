@@ -26,7 +26,7 @@ export interface PublishedKeysOptions {
 
 const tellMsMin = 60_000
 
-type RemoteKeys = ReturnType<typeof createLocalJWKSet>
+type LocalKeys = ReturnType<typeof createLocalJWKSet>
 
 /**
  * The key set that an identity provider publishes. While it cannot be fetched the last good one is used for a bounded time:
@@ -36,8 +36,8 @@ type RemoteKeys = ReturnType<typeof createLocalJWKSet>
 export class PublishedKeys {
   readonly #options: PublishedKeysOptions
   readonly #cache: JWKSCacheInput = {}
-  readonly #remote: RemoteKeys
-  #last: { readonly set: JSONWebKeySet; readonly keys: RemoteKeys; readonly fetchedAtMs: number } | null = null
+  readonly #remote: ReturnType<typeof createRemoteJWKSet>
+  #last: { readonly set: JSONWebKeySet; readonly keys: LocalKeys; readonly fetchedAtMs: number } | null = null
   #failed: { readonly fault: unknown; readonly atUs: number } | null = null
   #toldAtMs = Number.NEGATIVE_INFINITY
 
@@ -79,7 +79,7 @@ export class PublishedKeys {
     this.#last = { set, keys: createLocalJWKSet(set), fetchedAtMs: this.#options.clock.nowMs() }
   }
 
-  async #fromLast(fault: unknown, ...asked: Parameters<RemoteKeys>): Promise<CryptoKey> {
+  async #fromLast(fault: unknown, ...asked: Parameters<LocalKeys>): Promise<CryptoKey> {
     const { clock, outageMsMax, ageMsMax, onOutage } = this.#options
     const nowMs = clock.nowMs()
     const last = this.#last
