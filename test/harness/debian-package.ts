@@ -31,7 +31,10 @@ export function unpackDebianPackages(name: string, packages: readonly string[]):
 
 /** Folders of shared libraries inside an unpacked package, for LD_LIBRARY_PATH. */
 export function libraryFolders(root: string): string {
-  return ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map((name) => path.join(root, 'usr', 'lib', name)).join(':')
+  const names = ['x86_64-linux-gnu', 'aarch64-linux-gnu']
+  const inside = ['usr/lib', 'lib'].flatMap((place) => names.map((name) => path.join(root, place, name)))
+  // Those of one sound library lie a folder deeper.
+  return [...inside, ...names.map((name) => path.join(root, 'usr/lib', name, 'pulseaudio'))].join(':')
 }
 
 /** Kept in `node_modules` when that can be written, so that `npm ci` cleans it; else in the temporary folder. */
@@ -68,7 +71,7 @@ function download(packages: readonly string[], folder: string): void {
     throw new Error(
       `these tests need the Debian packages ${packages.join(', ')}: ${(cause as Error).message}\n` +
         'What to do: on Debian or Ubuntu check that "apt-get update" works, or install the programs yourself ' +
-        '(redis-server; for PostgreSQL 15 postgresql-15); elsewhere put a redis-server 7 on the PATH.',
+        '(redis-server; for PostgreSQL 15 postgresql-15; chromium); elsewhere put a redis-server 7 on the PATH.',
       { cause },
     )
   } finally {

@@ -1,20 +1,19 @@
-import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ControlPlane } from '../../control-plane/src/control-plane.js'
 import { loadSettings } from '../../control-plane/src/settings.js'
 import { systemClock } from '../../proto/std/clock.js'
 import type { Log } from '../../proto/std/service.js'
+import { testChromium } from '../harness/chromium.js'
 import { type TestDatabase, testDatabase } from '../harness/postgres.js'
 
 const adminToken = 'an-admin-token-of-at-least-32-characters'
 const quiet: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => quiet }
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((file) =>
-  existsSync(file),
-)
+const found = testChromium()
+const skipped = 'missing' in found ? ` (no Chromium: ${found.missing})` : ''
 
-/** Wants a Chromium of the machine (`apt-get install chromium`); without one it is skipped, visibly. */
-describe.skipIf(executablePath === undefined)('the explorer in a real browser', () => {
+/** Wants a Chromium of the machine or one that can be fetched; without one it is skipped, visibly. */
+describe.skipIf(skipped !== '')(`the explorer in a real browser${skipped}`, () => {
   let database: TestDatabase
   let plane: ControlPlane
   let browser: Browser
@@ -30,7 +29,9 @@ describe.skipIf(executablePath === undefined)('the explorer in a real browser', 
     })
     plane = new ControlPlane(settings, { clock: systemClock, log: quiet })
     await plane.start()
-    browser = await chromium.launch({ executablePath: executablePath ?? '', args: ['--no-sandbox'] })
+    if ('missing' in found) throw new Error(found.missing)
+    const { executablePath, environment } = found
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'], env: { ...process.env, ...environment } })
   })
 
   afterAll(async () => {
