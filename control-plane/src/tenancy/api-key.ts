@@ -36,6 +36,10 @@ export const apiKeysPerEnvironmentMax = 50_000
 /**
  * Revoked keys that have not expired: each is an entry in the deny section, which every agent of a cluster holds for all of
  * its tenants. Beyond it nothing is made any more; revoking is never refused.
+ *
+ * A denial of a key without an expiry never ends, not even after the tombstones of its name: an agent that cannot use the
+ * environment's newer sections (they are in quarantine for its version, or beyond its limits) keeps the one that still holds
+ * the key, for as long as that lasts and through a full snapshot, and there the denial alone refuses it.
  */
 export const deniedKeysPerEnvironmentMax = 10_000
 export const inFlightMaxDefault = 200
