@@ -103,6 +103,72 @@ describe('a streamed chat completion', () => {
     expect(reader.error).toBe('no')
   })
 
+  test('OpenAI’s random padding hides no text, wherever the chunks are cut', () => {
+    const padded = ['a', ' b', 'é"', ''].map((content, index) =>
+      chunk({ content }, { usage: null, obfuscation: 'x7Qz'.repeat(index + 1) }),
+    )
+    const whole = Buffer.from(padded.join('') + usage(4))
+    for (let at = 0; at <= whole.length; at++) {
+      const { sent, reader } = read([whole.subarray(0, at), whole.subarray(at)])
+      expect(sent).toBe(padded.join(''))
+      expect(reader.usage?.output).toBe(4)
+    }
+    expect(read(padded.map((text) => Buffer.from(text))).reader.deliveredText()).toBe('a bé"')
+  })
+
+  test('a finish reason that is empty finishes nothing', () => {
+    expect(read([Buffer.from(chunk({ content: 'a' }, {}, ''))]).reader.finished).toBe(false)
+  })
+
+  test.each([
+    ['OpenAI’s, spaced', 'data: { "error": {"message": "no"}}\n\n'],
+    ['vLLM’s', 'data: {"object":"error","message":"no","code":400}\n\n'],
+  ])('an error of a kind of its own ends the stream: %s', (_name, error) => {
+    const { sent, reader } = read([Buffer.from(chunk({ content: 'x' }) + error + done)])
+    expect(sent).toBe(chunk({ content: 'x' }))
+    expect([reader.error, reader.done]).toEqual(['no', false])
+  })
+
+  test.each([
+    ['a function call', { content: '', function_call: { arguments: '{"a":1}' } }, '{"a":1}'],
+    ['a refusal beside an empty content', { content: '', refusal: 'never' }, 'never'],
+  ])('%s is said', (_name, delta, said) => {
+    const spaced = event({ ...head, choices: [{ index: 0, delta }] }).replace('"refusal":', '"refusal": ')
+    expect(read([Buffer.from(spaced)]).reader.deliveredText()).toBe(said)
+  })
+
+  const odd: [string, string, string][] = [
+    ['no choices', event({ ...head, usage: tokens(5) }), ''],
+    ['null for choices', event({ ...head, choices: null, usage: tokens(5) }), ''],
+    [
+      'a total in front of a text that is its name',
+      event({ usage: tokens(5), choices: [{ delta: { content: 'usage' } }] }),
+      event({ choices: [{ delta: { content: 'usage' } }] }),
+    ],
+    [
+      'another one inside a later member',
+      event({ choices: [{ delta: { content: 'x' } }], usage: tokens(5), x: { usage: tokens(9) } }),
+      event({ choices: [{ delta: { content: 'x' } }], x: { usage: tokens(9) } }),
+    ],
+    [
+      'several data lines',
+      `data: {"choices":[{"delta":{"content":"x"}}],\ndata: "usage":${JSON.stringify(tokens(5))}}\n\n`,
+      event({ choices: [{ delta: { content: 'x' } }] }),
+    ],
+  ]
+  test.each(odd)('the chunk’s own usage is taken and withheld with %s', (_name, text, expected) => {
+    const { sent, reader } = read([Buffer.from(chunk({}) + text)], { depth: 'continuous' })
+    expect(sent).toBe(chunk({}) + expected)
+    expect(reader.usage?.output).toBe(5)
+  })
+
+  test('half an event at the end is not passed on as a whole one', () => {
+    const half = 'data: {"choices":[{"delta":{"content":"x"}}'
+    const { sent, reader } = read([Buffer.from(chunk({ content: 'a' }) + half)])
+    expect(sent).toBe(chunk({ content: 'a' }))
+    expect(reader.malformed).toBe(true)
+  })
+
   const shapes: [string, string][] = [
     [
       'with spaces, as Python writes',

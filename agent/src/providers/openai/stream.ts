@@ -1,4 +1,5 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { findMembers } from '../json-members.js'
 import type { StreamReader, StreamReaderOptions } from '../provider-dialect.js'
 import { SseSplitter } from '../sse-splitter.js'
 import { isFields, tokensOf, usageOf } from './answer.js'
@@ -24,11 +25,17 @@ const saidBytesMax = 1024 * 1024
 interface Template {
   /** From the start of the event up to and with the quote that opens the text. */
   readonly before: Buffer
-  /** From the quote that closes it to the end of the event, or to the value of `usage` where a total follows. */
+  /** From the quote that closes it to the end of the event; or to the value that is another one each time. */
   readonly after: Buffer
+  /** Behind OpenAI's `obfuscation`, a random text: from the quote that closes it to the end. Null without one. */
+  readonly afterNoise: Buffer | null
   /** Bytes from the closing quote to the comma before `usage`; -1 where no total follows. */
   readonly usageOffset: number
 }
+
+/** Templates made without one that fitted; a stream whose events are all different is better read without. */
+const templateTriesMax = 8
+const noiseName = '"obfuscation":"'
 
 const nothing = Buffer.alloc(0)
 
@@ -47,6 +54,9 @@ export class ChatStreamReader implements StreamReader {
   #said: Buffer = nothing
   #saidBytes = 0
   #template: Template | null = null
+  #templateTries = 0
+  /** What is read has no empty line of its own: it may be the half of an event. */
+  #isForced = false
   #pieces: Buffer[] | null = null
   #from = 0
   /** The client asked for the usage and the upstream has told it only as a running total so far. */
@@ -88,6 +98,7 @@ export class ChatStreamReader implements StreamReader {
 
   /** The upstream ended: a last event without its empty line still counts. Gives what is left to send on. */
   end(): Buffer | null {
+    this.#isForced = true
     const rest = this.#splitter.restBytes === 0 || this.done ? null : this.push(Buffer.from('\n\n'))
     if (!this.done) this.tail = this.#owedUsage
     return rest
@@ -113,35 +124,46 @@ export class ChatStreamReader implements StreamReader {
     }
     if (dataCount === 1 && this.#readLike(bytes)) return
     const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
-    if (!text.startsWith('{') || !text.trimEnd().endsWith('}')) {
+    const isWhole = text.startsWith('{') && text.trimEnd().endsWith('}') && (!this.#isForced || parse(text) !== null)
+    if (!isWhole) {
       this.malformed = true
       return
     }
     if (!this.started && !this.#readFirst(text)) return
     this.started = true
-    const isFinish = hasFinishReason(text)
+    const isFinish = finishReason.test(text)
     if (isFinish) this.finished = true
-    if (text.startsWith('{"error"') && this.#readError(text)) return
-    const name = text.lastIndexOf('"usage"')
-    const hasUsage = name !== -1 && this.#readUsage(text, name, dataCount === 1 ? dataStart : -1)
+    if (!text.includes('"choices"') && this.#readError(text)) return
+    const usage = text.includes('"usage"') ? this.#readUsage(text, dataCount === 1) : null
     const span = spanOfContent(text)
-    if (span !== null && !isFinish && dataCount === 1)
-      this.#template = this.#templateOf(text, span, hasUsage ? name : -1)
-    if (hasUsage) return
+    if (span !== null && !isFinish && dataCount === 1 && this.#templateTries < templateTriesMax) {
+      this.#templateTries += 1
+      this.#template = this.#templateOf(text, span, usage)
+    }
+    if (usage !== null) return
     this.#keepSaid(span === null ? escapedDelta(text) : Buffer.from(text.slice(span.start, span.end), 'latin1'))
   }
 
   /** What may be taken for granted of later events like this one. */
-  #templateOf(text: string, span: { start: number; end: number }, usageName: number): Template | null {
+  #templateOf(text: string, span: Range, usage: Range | null): Template | null {
     const { bytes, eventStart, eventEnd, dataStart } = this.#splitter
-    const before = Buffer.from(bytes.subarray(eventStart, dataStart + span.start))
+    const copy = (from: number, to: number) => Buffer.from(bytes.subarray(from, to))
+    const before = copy(eventStart, dataStart + span.start)
     const quote = dataStart + span.end
-    if (usageName === -1) return { before, after: Buffer.from(bytes.subarray(quote, eventEnd)), usageOffset: -1 }
-    const comma = text.lastIndexOf(',', usageName)
-    // A total in front of the text would not be found behind it.
-    if (comma < span.end || text.slice(comma + 1, usageName).trim() !== '') return null
-    const value = dataStart + skipColon(text, usageName + 7)
-    return { before, after: Buffer.from(bytes.subarray(quote, value)), usageOffset: comma - span.end }
+    if (usage !== null) {
+      const name = text.lastIndexOf('"usage"', usage.start)
+      const comma = text.lastIndexOf(',', name)
+      // Only the last member of all, behind the text, can be found again without looking at the whole.
+      const isLast = comma >= span.end && text.slice(comma + 1, name).trim() === '' && usage.end === text.length - 1
+      if (!isLast) return null
+      return { before, after: copy(quote, dataStart + usage.start), afterNoise: null, usageOffset: comma - span.end }
+    }
+    const noise = text.indexOf(noiseName, span.end)
+    if (noise === -1) return { before, after: copy(quote, eventEnd), afterNoise: null, usageOffset: -1 }
+    const noiseStart = noise + noiseName.length
+    const noiseEnd = dataStart + endOfText(text, noiseStart)
+    const after = copy(quote, dataStart + noiseStart)
+    return { before, after, afterNoise: copy(noiseEnd, eventEnd), usageOffset: -1 }
   }
 
   /** Reads a chunk of nothing but whole events like one looked at before; false, and nothing read, for any other. */
@@ -150,15 +172,16 @@ export class ChatStreamReader implements StreamReader {
     if (template === null || template.usageOffset !== -1) return false
     const saidBytes = this.#saidBytes
     for (let at = 0; at < chunk.length; ) {
-      const start = at + template.before.length
-      const end = endOfLike(chunk, at, template)
+      const textEnd = endOfLikeText(chunk, at, template)
+      const end = textEnd === -1 ? -1 : endOfLike(chunk, textEnd, template)
       if (end === -1) {
         this.#saidBytes = saidBytes
         return false
       }
-      this.#keepSaid(chunk.subarray(start, end))
-      at = end + template.after.length
+      this.#keepSaid(chunk.subarray(at + template.before.length, textEnd))
+      at = end
     }
+    this.#templateTries = 0
     return true
   }
 
@@ -167,23 +190,29 @@ export class ChatStreamReader implements StreamReader {
     const template = this.#template
     if (template === null) return false
     const { eventStart, eventEnd, dataEnd } = this.#splitter
-    const end = endOfLike(bytes, eventStart, template)
-    if (end === -1) return false
+    const textEnd = endOfLikeText(bytes, eventStart, template)
+    if (textEnd === -1) return false
     const { before, after, usageOffset } = template
     if (usageOffset === -1) {
-      if (end + after.length !== eventEnd) return false
-      this.#keepSaid(bytes.subarray(eventStart + before.length, end))
+      if (endOfLike(bytes, textEnd, template) !== eventEnd) return false
+      this.#templateTries = 0
+      this.#keepSaid(bytes.subarray(eventStart + before.length, textEnd))
       return true
     }
     // The last member of the chunk: its value, the brace that closes the chunk, and nothing else.
-    const value = parse(bytes.toString('latin1', end + after.length, dataEnd - 1))
-    const tokens = value === null || bytes[dataEnd - 1] !== 0x7d ? null : tokensOf(value)
+    const value = parse(bytes.toString('latin1', textEnd + after.length, dataEnd - 1))
+    const tokens = value === null || bytes[dataEnd - 1] !== closeBrace ? null : tokensOf(value)
     if (tokens === null) return false
+    this.#templateTries = 0
     this.usage = tokens
     this.#saidBytes = 0
-    const { wantsContinuousUsage, depth } = this.#options
-    if (depth === 'continuous' && !wantsContinuousUsage) this.#cut(end + usageOffset, dataEnd - 1)
+    if (this.#hidesTotals) this.#cut(textEnd + usageOffset, dataEnd - 1)
     return true
+  }
+
+  /** We asked for running totals that the client did not ask for. */
+  get #hidesTotals(): boolean {
+    return this.#options.depth === 'continuous' && !this.#options.wantsContinuousUsage
   }
 
   /** Keeps what was said, JSON-escaped bytes, until somebody tells how many tokens that is. */
@@ -213,48 +242,50 @@ export class ChatStreamReader implements StreamReader {
   }
 
   #readError(text: string): boolean {
-    const error = parse(text)?.['error']
+    const chunk = parse(text)
+    const error = chunk?.['object'] === 'error' ? chunk : chunk?.['error']
     if (error === undefined || error === null) return false
     const message = isFields(error) ? error['message'] : error
     this.error = latin1ToText(typeof message === 'string' ? message : 'the upstream reported an error')
     return true
   }
 
-  /** Takes the usage told in this chunk; true when there was one. Cuts it, or the chunk, out of what is sent on. */
-  #readUsage(text: string, name: number, dataStart: number): boolean {
-    const valueStart = skipColon(text, name + 7)
-    if (valueStart === -1 || text.charCodeAt(valueStart) !== 0x7b || text.charCodeAt(name) !== 0x22) return false
-    let valueEnd = text.length - 1
-    let value = parse(text.slice(valueStart, valueEnd))
-    if (value === null) {
-      // Not the last member of the chunk, or not a member of the chunk itself: the slow way.
-      const whole = parse(text)
-      if (whole === null) {
-        this.malformed = true
-        return false
-      }
-      if (!isFields(whole['usage'])) return false
-      value = whole['usage']
-      valueEnd = endOfObject(text, valueStart)
-    }
-    const tokens = tokensOf(value)
-    if (tokens === null) return false
+  /**
+   * Takes the usage told in this chunk and cuts it, or the chunk, out of what is sent on. Gives where its value stands in
+   * the text; null when no usage is told.
+   */
+  #readUsage(text: string, isOneLine: boolean): Range | null {
+    const span = usageSpan(text)
+    const value = span === null ? null : parse(text.slice(span.start, span.end))
+    const tokens = value === null ? null : tokensOf(value)
+    if (span === null || tokens === null) return null
     this.usage = tokens
     this.#saidBytes = 0
-    const { wantsUsage, wantsContinuousUsage, depth } = this.#options
-    const choiceless = text.includes('"choices":[]') || /"choices"\s*:\s*\[\s*\]/.test(text)
-    if (choiceless) {
+    const { wantsUsage } = this.#options
+    const { eventStart, eventEnd, dataStart } = this.#splitter
+    if (!text.includes('"choices"') || noChoices.test(text)) {
       this.#owedUsage = null
-      if (!wantsUsage) this.#cut(this.#splitter.eventStart, this.#splitter.eventEnd)
-    } else if (depth === 'continuous' && !wantsContinuousUsage && dataStart !== -1) {
-      if (wantsUsage && hasFinishReason(text)) this.#owedUsage = usageEvent(text)
-      const comma = text.lastIndexOf(',', name)
-      const isLater = comma !== -1 && text.slice(comma + 1, name).trim() === ''
-      const start = isLater ? comma : name
-      const following = /^\s*,/.exec(text.slice(valueEnd, valueEnd + 16))
-      this.#cut(dataStart + start, dataStart + valueEnd + (isLater || following === null ? 0 : following[0].length))
+      if (!wantsUsage) this.#cut(eventStart, eventEnd)
+    } else if (this.#hidesTotals) {
+      if (wantsUsage && finishReason.test(text)) this.#owedUsage = usageEvent(text)
+      if (isOneLine) this.#cutMember(text, span, dataStart)
+      else this.#replace(eventStart, eventEnd, withoutUsage(text))
     }
-    return true
+    return span
+  }
+
+  /** Cuts the member `usage` with the comma that it makes superfluous. */
+  #cutMember(text: string, value: Range, dataStart: number): void {
+    const name = text.lastIndexOf('"usage"', value.start)
+    const comma = text.lastIndexOf(',', name)
+    const isLater = comma !== -1 && text.slice(comma + 1, name).trim() === ''
+    const following = isLater ? null : /^\s*,/.exec(text.slice(value.end, value.end + 16))
+    this.#cut(dataStart + (isLater ? comma : name), dataStart + value.end + (following?.[0].length ?? 0))
+  }
+
+  #replace(start: number, end: number, bytes: Buffer): void {
+    this.#cut(start, end)
+    this.#pieces?.push(bytes)
   }
 
   #cut(start: number, end: number): void {
@@ -271,17 +302,60 @@ function usageEvent(text: string): Buffer | null {
 }
 
 /** Index of the quote that closes the text of an event like `template` at `from`; -1 when no such event is there. */
-function endOfLike(bytes: Buffer, from: number, { before, after }: Template): number {
+function endOfLikeText(bytes: Buffer, from: number, { before, after }: Template): number {
   const start = from + before.length
-  if (start >= bytes.length || bytes.compare(before, 0, before.length, from, start) !== 0) return -1
-  let end = start
-  for (let byte = bytes[end]; byte !== 0x22; byte = bytes[end]) {
-    // An event ends at its lines' ends, and JSON has no control character inside a text.
+  if (!holds(bytes, from, before)) return -1
+  const end = endOfPlainText(bytes, start)
+  return end !== -1 && holds(bytes, end, after) ? end : -1
+}
+
+/** Index after an event whose text ends at `textEnd`, -1 when it ends otherwise. */
+function endOfLike(bytes: Buffer, textEnd: number, { after, afterNoise }: Template): number {
+  const end = textEnd + after.length
+  if (afterNoise === null) return end
+  const noiseEnd = endOfPlainText(bytes, end)
+  return noiseEnd !== -1 && holds(bytes, noiseEnd, afterNoise) ? noiseEnd + afterNoise.length : -1
+}
+
+/** Index of the quote that closes a text; -1 where a line ends before (an event ends at its lines' ends). */
+function endOfPlainText(bytes: Buffer, from: number): number {
+  let at = from
+  for (let byte = bytes[at]; byte !== 0x22; byte = bytes[at]) {
     if (byte === undefined || byte < 0x20) return -1
-    end += byte === 0x5c ? 2 : 1
+    at += byte === 0x5c ? 2 : 1
   }
-  const last = end + after.length
-  return last <= bytes.length && bytes.compare(after, 0, after.length, end, last) === 0 ? end : -1
+  return at
+}
+
+function holds(bytes: Buffer, at: number, part: Buffer): boolean {
+  const end = at + part.length
+  return end <= bytes.length && bytes.compare(part, 0, part.length, at, end) === 0
+}
+
+interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+const closeBrace = 0x7d
+const noChoices = /"choices"\s*:\s*(?:\[\s*\]|null)/
+/** Some servers tell an empty one with every chunk. */
+const finishReason = /"finish_reason"\s*:\s*"[^"]/
+
+/** Where the value of the chunk's own `usage` stands, if that is an object. */
+function usageSpan(text: string): Range | null {
+  const start = skipColon(text, text.lastIndexOf('"usage"') + 7)
+  const last = { start, end: text.length - 1 }
+  // The usual place, behind all others: what ends where the chunk ends can only be a member of the chunk itself.
+  if (start !== -1 && text.charCodeAt(start) === 0x7b && parse(text.slice(start, last.end)) !== null) return last
+  const span = findMembers(Buffer.from(text, 'latin1'), 0, ['usage'])?.spans.get('usage')
+  return span !== undefined && text.charCodeAt(span.start) === 0x7b ? span : null
+}
+
+/** The same event, in one line, without its running total. */
+function withoutUsage(text: string): Buffer {
+  const { usage: _told, ...rest } = parse(latin1ToText(text)) ?? {}
+  return Buffer.from(`data: ${JSON.stringify(rest)}\n\n`)
 }
 
 function parse(text: string): Readonly<Record<string, unknown>> | null {
@@ -291,10 +365,6 @@ function parse(text: string): Readonly<Record<string, unknown>> | null {
   } catch {
     return null
   }
-}
-
-function hasFinishReason(text: string): boolean {
-  return text.includes('"finish_reason":"') || text.includes('"finish_reason": "')
 }
 
 /** Index of the value after the colon that follows a name, or -1. */
@@ -311,18 +381,6 @@ function skipSpace(text: string, from: number): number {
   return at
 }
 
-/** Index after the object that begins at `from`. The text is valid JSON. */
-function endOfObject(text: string, from: number): number {
-  let depth = 0
-  for (let at = from; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code === 0x22) at = endOfText(text, at + 1)
-    else if (code === 0x7b) depth += 1
-    else if (code === 0x7d && --depth === 0) return at + 1
-  }
-  return text.length
-}
-
 /** Index of the quote that closes a text whose first character is at `from`; the length when none does. */
 function endOfText(text: string, from: number): number {
   for (let at = text.indexOf('"', from); at !== -1; at = text.indexOf('"', at + 1)) {
@@ -334,10 +392,10 @@ function endOfText(text: string, from: number): number {
 }
 
 /** Where the one text of a chunk's content stands, when there is nothing else that is said. */
-function spanOfContent(text: string): { start: number; end: number } | null {
+function spanOfContent(text: string): Range | null {
   const name = text.indexOf('"content"')
   if (name === -1 || text.indexOf('"content"', name + 9) !== -1) return null
-  if (text.includes('_calls"') || text.includes('"reasoning') || text.includes('"refusal":"')) return null
+  if (text.includes('_call') || text.includes('"reasoning') || /"refusal"\s*:\s*"/.test(text)) return null
   const start = skipColon(text, name + 9)
   if (start === -1 || text.charCodeAt(start) !== 0x22) return null
   return { start: start + 1, end: endOfText(text, start + 1) }
