@@ -23,12 +23,21 @@ test.each([
   [['--speed', '3'], /^switchyard: Unknown option '--speed'; see npm start -- --help\n$/],
   [['extra'], /^switchyard: Unexpected argument 'extra'.*; see npm start -- --help\n$/],
   [['--upstream', 'somewhere'], /expected openai or a URL such as http:\/\/127\.0\.0\.1:8000\/v1\n$/],
-  [['--upstream', 'openai'], /OPENAI_API_KEY=sk-… npm start -- --upstream openai\n$/],
+  [['--upstream'], /^switchyard: Option '--upstream <value>' argument missing; see npm start -- --help\n$/],
+  [
+    ['--upstream', 'openai'],
+    /^switchyard: --upstream openai needs your key: OPENAI_API_KEY=sk-… npm start -- --upstream openai\n$/,
+  ],
 ])('%j is refused in one line, before anything is installed or started', (args, words) => {
   const { status, stderr, stdout } = start([script, ...args])
   expect(stderr).toMatch(words)
   expect(stderr.trim().split('\n')).toHaveLength(1)
   expect([status, stdout]).toEqual([1, ''])
+})
+
+test('an empty key of OpenAI is none', () => {
+  const { status, stderr } = start([script, '--upstream', 'openai'], { OPENAI_API_KEY: '' })
+  expect([status, stderr]).toEqual([1, expect.stringContaining('needs your key: OPENAI_API_KEY=sk-…')])
 })
 
 test('a Node that is too old is told so in one line', () => {
