@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const source = ['proto', 'prisma', 'control-plane', 'agent', 'sdk', 'deploy', 'test']
 const under = (pattern: string) => source.map((room) => `${room}/**/${pattern}`)
@@ -7,6 +8,27 @@ const exclude = ['**/node_modules/**', '.build/**']
 const crossRoom = ['test/paths/**/*.test.ts', 'test/scenarios/**/*.test.ts']
 const withServers = [...under('*.pg.test.ts'), ...under('*.redis.test.ts')]
 const globalSetup = path.join(import.meta.dirname, 'test/harness/global-setup.ts')
+
+/** The longest files of their projects, longest first. */
+const longest = [
+  ...['kills-postgres', 'kills-redis', 'usage', 'start', 'usage-servers-killed', 'permission-matrix.pg', 'outage'],
+  ...['embedded-postgres.pg', 'fleet.pg', 'main.pg', 'backup.pg', 'tenancy.pg', 'migrate.pg', 'schema-engine.pg'],
+  ...['sender', 'apply-snapshot-history', 'last-known-good', 'usage-intake'],
+].map((name) => `/${name}.test.ts`)
+
+/**
+ * A fresh clone knows no durations, and vitest then goes by size: the kills, which are long in time and short in lines,
+ * came last and one worker had nothing left to do. A name that is wrong here costs time and nothing else.
+ */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = longest.findIndex((name) => moduleId.endsWith(name))
+      return at < 0 ? longest.length : at
+    }
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
+  }
+}
 
 /**
  * Projects by what a test needs: nothing, Postgres, Redis, the whole product. A file's name says which one it is in.
@@ -20,6 +42,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     // Machines of continuous integration are shared: a test of several processes may lose its slice of the processor for
     // seconds. It gets a second try there, and the report names it; at a desk a first failure is a failure.
     retry: process.env['CI'] === 'true' ? 1 : 0,
