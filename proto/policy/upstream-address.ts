@@ -1,5 +1,5 @@
 import { type LookupAddress, lookup } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
+import { BlockList, isIP, type LookupFunction } from 'node:net'
 
 /**
  * Which addresses nobody may be made to call. Names are resolved by whoever connects, so the control plane (a test of a
@@ -29,41 +29,90 @@ export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '')
 }
 
+const forbidden = new BlockList()
+for (const [net, prefix] of [
+  ['0.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['224.0.0.0', 3],
+  // Where Alibaba, Azure and Oracle serve credentials to machines.
+  ['100.100.100.200', 32],
+  ['168.63.129.16', 32],
+  ['192.0.0.192', 32],
+] as const) {
+  forbidden.addSubnet(net, prefix, 'ipv4')
+}
+for (const [net, prefix] of [
+  ['::', 128],
+  ['fe80::', 10],
+  ['ff00::', 8],
+  // Where Amazon and Google do.
+  ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
+] as const) {
+  forbidden.addSubnet(net, prefix, 'ipv6')
+}
+
+const privateNets = new BlockList()
+for (const [net, prefix] of [
+  ['10.0.0.0', 8],
+  ['127.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['100.64.0.0', 10],
+] as const) {
+  privateNets.addSubnet(net, prefix, 'ipv4')
+}
+privateNets.addSubnet('::1', 128, 'ipv6')
+privateNets.addSubnet('fc00::', 7, 'ipv6')
+
 /**
- * True for unspecified, link-local, multicast and known cloud-metadata addresses, also when written as IPv4 in IPv6. Asked
- * again with what a name resolved to, since a name can point anywhere.
+ * True for unspecified, link-local, multicast and known cloud-metadata addresses, also where an IPv6 address carries one
+ * (mapped, compatible, translated, NAT64, 6to4). False for a name: it is asked about by what it resolves to.
  */
 export function isForbiddenAddress(address: string): boolean {
-  const v4 = isIP(address) === 4 ? address : mappedV4(address)
-  if (v4 !== null) {
-    const [a = 0, b = 0] = v4.split('.').map(Number)
-    return a === 0 || (a === 169 && b === 254) || a >= 224 || v4 === '100.100.100.200'
-  }
-  const v6 = address.toLowerCase()
-  return v6 === '::' || /^fe[89ab]/.test(v6) || v6.startsWith('ff') || v6 === 'fd00:ec2::254'
+  return isIn(forbidden, address)
 }
 
 /** True for loopback and private networks, where an installation that serves strangers must not let them knock. */
 export function isPrivateAddress(address: string): boolean {
-  const v4 = isIP(address) === 4 ? address : mappedV4(address)
-  if (v4 === null) return address === '::1' || /^f[cd]/i.test(address)
-  const [a = 0, b = 0] = v4.split('.').map(Number)
-  return (
-    a === 10 ||
-    a === 127 ||
-    (a === 172 && b >= 16 && b < 32) ||
-    (a === 192 && b === 168) ||
-    (a === 100 && b >= 64 && b < 128)
-  )
+  return isIn(privateNets, address)
 }
 
-/** The IPv4 address inside `::ffff:a.b.c.d` or `::ffff:hhhh:hhhh`, else null. */
-function mappedV4(address: string): string | null {
-  const dotted = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (dotted?.[1] !== undefined) return dotted[1]
-  const hex = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(address)
-  if (hex?.[1] === undefined || hex[2] === undefined) return null
-  const high = Number.parseInt(hex[1], 16)
-  const low = Number.parseInt(hex[2], 16)
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
+function isIn(list: BlockList, text: string): boolean {
+  const address = text.replace(/%.*$/, '')
+  const family = isIP(address)
+  if (family === 0) return false
+  if (family === 4) return list.check(address, 'ipv4')
+  if (list.check(address, 'ipv6')) return true
+  const carried = carriedV4(groupsOf(address))
+  return carried !== null && list.check(carried, 'ipv4')
+}
+
+/** The IPv4 address that an IPv6 address carries by its form, or null (RFC 4291, 6052, 3056, 2765). */
+function carriedV4(groups: readonly number[]): string | null {
+  const starts = (...wanted: number[]) => wanted.every((group, index) => groups[index] === group)
+  const dotted = (at: number) => {
+    const [high = 0, low = 0] = groups.slice(at)
+    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
+  }
+  if (starts(0x2002)) return dotted(1)
+  const isCarrier =
+    starts(0, 0, 0, 0, 0, 0xffff) ||
+    starts(0, 0, 0, 0, 0xffff, 0) ||
+    starts(0x64, 0xff9b, 0, 0, 0, 0) ||
+    // Compatible; but for the unspecified address and loopback, which begin so too.
+    (starts(0, 0, 0, 0, 0, 0) && groups[6] !== 0)
+  return isCarrier ? dotted(6) : null
+}
+
+/** The eight groups of a valid IPv6 address. */
+function groupsOf(address: string): number[] {
+  const hex = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_all, a, b, c, d) => {
+    const group = (high: string, low: string) => (Number(high) * 256 + Number(low)).toString(16)
+    return `${group(a, b)}:${group(c, d)}`
+  })
+  const [left = '', right] = hex.split('::')
+  const numbers = (part: string) => (part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)))
+  const [head, tail] = [numbers(left), numbers(right ?? '')]
+  return [...head, ...new Array<number>(right === undefined ? 0 : 8 - head.length - tail.length).fill(0), ...tail]
 }

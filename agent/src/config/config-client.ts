@@ -177,7 +177,10 @@ export class ConfigClient implements Service {
     const { clock, identity } = this.#options
     await Promise.any([session.stream.answered, clock.sleep(provenAfterMs, session.closing.signal)])
     if (withCandidate) {
-      await identity.commitCandidate()
+      await identity.commitCandidate().catch((fault: Error) => {
+        this.#log.warn({ fault: fault.message }, 'the disk did not take the renewed certificate; it is tried again')
+        throw fault
+      })
       this.#log.info({ notAfter: new Date(identity.notAfterMs).toISOString() }, 'certificate renewed')
     } else if (this.#doubtCandidate && identity.candidateCredentials() !== null) {
       await identity.dropCandidate()

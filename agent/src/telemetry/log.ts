@@ -33,7 +33,7 @@ export interface AgentLogOptions {
   readonly destination?: DestinationStream
 }
 
-/** Lines gather up to this many bytes or this long, whichever comes first; a warning takes everything with it at once. */
+/** Lines gather until a page of this many bytes is full or this long; a warning takes everything with it at once. */
 const pageBytes = 64 * 1024
 const gatherMs = 200
 /** Lines that wait because nobody reads them are dropped beyond this: a stuck pipe must not take the agent's memory. */

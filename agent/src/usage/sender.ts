@@ -147,9 +147,9 @@ export class Sender {
   }
 
   /**
-   * The next message of this round for which there is credit, or null at its end. A round takes from every lane what is
-   * there when its turn comes and no more: what is written meanwhile waits for the next round, so that batches are not
-   * small under load and no lane starves another. One call at a time.
+   * The next message of this round for which there is credit, or null at its end. A round takes from every lane batch after
+   * batch until one is not full: what is written after that waits for the next round, so that batches are not small under
+   * load and a lane that is written steadily does not keep the others waiting. One call at a time.
    */
   async next(): Promise<ReportMessage | null> {
     for (const lane of this.#options.spool.lanes()) {
@@ -203,19 +203,26 @@ export class Sender {
    * segment (torn by a power cut, damaged). Left alone it would hold the watermark for ever.
    */
   #declareHole(lane: SpoolLane, state: LaneState): void {
-    const first = lane.storedNext
-    if (state.rewindWanted || lane.faulted || !state.reader.atEnd) return
-    if (first >= lane.nextSequence || lane.isOpen(first) || state.sent.has(first)) return
-    const end = Math.min(state.sent.firstFrom(first) ?? lane.nextSequence, lane.firstOpen(first) ?? lane.nextSequence)
-    this.#options.spool.declareLost(lane, first, end - 1)
+    const end = this.#holeEnd(lane, state)
+    if (end !== null) this.#options.spool.declareLost(lane, lane.storedNext, end - 1)
   }
 
-  /** Called about once a second: notices watermarks that stand still. True when something must be sent again. */
+  /** The sequence after a hole at the watermark; null when there is none. */
+  #holeEnd(lane: SpoolLane, state: LaneState): number | null {
+    const first = lane.storedNext
+    if (!state.welcomed || state.rewindWanted || lane.faulted || !state.reader.atEnd) return null
+    if (first >= lane.nextSequence || lane.isOpen(first) || state.sent.has(first)) return null
+    return Math.min(state.sent.firstFrom(first) ?? lane.nextSequence, lane.firstOpen(first) ?? lane.nextSequence)
+  }
+
+  /** Called about once a second: notices watermarks that stand still. True when there is something to send or declare. */
   tick(): boolean {
     const nowUs = this.#options.clock.monotonicUs()
     let rewound = false
     for (const [lane, state] of this.#states) {
       const sequence = lane.storedNext
+      // Only a look declares a hole, and the reply that moved the watermark up to it may have been the last.
+      if (this.#holeEnd(lane, state) !== null) rewound = true
       if (!state.welcomed || state.rewindWanted || !state.sent.has(sequence)) continue
       if (state.stall?.sequence !== sequence) {
         state.stall = { sequence, sinceUs: nowUs, waitMs: this.#options.stallMs }
