@@ -1,3 +1,4 @@
+import { systemClock } from '../../proto/std/clock.js'
 import { ClosedLoad, type LoadResult, type LoadTarget } from './agent-load.js'
 import { median, percentile } from './agent-statistics.js'
 
@@ -13,6 +14,8 @@ export const modes = ['plain', 'stream'] as const
 const connectionCounts = { plain: 32, stream: 48 }
 /** Milliseconds; a slice of streams is one stream on each connection, however long that takes. */
 const sliceMs = { plain: 100, stream: 0 }
+/** By then everything put off has been done: log pages wait longest, 200 ms. */
+const putOffMs = 300
 /** Requests after which the compiler has seen what it will see. */
 const warmUpCounts = { plain: 12_000, stream: 400 }
 
@@ -38,7 +41,9 @@ export async function warmUp(contestant: Contestant, limitMs: number): Promise<v
 
 /**
  * One turn of load on every contestant, in `sliceCount` short slices each that take turns, beginning with the contestant
- * at `turn`: what else happens on the machine comes and goes within seconds, and so falls on all of them alike.
+ * at `turn`: what else happens on the machine comes and goes within seconds, and so falls on all of them alike. CPU is
+ * counted from before the first slice to after the last, and a while longer, so that what a contestant puts off until
+ * after an answer (reports, log pages, syncs) is its own.
  */
 export async function measureTurn(
   contestants: readonly Contestant[],
@@ -46,44 +51,39 @@ export async function measureTurn(
   turn: number,
   sliceCount: number,
 ): Promise<ReadonlyMap<string, Slice>> {
-  const entrants = contestants.map((contestant) => ({
-    contestant,
-    load: open(contestant, mode),
-    cpuUs: 0,
-    rssBytes: 0,
-    seconds: 0,
-    latenciesMs: [] as number[],
-  }))
+  const entrants = await Promise.all(
+    contestants.map(async (contestant) => ({
+      contestant,
+      load: open(contestant, mode),
+      before: await contestant.usage(),
+      seconds: 0,
+      latenciesMs: [] as number[],
+    })),
+  )
   for (let slice = 0; slice < sliceCount; slice++) {
     for (let i = 0; i < entrants.length; i++) {
       const entrant = entrants[(turn + slice + i) % entrants.length]
       if (entrant === undefined) continue
-      const before = await entrant.contestant.usage()
       const result = checked(await entrant.load.run(sliceMs[mode]))
-      const after = await entrant.contestant.usage()
-      entrant.cpuUs += after.cpuUs - before.cpuUs
-      entrant.rssBytes = after.rssBytes
       entrant.seconds += result.seconds
       entrant.latenciesMs.push(...result.latenciesMs)
     }
   }
-  return new Map(
-    entrants.map(({ contestant, load, cpuUs, rssBytes, seconds, latenciesMs }) => {
-      load.close()
-      latenciesMs.sort((a, b) => a - b)
-      const requestCount = latenciesMs.length
-      return [
-        contestant.name,
-        {
-          cpuUsPerRequest: cpuUs / requestCount,
-          rps: requestCount / seconds,
-          p50Ms: percentile(latenciesMs, 0.5),
-          p99Ms: percentile(latenciesMs, 0.99),
-          rssBytes,
-        },
-      ]
-    }),
-  )
+  await systemClock.sleep(putOffMs)
+  const slices = new Map<string, Slice>()
+  for (const { contestant, load, before, seconds, latenciesMs } of entrants) {
+    const after = await contestant.usage()
+    load.close()
+    latenciesMs.sort((a, b) => a - b)
+    slices.set(contestant.name, {
+      cpuUsPerRequest: (after.cpuUs - before.cpuUs) / latenciesMs.length,
+      rps: latenciesMs.length / seconds,
+      p50Ms: percentile(latenciesMs, 0.5),
+      p99Ms: percentile(latenciesMs, 0.99),
+      rssBytes: after.rssBytes,
+    })
+  }
+  return slices
 }
 
 /** Each figure's median over the slices. */

@@ -1,3 +1,4 @@
+import { randomBytes, randomInt } from 'node:crypto'
 import { createServer, type Socket } from 'node:net'
 import { serveChild } from './agent-child.js'
 
@@ -43,6 +44,8 @@ const chunkOf = (delta: unknown, finish: string | null, usage?: unknown) => ({
   system_fingerprint: 'fp_44709d6fcb',
   choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }],
   ...(usage === undefined ? {} : { usage }),
+  // OpenAI pads every chunk, so that lengths on the wire tell nothing about words; servers with running totals do not.
+  ...(usage ? {} : { obfuscation: randomBytes(12).toString('base64url').slice(0, randomInt(17)) }),
 })
 const tokens = (output: number) => ({ prompt_tokens: 219, completion_tokens: output, total_tokens: 219 + output })
 const streamHead = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
