@@ -510,6 +510,8 @@ async function initialise(host: Host, folder: string, passwordFile: string, opti
   const child = host.spawn('initdb', [
     ...['-D', folder, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`],
     ...['-E', 'UTF8', '--locale=C', ...locale],
+    // Who gives up durability for speed does not wait for the disk here either.
+    ...(options.settings?.['fsync'] === 'off' ? ['--no-sync'] : []),
   ])
   let complaint = ''
   child.stderr?.on('data', (text) => {
