@@ -344,10 +344,13 @@ const finishReason = /"finish_reason"\s*:\s*"[^"]/
 
 /** Where the value of the chunk's own `usage` stands, if that is an object. */
 function usageSpan(text: string): Range | null {
-  const start = skipColon(text, text.lastIndexOf('"usage"') + 7)
-  const last = { start, end: text.length - 1 }
+  const name = text.lastIndexOf('"usage"')
+  const start = skipColon(text, name + 7)
+  const isObject = start !== -1 && text.charCodeAt(start) === 0x7b
+  // The only one, and null.
+  if (!isObject && start !== -1 && text.indexOf('"usage"') === name) return null
   // The usual place, behind all others: what ends where the chunk ends can only be a member of the chunk itself.
-  if (start !== -1 && text.charCodeAt(start) === 0x7b && parse(text.slice(start, last.end)) !== null) return last
+  if (isObject && parse(text.slice(start, -1)) !== null) return { start, end: text.length - 1 }
   const span = findMembers(Buffer.from(text, 'latin1'), 0, ['usage'])?.spans.get('usage')
   return span !== undefined && text.charCodeAt(span.start) === 0x7b ? span : null
 }
