@@ -16,6 +16,18 @@ export const exceptions: readonly Exception[] = [
     reason: 'the one place that draws random numbers',
   },
   {
+    rule: 'rooms import only what the table of rooms allows',
+    file: 'proto/std/upstream-address.ts',
+    subject: 'node:dns',
+    reason: 'the one look-up that refuses addresses, for both planes to give to their connections',
+  },
+  {
+    rule: 'rooms import only what the table of rooms allows',
+    file: 'proto/std/upstream-address.ts',
+    subject: 'node:net',
+    reason: 'parses addresses and holds them against lists; opens nothing',
+  },
+  {
     rule: 'a room uses another through its service or reader, never its store',
     file: '*',
     subject: 'control-plane/src/audit/audit-store.ts',

@@ -240,6 +240,54 @@ describe('limits of the agent', () => {
   })
 })
 
+describe('a withdrawal in a section that cannot be used', () => {
+  const withdrawing = (what: 'region' | 'provider' | 'route' | 'nothing') => {
+    const content = environment(['key_1', 'key_2'])
+    const place = content['environment/env_1']?.environment
+    const { 'model/mdl_1': _, ...unusable } = content
+    if (what === 'region' && place)
+      unusable['environment/env_1'] = { environment: { ...place, permittedRegions: ['us'] } }
+    if (what === 'provider') delete unusable['provider/prv_1']
+    if (what === 'route')
+      unusable['provider/prv_2'] = { provider: { ...content['provider/prv_1']?.provider, id: 'prv_2', baseUrl: 'x' } }
+    if (what === 'route') delete unusable['route/rte_1']
+    const removed = { region: [], nothing: [], provider: ['provider/prv_1'], route: ['route/rte_1'] }[what]
+    const wanted = draft({ generation: 2, removed: { [section]: ['model/mdl_1', ...removed] } })
+    return { ...wanted, sections: { ...wanted.sections, [section]: unusable } }
+  }
+
+  it.each(['region', 'provider'] as const)('of a %s puts it out of service', async (what) => {
+    await apply(draft())
+    const message = await apply(withdrawing(what))
+    expect(message.ack?.outcome).toBe('PARTIAL')
+    expect([known('key_1'), agent.applier.held?.sections.map(({ name }) => name)]).toEqual([false, ['cluster', 'deny']])
+    // Also after a restart, and until there is one that can be used.
+    await agent.close()
+    agent = await startApplier(folder.path)
+    expect(known('key_1')).toBe(false)
+    expect(said(await apply(draft({ generation: 3 }), { full: true }))).toEqual(['APPLIED'])
+    expect(known('key_1')).toBe(true)
+  })
+
+  it.each(['route', 'nothing'] as const)('of a %s keeps what it had', async (what) => {
+    await apply(draft())
+    expect((await apply(withdrawing(what))).ack?.outcome).toBe('PARTIAL')
+    expect(known('key_1')).toBe(true)
+  })
+
+  it('of a region beyond the limits of the agent puts it out of service', async () => {
+    await agent.close()
+    agent = await startApplier(folder.path, { limits: { contentBytesMax: 1 << 20, resourcesMax: 12 } })
+    await apply(draft())
+    const wanted = withdrawing('region')
+    const keys = Array.from({ length: 20 }, (_, index) => `key_${index + 1}`)
+    const content = { ...environment(keys), ...wanted.sections[section] }
+    const message = await apply({ ...wanted, removed: {}, sections: { ...wanted.sections, [section]: content } })
+    expect(message.ack?.refusals?.map((refusal) => refusal.code)).toContain('too_many_resources')
+    expect(known('key_1')).toBe(false)
+  })
+})
+
 describe('a disk that takes nothing', () => {
   it('leaves the snapshot in effect, says so, and is tried again', async () => {
     let broken = true

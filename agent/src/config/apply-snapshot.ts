@@ -3,15 +3,16 @@ import type { AgentMessage } from '../../../proto/gen/switchyard/v1/AgentMessage
 import type { SnapshotUpdate__Output } from '../../../proto/gen/switchyard/v1/SnapshotUpdate.js'
 import { denySection } from '../../../proto/snapshot/consistency.js'
 import { equalHashes } from '../../../proto/snapshot/hash.js'
-import { type HeaderFacts, keepSections, type Manifest, rebuild } from '../../../proto/snapshot/manifest.js'
+import { type HeaderFacts, keepSections, type Manifest, manifestOf, rebuild } from '../../../proto/snapshot/manifest.js'
 import { type SnapshotRefusal, snapshotRefusal } from '../../../proto/snapshot/snapshot-refusal.js'
 import { unreachable } from '../../../proto/std/assert.js'
 import type { Pause } from '../../../proto/std/pause.js'
 import type { Log } from '../../../proto/std/service.js'
-import { buildTables, type Effect } from './build-tables.js'
+import { type Built, buildTables, type Effect } from './build-tables.js'
 import type { TablesHolder } from './decision-tables.js'
 import type { LastKnownGood } from './last-known-good.js'
 import type { Quarantine } from './quarantine.js'
+import { withdrawnSections } from './withdrawn.js'
 
 /**
  * From an update to effect: check, build, swap, keep, answer; always in that order.
@@ -19,7 +20,8 @@ import type { Quarantine } from './quarantine.js'
  * Checking is `proto/snapshot`: signature over the header as received, order of generations, every hash. Building happens
  * beside what is in effect. The swap is one assignment, and only after it is last-known-good written and the control plane
  * told, so that *applied* is never said of something that requests do not see. A section that cannot be used keeps what it
- * had while the others advance; above all revocations, which no refusal elsewhere and no limit of size can hold back.
+ * had while the others advance; above all revocations, which no refusal elsewhere and no limit of size can hold back. Where
+ * its successor withdraws a place to which it still sends data, it goes.
  */
 export interface ApplierOptions {
   tables: TablesHolder
@@ -125,24 +127,40 @@ export class SnapshotApplier {
     }
     const rootHash = header.rootHash
     const known = quarantine.get(rootHash)
-    const built = await buildTables({
+    const tried = await buildTables({
       next: limited.manifest,
       before: this.#effect,
       skip: new Set(known.map((refusal) => refusal.section)),
       pause,
     })
-    const refusals = [...rebuilt.refusals, ...limited.refusals, ...known, ...built.refusals]
+    const refusals = [...rebuilt.refusals, ...limited.refusals, ...known, ...tried.refusals]
+    const behind = new Set(refusals.map((refusal) => refusal.section))
+    const withdrawn = withdrawnSections(rebuilt.manifest, this.held, behind)
+    const built = withdrawn.size === 0 ? tried : await this.#buildWithout(withdrawn, limited.manifest, behind)
+    for (const name of withdrawn) log.warn({ section: name }, 'a section is out of service: what it held was withdrawn')
     for (const refusal of refusals) this.#logRefusal(refusal)
-    await quarantine.add(rootHash, built.refusals).catch((fault) => {
+    await quarantine.add(rootHash, tried.refusals).catch((fault) => {
       log.warn({ fault: String(fault) }, 'a quarantine could not be written; the same content will be tried again')
     })
-    if (refusals.length > 0 && !advances(built.effect.manifest, update.header)) return this.#ack(header, refusals)
+    const advanced = withdrawn.size > 0 || advances(built.effect.manifest, update.header)
+    if (refusals.length > 0 && !advanced) return this.#ack(header, refusals)
     this.#behind = refusals
     this.#swap(built.effect)
     log.info({ ...factsOf(built.effect.manifest), refusalCount: refusals.length }, 'snapshot applied')
     this.#unsaved = true
     await this.#save()
     return this.#ack(header, this.#unsaved ? [...refusals, diskRefusal] : refusals)
+  }
+
+  /** Tables for `next` with the sections in `behind` as they are, but for those in `withdrawn`, which are gone. */
+  #buildWithout(withdrawn: ReadonlySet<string>, next: Manifest, behind: ReadonlySet<string>): Promise<Built> {
+    const sections = next.sections.filter(({ name }) => !withdrawn.has(name))
+    return buildTables({
+      next: manifestOf(next.header, sections, next.removedSections),
+      before: this.#effect,
+      skip: new Set([...behind].filter((name) => !withdrawn.has(name))),
+      pause: this.#options.pause,
+    })
   }
 
   /** Writes last-known-good if the last try failed. The answer to send when it worked now, else null. */

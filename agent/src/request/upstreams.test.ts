@@ -1,8 +1,8 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { ForbiddenAddressError } from '../../../proto/policy/upstream-address.js'
 import { systemClock } from '../../../proto/std/clock.js'
+import { ForbiddenAddressError } from '../../../proto/std/upstream-address.js'
 import { makeTarget } from '../../../test/harness/agent-door.js'
 import { Upstreams } from './upstreams.js'
 

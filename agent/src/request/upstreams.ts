@@ -1,12 +1,12 @@
 import { type buildConnector, Pool } from 'undici'
 import type { ProviderTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
 import {
   ForbiddenAddressError,
   guardedLookup,
   hostOf,
   isForbiddenAddress,
-} from '../../../proto/policy/upstream-address.js'
-import type { Clock } from '../../../proto/std/clock.js'
+} from '../../../proto/std/upstream-address.js'
 import type { UsageDepth } from '../providers/provider-dialect.js'
 
 /** A hop's own deadline is sooner; this one ends what nobody waits for any more. */

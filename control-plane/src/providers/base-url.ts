@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
-import { isForbiddenAddress } from '../../../proto/policy/upstream-address.js'
 import { type Refusal, refuse } from '../../../proto/std/refusal.js'
+import { isForbiddenAddress } from '../../../proto/std/upstream-address.js'
 
 /**
  * Where a provider lives. Tenants type these addresses and our own processes call them, so an address is a way to make us

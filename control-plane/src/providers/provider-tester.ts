@@ -1,13 +1,13 @@
 import type { LookupFunction } from 'node:net'
 import { Agent, request } from 'undici'
+import type { Clock } from '../../../proto/std/clock.js'
 import {
   ForbiddenAddressError,
   guardedLookup,
   hostOf,
   isForbiddenAddress,
   isPrivateAddress,
-} from '../../../proto/policy/upstream-address.js'
-import type { Clock } from '../../../proto/std/clock.js'
+} from '../../../proto/std/upstream-address.js'
 
 /**
  * One cheap call to a provider (`GET <base URL>/models`), from the control plane, and a sentence for whatever comes of it.
