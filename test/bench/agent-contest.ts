@@ -16,6 +16,8 @@ const connectionCounts = { plain: 32, stream: 48 }
 const sliceMs = { plain: 100, stream: 0 }
 /** By then everything put off has been done: log pages wait longest, 200 ms. */
 const putOffMs = 300
+/** How long an idle contestant is looked at. */
+const idleSampleMs = 500
 /** Requests after which the compiler has seen what it will see. */
 const warmUpCounts = { plain: 12_000, stream: 400 }
 
@@ -43,7 +45,7 @@ export async function warmUp(contestant: Contestant, limitMs: number): Promise<v
  * One turn of load on every contestant, in `sliceCount` short slices each that take turns, beginning with the contestant
  * at `turn`: what else happens on the machine comes and goes within seconds, and so falls on all of them alike. CPU is
  * counted from before the first slice to after the last, and a while longer, so that what a contestant puts off until
- * after an answer (reports, log pages, syncs) is its own.
+ * after an answer (reports, log pages, syncs) is its own; what it uses while it has nothing to do is taken off again.
  */
 export async function measureTurn(
   contestants: readonly Contestant[],
@@ -56,6 +58,7 @@ export async function measureTurn(
       contestant,
       load: open(contestant, mode),
       before: await contestant.usage(),
+      startUs: systemClock.monotonicUs(),
       seconds: 0,
       latenciesMs: [] as number[],
     })),
@@ -70,13 +73,22 @@ export async function measureTurn(
     }
   }
   await systemClock.sleep(putOffMs)
+  const rested = await Promise.all(
+    entrants.map(async ({ contestant, startUs, seconds }) => {
+      const after = await contestant.usage()
+      const idleSeconds = (systemClock.monotonicUs() - startUs) / 1_000_000 - seconds
+      await systemClock.sleep(idleSampleMs)
+      const idle = await contestant.usage()
+      return { after, idleUs: ((idle.cpuUs - after.cpuUs) * idleSeconds * 1000) / idleSampleMs }
+    }),
+  )
   const slices = new Map<string, Slice>()
-  for (const { contestant, load, before, seconds, latenciesMs } of entrants) {
-    const after = await contestant.usage()
+  for (const [index, { contestant, load, before, seconds, latenciesMs }] of entrants.entries()) {
+    const { after, idleUs } = rested[index] ?? { after: before, idleUs: 0 }
     load.close()
     latenciesMs.sort((a, b) => a - b)
     slices.set(contestant.name, {
-      cpuUsPerRequest: (after.cpuUs - before.cpuUs) / latenciesMs.length,
+      cpuUsPerRequest: (after.cpuUs - before.cpuUs - idleUs) / latenciesMs.length,
       rps: latenciesMs.length / seconds,
       p50Ms: percentile(latenciesMs, 0.5),
       p99Ms: percentile(latenciesMs, 0.99),
