@@ -14,12 +14,13 @@ const parsedBytesMax = 16 * 1024
  * the members asked for become values: an answer of a thousand embeddings is walked, not built.
  */
 export function readAnswer(bytes: Buffer): Answer | null {
-  const fields = bytes.length <= parsedBytesMax ? fieldsOf(bytes.toString('utf8')) : walkedFieldsOf(bytes)
+  const fields = bytes.length <= parsedBytesMax ? parseFields(bytes.toString('utf8')) : walkedFieldsOf(bytes)
   if (fields === null) return null
   return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
 }
 
-function fieldsOf(text: string): Fields | null {
+/** The JSON object that `text` is, or null. */
+export function parseFields(text: string): Fields | null {
   try {
     const value: unknown = JSON.parse(text)
     return isFields(value) ? value : null

@@ -122,6 +122,7 @@ describe('a streamed chat completion', () => {
 
   test.each([
     ['OpenAI’s, spaced', 'data: { "error": {"message": "no"}}\n\n'],
+    ['with choices', 'data: {"error":{"message":"no"},"choices":[]}\n\n'],
     ['vLLM’s', 'data: {"object":"error","message":"no","code":400}\n\n'],
   ])('an error of a kind of its own ends the stream: %s', (_name, error) => {
     const { sent, reader } = read([Buffer.from(chunk({ content: 'x' }) + error + done)])

@@ -2,7 +2,7 @@ import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import { findMembers } from '../json-members.js'
 import type { StreamReader, StreamReaderOptions } from '../provider-dialect.js'
 import { SseSplitter } from '../sse-splitter.js'
-import { isFields, tokensOf, usageOf } from './answer.js'
+import { isFields, parseFields, tokensOf, usageOf } from './answer.js'
 
 /**
  * Reads a streamed chat completion as it passes. The bytes go on as they came, except that a client which did not ask for
@@ -124,7 +124,8 @@ export class ChatStreamReader implements StreamReader {
     }
     if (dataCount === 1 && this.#readLike(bytes)) return
     const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
-    const isWhole = text.startsWith('{') && text.trimEnd().endsWith('}') && (!this.#isForced || parse(text) !== null)
+    const isWhole =
+      text.startsWith('{') && text.trimEnd().endsWith('}') && (!this.#isForced || parseFields(text) !== null)
     if (!isWhole) {
       this.malformed = true
       return
@@ -133,7 +134,7 @@ export class ChatStreamReader implements StreamReader {
     this.started = true
     const isFinish = finishReason.test(text)
     if (isFinish) this.finished = true
-    if (!text.includes('"choices"') && this.#readError(text)) return
+    if ((text.startsWith('{"error"') || !text.includes('"choices"')) && this.#readError(text)) return
     const usage = text.includes('"usage"') ? this.#readUsage(text, dataCount === 1) : null
     const span = spanOfContent(text)
     if (span !== null && !isFinish && dataCount === 1 && this.#templateTries < templateTriesMax) {
@@ -200,7 +201,7 @@ export class ChatStreamReader implements StreamReader {
       return true
     }
     // The last member of the chunk: its value, the brace that closes the chunk, and nothing else.
-    const value = parse(bytes.toString('latin1', textEnd + after.length, dataEnd - 1))
+    const value = parseFields(bytes.toString('latin1', textEnd + after.length, dataEnd - 1))
     const tokens = value === null || bytes[dataEnd - 1] !== closeBrace ? null : tokensOf(value)
     if (tokens === null) return false
     this.#templateTries = 0
@@ -230,7 +231,7 @@ export class ChatStreamReader implements StreamReader {
 
   /** False when the first event is not JSON, or is an error. */
   #readFirst(text: string): boolean {
-    const chunk = parse(text)
+    const chunk = parseFields(text)
     if (chunk === null) {
       this.malformed = true
       return false
@@ -242,7 +243,7 @@ export class ChatStreamReader implements StreamReader {
   }
 
   #readError(text: string): boolean {
-    const chunk = parse(text)
+    const chunk = parseFields(text)
     const error = chunk?.['object'] === 'error' ? chunk : chunk?.['error']
     if (error === undefined || error === null) return false
     const message = isFields(error) ? error['message'] : error
@@ -256,7 +257,7 @@ export class ChatStreamReader implements StreamReader {
    */
   #readUsage(text: string, isOneLine: boolean): Range | null {
     const span = usageSpan(text)
-    const value = span === null ? null : parse(text.slice(span.start, span.end))
+    const value = span === null ? null : parseFields(text.slice(span.start, span.end))
     const tokens = value === null ? null : tokensOf(value)
     if (span === null || tokens === null) return null
     this.usage = tokens
@@ -297,7 +298,7 @@ export class ChatStreamReader implements StreamReader {
 
 /** The event of its own in which OpenAI tells the usage, made of the last chunk that has a choice. */
 function usageEvent(text: string): Buffer | null {
-  const chunk = parse(latin1ToText(text))
+  const chunk = parseFields(latin1ToText(text))
   return chunk && Buffer.from(`data: ${JSON.stringify({ ...chunk, choices: [] })}\n\n`)
 }
 
@@ -350,24 +351,15 @@ function usageSpan(text: string): Range | null {
   // The only one, and null.
   if (!isObject && start !== -1 && text.indexOf('"usage"') === name) return null
   // The usual place, behind all others: what ends where the chunk ends can only be a member of the chunk itself.
-  if (isObject && parse(text.slice(start, -1)) !== null) return { start, end: text.length - 1 }
+  if (isObject && parseFields(text.slice(start, -1)) !== null) return { start, end: text.length - 1 }
   const span = findMembers(Buffer.from(text, 'latin1'), 0, ['usage'])?.spans.get('usage')
   return span !== undefined && text.charCodeAt(span.start) === 0x7b ? span : null
 }
 
 /** The same event, in one line, without its running total. */
 function withoutUsage(text: string): Buffer {
-  const { usage: _told, ...rest } = parse(latin1ToText(text)) ?? {}
+  const { usage: _told, ...rest } = parseFields(latin1ToText(text)) ?? {}
   return Buffer.from(`data: ${JSON.stringify(rest)}\n\n`)
-}
-
-function parse(text: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
 }
 
 /** Index of the value after the colon that follows a name, or -1. */
@@ -406,7 +398,7 @@ function spanOfContent(text: string): Range | null {
 
 /** What the model said in a chunk that says more than one thing, still JSON-escaped. */
 function escapedDelta(text: string): Buffer {
-  const choices = parse(latin1ToText(text))?.['choices']
+  const choices = parseFields(latin1ToText(text))?.['choices']
   if (!Array.isArray(choices)) return nothing
   const said: string[] = []
   for (const choice of choices) {
