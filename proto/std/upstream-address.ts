@@ -29,41 +29,48 @@ export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '')
 }
 
-const forbidden = new BlockList()
-for (const [net, prefix] of [
-  ['0.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['224.0.0.0', 3],
-  // Where Alibaba, Azure and Oracle serve credentials to machines.
-  ['100.100.100.200', 32],
-  ['168.63.129.16', 32],
-  ['192.0.0.192', 32],
-] as const) {
-  forbidden.addSubnet(net, prefix, 'ipv4')
-}
-for (const [net, prefix] of [
-  ['::', 128],
-  ['fe80::', 10],
-  ['ff00::', 8],
-  // Where Amazon and Google do.
-  ['fd00:ec2::254', 128],
-  ['fd20:ce::254', 128],
-] as const) {
-  forbidden.addSubnet(net, prefix, 'ipv6')
-}
+type Subnet = readonly [address: string, prefixBits: number]
 
-const privateNets = new BlockList()
-for (const [net, prefix] of [
-  ['10.0.0.0', 8],
-  ['127.0.0.0', 8],
-  ['172.16.0.0', 12],
-  ['192.168.0.0', 16],
-  ['100.64.0.0', 10],
-] as const) {
-  privateNets.addSubnet(net, prefix, 'ipv4')
+const forbidden = listOf(
+  [
+    ['0.0.0.0', 8],
+    ['169.254.0.0', 16],
+    ['224.0.0.0', 3],
+    // Where Alibaba, Azure and Oracle serve credentials to machines.
+    ['100.100.100.200', 32],
+    ['168.63.129.16', 32],
+    ['192.0.0.192', 32],
+  ],
+  [
+    ['::', 128],
+    ['fe80::', 10],
+    ['ff00::', 8],
+    // Where Amazon and Google do.
+    ['fd00:ec2::254', 128],
+    ['fd20:ce::254', 128],
+  ],
+)
+
+const privateNets = listOf(
+  [
+    ['10.0.0.0', 8],
+    ['127.0.0.0', 8],
+    ['172.16.0.0', 12],
+    ['192.168.0.0', 16],
+    ['100.64.0.0', 10],
+  ],
+  [
+    ['::1', 128],
+    ['fc00::', 7],
+  ],
+)
+
+function listOf(v4: readonly Subnet[], v6: readonly Subnet[]): BlockList {
+  const list = new BlockList()
+  for (const [address, prefixBits] of v4) list.addSubnet(address, prefixBits, 'ipv4')
+  for (const [address, prefixBits] of v6) list.addSubnet(address, prefixBits, 'ipv6')
+  return list
 }
-privateNets.addSubnet('::1', 128, 'ipv6')
-privateNets.addSubnet('fc00::', 7, 'ipv6')
 
 /**
  * True for unspecified, link-local, multicast and known cloud-metadata addresses, also where an IPv6 address carries one
