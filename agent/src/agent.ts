@@ -20,6 +20,7 @@ import { HttpServer } from './server/http-server.js'
 import { OpsServer } from './server/ops-server.js'
 import type { AgentSettings } from './settings.js'
 import { AgentMetrics } from './telemetry/metrics.js'
+import { RequestTelemetry } from './telemetry/request-telemetry.js'
 import { Meter } from './usage/meter.js'
 import { Spool } from './usage/spool.js'
 import { UsageReporter } from './usage/usage-reporter.js'
@@ -151,6 +152,9 @@ export class Agent {
 
     const upstreams = new Upstreams(clock)
     this.#running.push({ name: 'upstreams', stop: () => upstreams.stop() })
+    const requestLog = log.child({ service: 'request' })
+    const telemetry = new RequestTelemetry({ metrics, log: requestLog, clock, logRequests: settings.logRequests })
+    await this.#run(telemetry)
     const counter = new ThreadTokenCounter({ clock, log })
     this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
     const handler = createRequestHandler({
@@ -160,10 +164,10 @@ export class Agent {
       upstreams,
       limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
       clock,
-      log: log.child({ service: 'request' }),
+      log: requestLog,
       metrics,
+      telemetry,
       counter,
-      logRequests: settings.logRequests,
     })
     const http = new HttpServer({
       host: settings.host,

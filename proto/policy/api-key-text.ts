@@ -9,6 +9,8 @@ const pattern = /^sy_[a-z0-9]{1,12}_[A-Za-z0-9_-]{49}$/
 const checksumLength = 6
 const secretLength = 43
 const recognisableLength = 6
+/** Characters; nothing longer is a key. */
+export const apiKeyLengthMax = 70
 
 /** The whole key from an environment's name (its first letters and digits become the hint) and 43 characters of secret. */
 export function makeApiKeyText(environmentName: string, secretBase64Url: string): string {
@@ -25,9 +27,9 @@ export function makeApiKeyText(environmentName: string, secretBase64Url: string)
   return body + checksumOf(body, body.length)
 }
 
-/** True when `text` has the shape and its checksum fits: worth hashing and looking up. */
+/** True when `text` has the shape and its checksum fits: an unknown key, then, and no mistyped one. */
 export function isApiKeyText(text: string): boolean {
-  if (text.length > 70 || !pattern.test(text)) return false
+  if (text.length > apiKeyLengthMax || !pattern.test(text)) return false
   const bodyLength = text.length - checksumLength
   return text.endsWith(checksumOf(text, bodyLength))
 }

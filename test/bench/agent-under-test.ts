@@ -11,6 +11,7 @@ import { OpsServer } from '../../agent/src/server/ops-server.js'
 import { readAgentSettings } from '../../agent/src/settings.js'
 import { createAgentLog } from '../../agent/src/telemetry/log.js'
 import { AgentMetrics } from '../../agent/src/telemetry/metrics.js'
+import { RequestTelemetry } from '../../agent/src/telemetry/request-telemetry.js'
 import { Meter } from '../../agent/src/usage/meter.js'
 import { Spool } from '../../agent/src/usage/spool.js'
 import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
@@ -34,6 +35,8 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'switchyard-bench-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 const metrics = new AgentMetrics()
+const telemetry = new RequestTelemetry({ metrics, log, clock, logRequests: settings.logRequests })
+await telemetry.run()
 const spool = new Spool({
   directory: path.join(folder, 'spool'),
   clock,
@@ -71,8 +74,8 @@ const handler = createRequestHandler({
   clock,
   log,
   metrics,
+  telemetry,
   counter: new ThreadTokenCounter({ clock, log }),
-  logRequests: settings.logRequests,
 })
 const health = { unreadyReason: () => null }
 const http = new HttpServer({

@@ -7,6 +7,7 @@ import type { UsageMeter } from '../../agent/src/request/ports.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
 import { type DoorLimits, HttpServer } from '../../agent/src/server/http-server.js'
 import { AgentMetrics } from '../../agent/src/telemetry/metrics.js'
+import { RequestTelemetry } from '../../agent/src/telemetry/request-telemetry.js'
 import type { Span } from '../../proto/gen/switchyard/v1/Span.js'
 import type { UsageRecord } from '../../proto/gen/switchyard/v1/UsageRecord.js'
 import { makeApiKeyText } from '../../proto/policy/api-key-text.js'
@@ -211,6 +212,8 @@ export interface Door {
 export async function openDoor(spec: DoorSpec): Promise<Door> {
   const meter = new MemoryMeter()
   const metrics = new AgentMetrics()
+  const telemetry = new RequestTelemetry({ metrics, log: silentLog, clock: systemClock, logRequests: false })
+  await telemetry.run()
   const tables = new FixtureTables(spec.tables)
   const upstreams = new Upstreams(systemClock)
   const handler = createRequestHandler({
@@ -226,8 +229,8 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     clock: systemClock,
     log: silentLog,
     metrics,
+    telemetry,
     counter: spec.counter ?? quickCounter,
-    logRequests: false,
   })
   const server = new HttpServer({
     host: '127.0.0.1',

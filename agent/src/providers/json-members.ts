@@ -81,7 +81,7 @@ export function applyEdits(bytes: Buffer, edits: readonly Edit[]): Buffer {
 }
 
 /** The name asked for that these bytes spell, escapes included (`mod\u0065l` is `model` to every parser). */
-function nameOf(bytes: Buffer, start: number, end: number, names: readonly string[]): string | null {
+export function nameOf(bytes: Buffer, start: number, end: number, names: readonly string[]): string | null {
   for (const name of names) {
     if (name.length === end - start && spells(bytes, start, name)) return name
   }

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
+import type { Deadlines, Due } from '../../../proto/std/deadlines.js'
 import type { StreamReader } from '../providers/provider-dialect.js'
 import type { HopOutcome } from './record.js'
 
@@ -13,8 +14,9 @@ import type { HopOutcome } from './record.js'
  *   idle          between two reads; stands still while the client is the slow one, which has a limit of its own
  *   total         from the start of the hop, and never beyond what the route has left
  *
- * Nothing reaches the client before the first event, so until then (`committed` false) the next hop may try. One timer
- * serves all deadlines: it is only ever set sooner, and on firing looks what is due. A stream sets no timer per chunk.
+ * Nothing reaches the client before the first event, so until then (`committed` false) the next hop may try. One entry
+ * among the agent's deadlines serves all four: it is only ever set sooner, and when it comes looks what is due. A stream
+ * sets nothing per chunk.
  */
 export interface TargetCallOptions {
   readonly dispatcher: Dispatcher
@@ -26,6 +28,7 @@ export interface TargetCallOptions {
   readonly reader: StreamReader | null
   readonly sink: StreamSink
   readonly clock: Clock
+  readonly deadlines: Deadlines
   readonly startedUs: number
   /** When the hop must be over, on the monotonic clock. */
   readonly dueUs: number
@@ -49,7 +52,7 @@ const lingerUs = 1_000_000
 
 type Phase = 'connect' | 'first_token' | 'stream' | 'stalled' | 'answer' | 'linger' | 'over'
 
-export class TargetCall implements Dispatcher.DispatchHandler {
+export class TargetCall implements Dispatcher.DispatchHandler, Due {
   outcome: HopOutcome = 'aborted'
   httpStatus = 0
   /** The stream has begun to reach the client. */
@@ -73,8 +76,9 @@ export class TargetCall implements Dispatcher.DispatchHandler {
   #chunkBytesMax: number
   /** Of the phase; the hop's own is `#options.dueUs`. */
   #phaseDueUs: number
-  #armedUs = Number.POSITIVE_INFINITY
-  #cancelTimer: (() => void) | null = null
+  /** When it looks what is due. */
+  dueUs = Number.POSITIVE_INFINITY
+  dueSlot = -1
   #resolve: (call: this) => void = ignore
 
   constructor(options: TargetCallOptions) {
@@ -232,29 +236,23 @@ export class TargetCall implements Dispatcher.DispatchHandler {
     const { clock, target } = this.#options
     this.#phase = phase
     this.#phaseDueUs = clock.monotonicUs() + target.deadlines.idleMs * 1000
-    if (this.#phaseDueUs < this.#armedUs) this.#arm()
+    if (this.#phaseDueUs < this.dueUs) this.#arm()
   }
 
-  #dueUs(): number {
+  #soonestUs(): number {
     return this.#phase === 'linger' ? this.#phaseDueUs : Math.min(this.#phaseDueUs, this.#options.dueUs)
   }
 
-  /** Makes sure the timer fires when something is due; one that fires too soon looks and sets itself again. */
+  /** Makes sure that it looks when something is due; where it looks too soon it sets itself again. */
   #arm(): void {
-    const dueUs = this.#dueUs()
-    if (this.#armedUs <= dueUs) return
-    this.#cancelTimer?.()
-    this.#armedUs = dueUs
-    const { clock } = this.#options
-    this.#cancelTimer = clock.after(Math.max(0, Math.ceil((dueUs - clock.monotonicUs()) / 1000)), this.#onTimer)
+    const dueUs = this.#soonestUs()
+    if (this.dueUs > dueUs) this.#options.deadlines.set(this, dueUs)
   }
 
-  readonly #onTimer = () => {
-    this.#armedUs = Number.POSITIVE_INFINITY
-    this.#cancelTimer = null
+  onDue() {
     const nowUs = this.#options.clock.monotonicUs()
     if (this.#phase === 'over') return
-    if (nowUs < this.#dueUs()) return this.#arm()
+    if (nowUs < this.#soonestUs()) return this.#arm()
     if (this.#phase === 'linger') return this.#fail('ok', null)
     const isTotal = this.#phaseDueUs > nowUs
     this.stalled = this.#phase === 'stalled' && !isTotal
@@ -279,8 +277,7 @@ export class TargetCall implements Dispatcher.DispatchHandler {
 
   #finish(): void {
     this.#phase = 'over'
-    this.#cancelTimer?.()
-    this.#cancelTimer = null
+    this.#options.deadlines.lift(this)
   }
 }
 

@@ -1,19 +1,21 @@
 import { type Choice, chooseTarget, findRoute, hopDueUs, listRoutes } from '../../../proto/policy/choose-target.js'
 import type { DecisionTables, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
+import { Deadlines } from '../../../proto/std/deadlines.js'
 import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
 import { findDialect } from '../providers/dialects.js'
 import type { Answer, ProviderDialect, RequestBody, UsageDepth } from '../providers/provider-dialect.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
+import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
 import { Admission, type Running } from './admit.js'
 import { type Authenticated, authenticate } from './authenticate.js'
 import { TargetCall } from './call-target.js'
 import { promptText, type TokenCounter } from './count-tokens.js'
 import type { ClientCall, CredentialSource, ResponseHead, TablesSource, UsageMeter } from './ports.js'
-import { type HopOutcome, type RecordStatus, type RequestLog, RequestRecord, requestLogOf } from './record.js'
+import { type HopOutcome, type RecordStatus, RequestRecord } from './record.js'
 import { errorBody, type RequestRefusal, statusOf } from './request-refusal.js'
 import type { Upstreams } from './upstreams.js'
 
@@ -35,9 +37,8 @@ export interface RequestHandlerOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: AgentMetrics
+  readonly telemetry: RequestTelemetry
   readonly counter: TokenCounter
-  /** One line at `info` for every request. */
-  readonly logRequests: boolean
 }
 
 export interface RequestLimits {
@@ -88,13 +89,13 @@ class Request implements Running {
 class Handler implements RequestHandler {
   readonly #options: RequestHandlerOptions
   readonly #admission = new Admission()
-  readonly #requestLog: RequestLog | null
+  readonly #deadlines: Deadlines
   /** Names of routes and targets as response headers show them. */
   readonly #names = new WeakMap<object, string>()
 
   constructor(options: RequestHandlerOptions) {
     this.#options = options
-    this.#requestLog = options.logRequests ? requestLogOf(options.log) : null
+    this.#deadlines = new Deadlines(options.clock)
     options.tables.onSwap((next) => this.#admission.enforce(next))
   }
 
@@ -122,17 +123,22 @@ class Handler implements RequestHandler {
       retryAfterSeconds: null,
     }
     if (tables === null) return this.#refuseUnrecorded(call, head, notReady)
-    const authenticated = authenticate(call, tables, clock.nowMs())
+    const authenticated = authenticate(call, tables, call.startedAtMs)
     if (isRefusal(authenticated)) {
       metrics.authenticationFailures.of(authenticated.code).add(1)
       return this.#refuseUnrecorded(call, head, authenticated)
     }
     // A full spool cannot take the record of the refusal either; it is counted.
     if (!this.#options.meter.accepting) return this.#refuseUnrecorded(call, head, spoolFull)
-    const record = new RequestRecord(
-      { meter: this.#options.meter, clock, metrics, requestLog: this.#requestLog },
-      { call, authenticated, tables, requestId: head.requestId, trace, spanId, sampled },
-    )
+    const record = new RequestRecord(this.#options, {
+      call,
+      authenticated,
+      tables,
+      requestId: head.requestId,
+      trace,
+      spanId,
+      sampled,
+    })
     const request = new Request(call, tables, authenticated, trace, head, record)
     try {
       const { key, secretHash } = authenticated
@@ -280,6 +286,7 @@ class Handler implements RequestHandler {
           onDrain: (listener) => call.onDrain(listener),
         },
         clock,
+        deadlines: this.#deadlines,
         startedUs,
         dueUs: hopDueUs(target, startedUs, routeDueUs),
         answerBytesMax: limits.answerBytesMax,

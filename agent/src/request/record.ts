@@ -7,12 +7,10 @@ import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.j
 import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { newSpanId } from '../../../proto/std/ids.js'
-import { formatUsdNumber } from '../../../proto/std/money.js'
-import type { Log } from '../../../proto/std/service.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
 import { attributeNames } from '../telemetry/attribute-names.js'
-import { AgentLog } from '../telemetry/log.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
+import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import type { TraceContext } from '../telemetry/trace-context.js'
 import type { Authenticated } from './authenticate.js'
 import type { ClientCall, UsageMeter } from './ports.js'
@@ -33,22 +31,11 @@ export type HopOutcome =
   | 'aborted'
   | 'not_ready'
 
-/** Writes one line about a request. */
-export type RequestLog = (fields: UsageRecord) => void
-
-/** One `info` line per record, the quick way where the log has one. */
-export function requestLogOf(log: Log): RequestLog {
-  return log instanceof AgentLog
-    ? (fields) => log.plain(logMembers(fields), 'request')
-    : (fields) => log.info(JSON.parse(`{${logMembers(fields)}}`), 'request')
-}
-
 export interface RecordTools {
   readonly meter: UsageMeter
   readonly clock: Clock
   readonly metrics: AgentMetrics
-  /** Null: no line per request. */
-  readonly requestLog: RequestLog | null
+  readonly telemetry: RequestTelemetry
 }
 
 export interface RecordSubject {
@@ -196,16 +183,14 @@ export class RequestRecord {
   }
 
   setFirstToken(atUs: number): void {
-    const firstTokenUs = atUs - this.#subject.call.startedUs
-    this.fields.firstTokenUs = firstTokenUs
-    this.#tools.metrics.firstTokenSeconds.of().observeUs(firstTokenUs)
+    this.fields.firstTokenUs = atUs - this.#subject.call.startedUs
   }
 
   /** To be called before the last byte goes to the client. The first call counts. */
   close(status: RecordStatus, code: string, httpStatus: number): void {
     if (this.#closed) return
     this.#closed = true
-    const { meter, clock, metrics, requestLog } = this.#tools
+    const { meter, clock, telemetry } = this.#tools
     const { fields } = this
     const latencyUs = clock.monotonicUs() - this.#subject.call.startedUs
     fields.latencyUs = latencyUs
@@ -215,15 +200,8 @@ export class RequestRecord {
     fields.httpStatus = httpStatus
     if (this.#opened) meter.close(this.#open, fields)
     else meter.record(fields)
-    const operation = this.#subject.call.operation
-    const stream = fields.stream ? 'true' : 'false'
-    metrics.requests.of(operation, status).add(1)
-    metrics.requestSeconds.of(operation, stream).observeUs(latencyUs)
-    metrics.overheadSeconds.of(operation, stream).observeUs(latencyUs - fields.providerLatencyUs)
-    if (typeof fields.tokensIn === 'number') metrics.tokens.of('in').add(fields.tokensIn)
-    if (typeof fields.tokensOut === 'number') metrics.tokens.of('out').add(fields.tokensOut)
     if (this.#hopSpanIds !== null) this.#writeSpans(this.#hopSpanIds)
-    requestLog?.(fields)
+    telemetry.add(fields)
   }
 
   #writeSpans(hopSpanIds: readonly string[]): void {
@@ -300,59 +278,4 @@ function text(key: string, value: string | undefined): Attribute | null {
 
 function integer(key: string, value: unknown): Attribute | null {
   return typeof value === 'number' && value !== 0 ? { key, integer: value } : null
-}
-
-/**
- * The record in both vocabularies that people search logs with, as members of a JSON object. Put together by hand: it is
- * made for every request. Ids are ours and plain; what people or providers wrote is looked at.
- */
-function logMembers(fields: UsageRecord): string {
-  const tokensIn = numberText(fields.tokensIn)
-  const tokensOut = numberText(fields.tokensOut)
-  const { costNanoUsd } = fields
-  const cost = typeof costNanoUsd === 'number' ? `"${formatUsdNumber(costNanoUsd)}"` : 'null'
-  return (
-    `"request_id":"${fields.requestId}","trace_id":"${fields.traceId}","tenant_id":"${fields.tenantId}",` +
-    `"environment_id":"${fields.environmentId}","user_id":${jsonText(fields.userId)},` +
-    `"api_key_id":"${fields.apiKeyId}","team_id":"${fields.teamId}","operation":"${fields.operation}",` +
-    `"route":${jsonText(fields.routeName)},"provider_id":"${fields.providerId}","model_id":"${fields.modelId}",` +
-    `"model":${jsonText(fields.actualModel)},"requested_model":${jsonText(fields.requestedModel)},` +
-    `"tokens_in":${tokensIn},"tokens_out":${tokensOut},"input_tokens":${tokensIn},"output_tokens":${tokensOut},` +
-    `"cached_tokens":${numberText(fields.tokensInCached)},"reasoning_tokens":${numberText(fields.tokensOutReasoning)},` +
-    `"cost_usd":${cost},"price_version":${numberText(fields.priceVersion)},` +
-    `"latency_ms":${msText(fields.latencyUs)},"provider_latency_ms":${msText(fields.providerLatencyUs)},` +
-    `"guardrail_latency_ms":${msText(fields.guardrailLatencyUs)},"first_token_ms":${msText(fields.firstTokenUs)},` +
-    `"status":"${fields.status}","code":"${fields.code}","http_status":${numberText(fields.httpStatus)},` +
-    `"fallback_used":${fields.fallbackUsed},"hops":${jsonText(hopsText(fields.hops))},` +
-    `"stream":${fields.stream},"temperature":${numberText(fields.temperature)},` +
-    '"prompt_id":null,"prompt_version":null,"guardrail_result":null,"grounding_score":null,"cache_hit":null'
-  )
-}
-
-function hopsText(hops: UsageRecord['hops']): string {
-  const first = hops?.[0]
-  if (hops === undefined || first === undefined) return ''
-  return hops.length === 1
-    ? `${first.upstreamModel}:${first.outcome}`
-    : hops.map((hop) => `${hop.upstreamModel}:${hop.outcome}`).join(' ')
-}
-
-function numberText(value: unknown): string {
-  return typeof value === 'number' ? String(value) : 'null'
-}
-
-/** Milliseconds with the microseconds behind the point. Whole numbers only: text of a fraction costs five times as much. */
-function msText(durationUs: unknown): string {
-  if (typeof durationUs !== 'number') return 'null'
-  const us = durationUs % 1000
-  return us === 0
-    ? String(durationUs / 1000)
-    : `${(durationUs - us) / 1000}.${us < 10 ? '00' : us < 100 ? '0' : ''}${us}`
-}
-
-const plainText = /^[ !#-[\]-~]*$/
-
-/** A text as JSON. */
-function jsonText(text: string | undefined): string {
-  return text !== undefined && plainText.test(text) ? `"${text}"` : JSON.stringify(text ?? '')
 }

@@ -43,7 +43,9 @@ describe('the log', () => {
 
   test('a plain line looks like any other', () => {
     const { lines, log } = openLog()
-    log.child({ service: 'request' }).plain('"route":"a \\"quoted\\" one","tokens_in":null', 'request')
+    log
+      .child({ service: 'request' })
+      .plain('"route":"a \\"quoted\\" one","tokens_in":null', 'request', Date.UTC(2026, 0, 1))
     expect(lines[0]).toEqual({
       level: 'info',
       timestamp: '2026-01-01T00:00:00.000Z',
@@ -63,7 +65,7 @@ describe('the log', () => {
   test('says nothing below its level', () => {
     const { lines, log } = openLog('warn')
     log.info({}, 'no')
-    log.plain('"a":1', 'no')
+    log.plain('"a":1', 'no', 0)
     log.debug({}, 'no')
     expect(lines).toEqual([])
   })

@@ -44,7 +44,8 @@ export function createAgentLog(options: AgentLogOptions): AgentLog {
   const destination = options.destination ?? new PagedOutput(options.clock)
   const base = { plane: 'agent', agent: options.agentName }
   const instant = new InstantText()
-  const timestamp = () => `,"timestamp":"${instant.of(options.clock.nowMs())}"`
+  const timestampOf = (atMs: number) => `,"timestamp":"${instant.of(atMs)}"`
+  const timestamp = () => timestampOf(options.clock.nowMs())
   const logger = pino(
     {
       level: options.level,
@@ -55,7 +56,7 @@ export function createAgentLog(options: AgentLogOptions): AgentLog {
     },
     destination,
   )
-  return new AgentLog(logger, { destination, timestamp }, base)
+  return new AgentLog(logger, { destination, timestampOf }, base)
 }
 
 /**
@@ -129,7 +130,7 @@ class InstantText {
 
 interface Line {
   readonly destination: DestinationStream & { flush?(): void }
-  readonly timestamp: () => string
+  readonly timestampOf: (atMs: number) => string
 }
 
 export class AgentLog implements Log {
@@ -146,13 +147,13 @@ export class AgentLog implements Log {
   }
 
   /**
-   * An `info` line whose members are JSON already (`"a":1,"b":"c"`) and hold no secret: what is written for every request,
-   * without a logger's way through each field.
+   * An `info` line of the instant `atMs` whose members are JSON already (`"a":1,"b":"c"`) and hold no secret: what is
+   * written for every request, without a logger's way through each field.
    */
-  plain(members: string, message: string): void {
+  plain(members: string, message: string, atMs: number): void {
     if (!this.#logger.isLevelEnabled('info')) return
-    const { destination, timestamp } = this.#line
-    destination.write(`{"level":"info"${timestamp()},${this.#bindingsText},${members},"message":"${message}"}\n`)
+    const { destination, timestampOf } = this.#line
+    destination.write(`{"level":"info"${timestampOf(atMs)},${this.#bindingsText},${members},"message":"${message}"}\n`)
   }
 
   debug(fields: Readonly<Record<string, unknown>>, message: string): void {

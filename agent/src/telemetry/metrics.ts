@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 
 /**
  * What the data plane counts about itself. Every name begins with `switchyard_agent_`, so that it is never taken for the
@@ -166,6 +167,7 @@ export class AgentMetrics {
     [],
   )
   readonly #registry = new Registry()
+  #beforeScrape = () => {}
 
   constructor() {
     collectDefaultMetrics({ register: this.#registry, prefix })
@@ -209,8 +211,26 @@ export class AgentMetrics {
     return this.#registry.contentType
   }
 
+  /** Calls `task` before numbers are read, so that who counts in batches can catch up. One task. */
+  beforeScrape(task: () => void): void {
+    this.#beforeScrape = task
+  }
+
+  /** A closed record. */
+  countRecord(record: UsageRecord): void {
+    const { operation, status, latencyUs, providerLatencyUs, firstTokenUs, tokensIn, tokensOut } = record
+    const stream = record.stream ? 'true' : 'false'
+    this.requests.of(operation, status).add(1)
+    this.requestSeconds.of(operation, stream).observeUs(Number(latencyUs))
+    this.overheadSeconds.of(operation, stream).observeUs(Number(latencyUs) - Number(providerLatencyUs))
+    if (typeof firstTokenUs === 'number') this.firstTokenSeconds.of().observeUs(firstTokenUs)
+    if (typeof tokensIn === 'number') this.tokens.of('in').add(tokensIn)
+    if (typeof tokensOut === 'number') this.tokens.of('out').add(tokensOut)
+  }
+
   /** Everything in Prometheus' text format. */
   text(): Promise<string> {
+    this.#beforeScrape()
     return this.#registry.metrics()
   }
 }

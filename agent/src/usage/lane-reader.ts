@@ -46,16 +46,21 @@ export class LaneReader {
   }
 
   /**
-   * Records at or above the stored watermark until a limit is reached or nothing is left; at least one if there is one.
-   * A drop ends the reading: it is a message of its own. Empty only when nothing is left.
+   * Records at or above the stored watermark until a limit is reached or nothing is left of what was written when it was
+   * called; at least one if there is one. A drop ends the reading: it is a message of its own. Empty only when nothing is
+   * left.
    */
   async read(limits: ReadLimits): Promise<LaneEntry[]> {
     const entries: LaneEntry[] = []
     let bytes = 0
     this.hasMore = false
+    const last = this.lane.segments.at(-1)
+    const end = { number: last?.number ?? -1, offset: last?.bytes ?? 0 }
     for (;;) {
       const segment = this.#segment()
       if (!segment) return entries
+      // What is written while it reads waits for the next time: reading after every single frame would never end.
+      if (segment.number > end.number || (segment.number === end.number && this.#offset >= end.offset)) return entries
       const chunk = await this.#readChunk(segment)
       let offset = 0
       while (offset < chunk.length) {

@@ -96,6 +96,11 @@ export class SpoolLane {
     return this.#open.has(sequence)
   }
 
+  /** What `open` was given for a running request, good until its close; null when it does not run. */
+  openBody(sequence: number): Uint8Array | null {
+    return this.#open.get(sequence)
+  }
+
   /** The smallest running request at or above `sequence`, or null. */
   firstOpen(sequence: number): number | null {
     return this.#open.firstFrom(sequence)

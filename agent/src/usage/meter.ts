@@ -38,7 +38,10 @@ export class Meter {
   }
 
   open(facts: OpenFacts): OpenRecord {
-    return { sequence: this.#spool.usage.open(this.#encodeRecord(facts)), closed: false }
+    const body = this.#encoder.encodeOpen(facts)
+    const isFit = body.length <= recordBytesMax
+    const sequence = this.#spool.usage.open(isFit ? body : this.#encoder.encodeOpen(cutDown(facts)))
+    return { sequence, closed: false }
   }
 
   /** A second call with the same `open` is our fault: logged, ignored. */
@@ -48,7 +51,10 @@ export class Meter {
       return
     }
     open.closed = true
-    this.#spool.usage.close(open.sequence, this.#encodeRecord(record))
+    const { usage } = this.#spool
+    const begun = usage.openBody(open.sequence)
+    const body = begun === null ? this.#encoder.encode(record) : this.#encoder.encodeClose(begun, record)
+    usage.close(open.sequence, this.#bounded(body, record))
   }
 
   /**
@@ -61,7 +67,7 @@ export class Meter {
 
   /** The record of a request that reached no upstream. */
   record(record: UsageRecord): void {
-    this.#spool.usage.add(this.#encodeRecord(record))
+    this.#spool.usage.add(this.#bounded(this.#encoder.encode(record), record))
   }
 
   /** Sampled by the caller. Dropped (and counted) oldest first when spans are over their budget. */
@@ -71,8 +77,7 @@ export class Meter {
     else this.#spool.spans.add(spanCodec.encode({ ...span, attributes: [] }))
   }
 
-  #encodeRecord(record: UsageRecord): Uint8Array {
-    const body = this.#encoder.encode(record)
+  #bounded(body: Uint8Array, record: UsageRecord): Uint8Array {
     return body.length <= recordBytesMax ? body : this.#encoder.encode(cutDown(record))
   }
 }

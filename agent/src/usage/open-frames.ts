@@ -36,6 +36,12 @@ export class OpenFrames {
     this.#slots.set(sequence, slot)
   }
 
+  /** A view that holds until the frame is deleted; null when it is not there. */
+  get(sequence: number): Uint8Array | null {
+    const slot = this.#slots.get(sequence)
+    return slot === undefined ? null : (this.#memory[slot]?.subarray(0, this.#lengths[slot]) ?? null)
+  }
+
   /** False when it was not there. */
   delete(sequence: number): boolean {
     const slot = this.#slots.get(sequence)

@@ -46,6 +46,33 @@ describe('the record encoder', () => {
     )
   })
 
+  it('says the same in two steps: what was known at the start, then the rest', () => {
+    const known = [
+      'requestId',
+      'traceId',
+      'startedAtUnixMs',
+      'tenantId',
+      'environmentId',
+      'apiKeyId',
+      'teamId',
+      'userId',
+    ]
+    const more = ['operation', 'routeId', 'routeName', 'requestedModel', 'clusterId', 'region', 'stream', 'temperature']
+    const beginning = new Set([...known, ...more, 'snapshotGeneration', 'spanId'])
+    fc.assert(
+      fc.property(arbitraryOf('switchyard.v1.UsageRecord'), (value) => {
+        const record = value as UsageRecord
+        const facts: UsageRecord = Object.fromEntries(Object.entries(record).filter(([name]) => beginning.has(name)))
+        const open = Buffer.from(encoder.encodeOpen(record))
+        expect(usageRecordCodec.decode(open)).toEqual(usageRecordCodec.decode(usageRecordCodec.encode(facts)))
+        expect(usageRecordCodec.decode(encoder.encodeClose(open, record))).toEqual(
+          usageRecordCodec.decode(usageRecordCodec.encode(record)),
+        )
+      }),
+      { numRuns: 400 },
+    )
+  })
+
   it.each<[string, UsageRecord]>([
     ['a fraction', { latencyUs: 12.75 }],
     ['a negative number', { costNanoUsd: -5 }],

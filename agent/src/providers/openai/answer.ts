@@ -1,20 +1,17 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
-import { findMembers } from '../json-members.js'
+import { readMembers } from '../json-reader.js'
 import type { Answer } from '../provider-dialect.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
 const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
 
-/** Up to here building the whole value is cheaper than walking over its bytes. */
-const parsedBytesMax = 16 * 1024
-
 /**
- * Usage and model of a whole answer; null when the bytes are not one JSON object from first to last. Of a long one only
- * the members asked for become values: an answer of a thousand embeddings is walked, not built.
+ * Usage and model of a whole answer; null when the bytes are not one JSON object from first to last. Only these become
+ * values: an answer of a thousand embeddings is read, not built.
  */
 export function readAnswer(bytes: Buffer): Answer | null {
-  const fields = bytes.length <= parsedBytesMax ? parseFields(bytes.toString('utf8')) : walkedFieldsOf(bytes)
+  const fields = readMembers(bytes, memberNames)
   if (fields === null) return null
   return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
 }
@@ -27,19 +24,6 @@ export function parseFields(text: string): Fields | null {
   } catch {
     return null
   }
-}
-
-function walkedFieldsOf(bytes: Buffer): Fields | null {
-  const members = findMembers(bytes, 0, memberNames)
-  if (members === null || members.end === -1) return null
-  if (bytes.toString('latin1', members.end).trim() !== '') return null
-  const fields: Record<string, unknown> = {}
-  try {
-    for (const [name, span] of members.spans) fields[name] = JSON.parse(bytes.toString('utf8', span.start, span.end))
-  } catch {
-    return null
-  }
-  return fields
 }
 
 /** Usage in an answer or chunk: OpenAI's `usage`, or Ollama's own counts where only those are present. */

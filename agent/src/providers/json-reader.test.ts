@@ -1,0 +1,90 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { readMembers } from './json-reader.js'
+
+const names = ['usage', 'model']
+
+/** What `readMembers` has to give, by the judge it must agree with. */
+function expectedOf(text: string): Record<string, unknown> | null {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return null
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
+  const object = value as Record<string, unknown>
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(object, name)).map((name) => [name, object[name]]))
+}
+
+function expectAgreement(text: string): void {
+  expect(readMembers(Buffer.from(text), names), text).toEqual(expectedOf(Buffer.from(text).toString()))
+}
+
+const answer = JSON.stringify({
+  id: 'x',
+  model: 'm "quoted" \u2028 é漢字🦊\n',
+  choices: [{ index: 0, message: { content: 'a\\b', refusal: null }, logprobs: null }],
+  usage: { prompt_tokens: 219, cost: -1.5e-10, details: [true, false, {}] },
+})
+
+describe('members read off a JSON text', () => {
+  test.each([
+    ['{}'],
+    ['  {"model" : "a" ,\r\n\t"usage":{"a":[1,2,[ ]]} } '],
+    ['{"mod\\u0065l":"escaped name"}'],
+    ['{"model":1,"model":2}'],
+    ['{"a":01}'],
+    ['{"a":-}'],
+    ['{"a":1.}'],
+    ['{"a":.5}'],
+    ['{"a":1e}'],
+    ['{"a":1E+5,"b":-0.0e-1,"c":0}'],
+    ['{"a":tru}'],
+    ['{"a":nul'],
+    ['{"a":"\\x"}'],
+    ['{"a":"\\u12g4"}'],
+    ['{"a":"tab\there"}'],
+    ['{"a":1,}'],
+    ['{"a":[1,]}'],
+    ['{,}'],
+    ['{"a" 1}'],
+    ['{"a":1}}'],
+    ['{"a":1} x'],
+    ['{"a":{"b":1]}'],
+    ['[]'],
+    ['"text"'],
+    ['null'],
+    [''],
+    ['\ufeff{}'],
+    [`{"model":"deep","a":${'['.repeat(500)}${']'.repeat(500)}}`],
+    [`{"model":"deep","a":${'{"a":'.repeat(150)}1${'}'.repeat(150)}}`],
+    [`{"a":${'['.repeat(500)}`],
+  ])('are what JSON.parse finds: %s', (text) => expectAgreement(text))
+
+  test('are found in any object, and only where it is whole', () => {
+    const objects = fc.dictionary(fc.constantFrom('usage', 'model', 'a', 'models', '"', '\\'), fc.jsonValue())
+    fc.assert(
+      fc.property(objects, fc.nat(3), fc.nat(), (object, indent, cut) => {
+        const text = JSON.stringify(object, null, indent)
+        expectAgreement(text)
+        expectAgreement(text.slice(0, cut % text.length))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('are refused wherever one byte of the text is another that makes it none', () => {
+    const bytes = Buffer.from(answer)
+    const others = [
+      0, 0x0a, 0x20, 0x22, 0x2c, 0x2d, 0x2e, 0x30, 0x3a, 0x5b, 0x5c, 0x5d, 0x65, 0x74, 0x7b, 0x7d, 0x80, 0xff,
+    ]
+    for (let at = 0; at < bytes.length; at++) {
+      for (const other of others) {
+        const changed = Buffer.from(bytes)
+        changed[at] = other
+        expect(readMembers(changed, names), `${at}: ${other}`).toEqual(expectedOf(changed.toString()))
+      }
+    }
+  })
+})
