@@ -18,8 +18,10 @@ const sliceMs = { plain: 100, stream: 0 }
 const putOffMs = 300
 /** How long an idle contestant is looked at. */
 const idleSampleMs = 500
-/** Requests after which the compiler has seen what it will see. */
+/** Requests after which the compiler has seen what requests do. */
 const warmUpCounts = { plain: 12_000, stream: 400 }
+/** Turns after which it has also seen connections come and go, and compiled anew what that taught it. */
+const warmUpTurnCounts = { plain: 6, stream: 2 }
 
 export interface Slice {
   readonly cpuUsPerRequest: number
@@ -38,6 +40,13 @@ export async function warmUp(contestant: Contestant, limitMs: number): Promise<v
       done += checked(await load.run(500)).requestCount
     }
     load.close()
+  }
+}
+
+/** Turns that nobody measures: what the compiler does once is not what a request costs. */
+export async function warmUpTurns(contestants: readonly Contestant[], sliceCount: number): Promise<void> {
+  for (const mode of modes) {
+    for (let turn = 0; turn < warmUpTurnCounts[mode]; turn++) await measureTurn(contestants, mode, turn, sliceCount)
   }
 }
 

@@ -9,6 +9,7 @@ import {
   summaryOf,
   tableOf,
   warmUp,
+  warmUpTurns,
 } from './agent-contest.js'
 import { type LoadTarget, loadOpen } from './agent-load.js'
 import { BenchProcess } from './agent-process.js'
@@ -73,6 +74,7 @@ for (let start = 0; start < startCount; start++) {
   const floor = await BenchProcess.start('floor', './agent-floor.js', [upstream.ready.url])
   const agent = await BenchProcess.startAgent(upstream, sink, values.kind)
   for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
+  if (!values.quick) await warmUpTurns([floor, agent], sliceCount)
   for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {
       const slices = await measureTurn([floor, agent], mode, turn + start, sliceCount)

@@ -22,8 +22,8 @@ export function requestLine(record: UsageRecord): string {
     `"latency_ms":${msText(record.latencyUs)},"provider_latency_ms":${msText(record.providerLatencyUs)},` +
     `"guardrail_latency_ms":${msText(record.guardrailLatencyUs)},"first_token_ms":${msText(record.firstTokenUs)},` +
     `"status":"${record.status}","code":"${record.code}","http_status":${numberText(record.httpStatus)},` +
-    `"fallback_used":${record.fallbackUsed},"hops":${jsonText(hopsText(record.hops))},` +
-    `"stream":${record.stream},"temperature":${numberText(record.temperature)},` +
+    `"fallback_used":${record.fallbackUsed === true},"hops":${jsonText(hopsText(record.hops))},` +
+    `"stream":${record.stream === true},"temperature":${numberText(record.temperature)},` +
     '"prompt_id":null,"prompt_version":null,"guardrail_result":null,"grounding_score":null,"cache_hit":null'
   )
 }
