@@ -21,7 +21,7 @@ const idleSampleMs = 500
 /** Requests after which the compiler has seen what requests do. */
 const warmUpCounts = { plain: 12_000, stream: 400 }
 /** Turns after which it has also seen connections come and go, and compiled anew what that taught it. */
-const warmUpTurnCounts = { plain: 6, stream: 2 }
+const warmUpTurnCounts = { plain: 3, stream: 2 }
 
 export interface Slice {
   readonly cpuUsPerRequest: number
@@ -44,9 +44,14 @@ export async function warmUp(contestant: Contestant, limitMs: number): Promise<v
 }
 
 /** Turns that nobody measures: what the compiler does once is not what a request costs. */
-export async function warmUpTurns(contestants: readonly Contestant[], sliceCount: number): Promise<void> {
+export async function warmUpTurns(
+  contestants: readonly Contestant[],
+  sliceCounts: Readonly<Record<Mode, number>>,
+): Promise<void> {
   for (const mode of modes) {
-    for (let turn = 0; turn < warmUpTurnCounts[mode]; turn++) await measureTurn(contestants, mode, turn, sliceCount)
+    for (let turn = 0; turn < warmUpTurnCounts[mode]; turn++) {
+      await measureTurn(contestants, mode, turn, sliceCounts[mode])
+    }
   }
 }
 

@@ -28,7 +28,8 @@ Usage: npm run bench:agent -- [--starts 3] [--pairs 10] [--slices 6] [--step-ms 
 
   --starts    times that every process is started anew
   --pairs     pairs of turns per start, for whole answers and for streams each
-  --slices    slices of a turn; those of the two take turns, so that both see the same machine
+  --slices    slices of a turn of streams, a third of those of a turn of whole answers; those of the two take turns, so
+              that both see the same machine
   --step-ms   milliseconds between two chunks of a stream (0: as fast as the upstream can)
   --kind      kind of the agent's provider: openai (usage told at the end) or vllm (running totals)
   --quick     one start, four pairs: for a look, judges nothing
@@ -53,7 +54,8 @@ if (values.help) {
 }
 const startCount = values.quick ? 1 : Number(values.starts)
 const pairCount = values.quick ? 4 : Number(values.pairs)
-const sliceCount = Number(values.slices)
+/** Slices of whole answers are shorter than those of streams, so a turn takes more of them. */
+const sliceCounts = { plain: 3 * Number(values.slices), stream: Number(values.slices) }
 const openSliceCount = values.quick ? 2 : 10
 const openSliceMs = 500
 const limits = { plain: 1.8, stream: 1.25, addedP50Ms: 1 }
@@ -74,10 +76,10 @@ for (let start = 0; start < startCount; start++) {
   const floor = await BenchProcess.start('floor', './agent-floor.js', [upstream.ready.url])
   const agent = await BenchProcess.startAgent(upstream, sink, values.kind)
   for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
-  if (!values.quick) await warmUpTurns([floor, agent], sliceCount)
+  if (!values.quick) await warmUpTurns([floor, agent], sliceCounts)
   for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {
-      const slices = await measureTurn([floor, agent], mode, turn + start, sliceCount)
+      const slices = await measureTurn([floor, agent], mode, turn + start, sliceCounts[mode])
       const [ofFloor, ofAgent] = [slices.get('floor'), slices.get('agent')]
       if (ofFloor && ofAgent) pairs[mode].push({ floor: ofFloor, agent: ofAgent })
     }

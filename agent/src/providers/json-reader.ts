@@ -1,4 +1,4 @@
-import { nameOf, type Span } from './json-members.js'
+import { nameOf } from './json-members.js'
 
 /**
  * Chosen members of a JSON text, read off its bytes. The text is judged as strictly as `JSON.parse` judges it, but nothing
@@ -6,14 +6,28 @@ import { nameOf, type Span } from './json-members.js'
  * objects of all the others costs several times the look.
  */
 export function readMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
-  const spans = new Map<string, Span>()
-  const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, spans))
+  const found: Found[] = []
+  const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, found))
   // Where only the depth was too much for us, the judge is asked itself.
   if (end === tooDeep) return parsedMembers(bytes, names)
   if (end !== bytes.length) return null
   const members: Record<string, unknown> = {}
-  for (const [name, { start, end: after }] of spans) members[name] = JSON.parse(bytes.toString('utf8', start, after))
+  for (const { name, start, end: after } of found) members[name] = parsedValue(bytes, start, after)
   return members
+}
+
+interface Found {
+  readonly name: string
+  /** First byte of the value. */
+  readonly start: number
+  /** Byte after the value. */
+  readonly end: number
+}
+
+/** A text without escapes stands there as it is. */
+function parsedValue(bytes: Buffer, start: number, end: number): unknown {
+  const text = bytes.toString('utf8', start, end)
+  return bytes[start] === quote && !text.includes('\\') ? text.slice(1, -1) : JSON.parse(text)
 }
 
 /** The same the long way; what begins like an object and parses is one. */
@@ -45,7 +59,7 @@ function skipObject(
   from: number,
   depth: number,
   names: readonly string[] | null,
-  spans: Map<string, Span> | null,
+  found: Found[] | null,
 ): number {
   if (from < 0 || bytes[from] !== openBrace) return from < 0 ? from : wrong
   let at = skipSpace(bytes, from + 1)
@@ -60,7 +74,7 @@ function skipObject(
     const start = skipSpace(bytes, at + 1)
     const end = skipValue(bytes, start, depth + 1)
     if (end < 0) return end
-    if (name !== null) spans?.set(name, { start, end })
+    if (name !== null) found?.push({ name, start, end })
     at = skipSpace(bytes, end)
     if (bytes[at] === closeBrace) return at + 1
     if (bytes[at] !== comma) return wrong

@@ -44,5 +44,5 @@ const bearer = /^bearer /i
 function apiKeyOf(call: ClientCall): string | null {
   const authorization = call.header('authorization')
   if (authorization === undefined) return call.header('api-key') ?? null
-  return bearer.test(authorization) ? authorization.slice(7).trim() : null
+  return authorization.startsWith('Bearer ') || bearer.test(authorization) ? authorization.slice(7).trim() : null
 }

@@ -271,7 +271,17 @@ export class RequestRecord {
 /** `text` bounded, and without what Postgres or a terminal would choke on: control characters and lone surrogates. */
 export function boundText(text: string): string {
   const bounded = text.length > textLengthMax ? text.slice(0, textLengthMax) : text
+  if (isPlain(bounded)) return bounded
   return unwritable.test(bounded) ? bounded.replace(unwritableAll, '\ufffd') : bounded
+}
+
+/** Printable ASCII only: nearly every name, and found sooner than by an expression that knows Unicode. */
+function isPlain(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at)
+    if (unit < 0x20 || unit > 0x7e) return false
+  }
+  return true
 }
 
 const unwritable = /[\p{Cc}\p{Cs}]/u

@@ -142,7 +142,7 @@ export class HttpServer implements Service {
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) {
-    const { limits, handler, clock, health } = this.#options
+    const { limits, clock, health } = this.#options
     const matched = matchRoute(request.method ?? 'GET', request.url ?? '/')
     if ('refused' in matched) {
       const { method, url } = request
@@ -169,15 +169,18 @@ export class HttpServer implements Service {
       expectsContinue,
       closing: this.#isClosing,
     })
-    void handler
-      .handle(call)
-      .catch((fault: unknown) => {
-        this.#options.log.error({ fault: String(fault) }, 'a request could not even be refused')
-        call.destroy()
-      })
-      .finally(() => {
-        this.#inFlightCount -= 1
-      })
+    void this.#handle(call)
+  }
+
+  async #handle(call: HttpCall): Promise<void> {
+    try {
+      await this.#options.handler.handle(call)
+    } catch (fault) {
+      this.#options.log.error({ fault: String(fault) }, 'a request could not even be refused')
+      call.destroy()
+    } finally {
+      this.#inFlightCount -= 1
+    }
   }
 
   readonly #isClosing = (): boolean => this.#draining

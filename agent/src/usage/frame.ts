@@ -42,13 +42,21 @@ export const frameBodyBytesMax = 1 << 20
 export function writeFrame(target: Buffer, kind: FrameKind, sequence: number, body: Uint8Array, offset = 0): number {
   const size = frameHeaderBytes + body.length
   assert(body.length <= frameBodyBytesMax && offset + size <= target.length, 'frame: the body fits')
-  target.writeUInt32LE(body.length, offset)
+  writeUInt32(target, body.length, offset)
   target[offset + 8] = kind
-  target.writeUInt32LE(sequence >>> 0, offset + 9)
-  target.writeUInt32LE(Math.floor(sequence / 2 ** 32), offset + 13)
+  writeUInt32(target, sequence >>> 0, offset + 9)
+  writeUInt32(target, Math.floor(sequence / 2 ** 32), offset + 13)
   target.set(body, offset + frameHeaderBytes)
-  target.writeUInt32LE(crc32(target.subarray(offset + 8, offset + size)), offset + 4)
+  writeUInt32(target, crc32(target.subarray(offset + 8, offset + size)), offset + 4)
   return size
+}
+
+/** `Buffer`'s own checks what is checked above. */
+function writeUInt32(target: Buffer, value: number, offset: number): void {
+  target[offset] = value
+  target[offset + 1] = value >>> 8
+  target[offset + 2] = value >>> 16
+  target[offset + 3] = value >>> 24
 }
 
 /** `frame`: a whole one. `short`: the bytes end inside what may be one. `damaged`: not a frame, whatever follows. */

@@ -28,7 +28,7 @@ export interface SpoolOptions {
   gatherWrites?: boolean
   /** How long stored segments are kept for re-ingest after a restore. Default 24 h. */
   retainMs?: number
-  /** What a power cut can take (a killed process loses nothing). Default 20 ms. */
+  /** What a power cut can take (a killed process loses nothing). Default 50 ms. */
   syncIntervalMs?: number
   write?: WriteCall
   onAlarm?: (alarm: SpoolAlarm) => void
@@ -127,7 +127,7 @@ export class Spool implements Service {
     assert(this.spanBytesMax >= 2 * this.#segmentBytes, 'spool: the span budget is at least two segments')
     this.#sync = new SyncGroup({
       clock: options.clock,
-      intervalMs: options.syncIntervalMs ?? 20,
+      intervalMs: options.syncIntervalMs ?? 50,
       onFault: (fault) => this.#onFault(fault),
     })
   }

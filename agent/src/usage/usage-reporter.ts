@@ -31,7 +31,7 @@ export interface UsageReporterOptions {
   limits?: ChannelLimits
   reconnectMinMs?: number
   reconnectMaxMs?: number
-  /** How long records gather before a batch leaves. Default 50 ms. */
+  /** How long records gather before a batch leaves. Default 100 ms. */
   lingerMs?: number
   /** See `SenderOptions.stallMs`. */
   stallMs?: number
@@ -203,7 +203,7 @@ export class UsageReporter implements Service {
       if (over.value) return
       // After a round that sent something there may be more already.
       if (isIdle && !this.#urgent) await written
-      if (!this.#urgent && !over.value) await this.#clock.sleep(this.#options.lingerMs ?? 50)
+      if (!this.#urgent && !over.value) await this.#clock.sleep(this.#options.lingerMs ?? 100)
       isIdle = true
     }
   }
