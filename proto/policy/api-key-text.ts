@@ -3,7 +3,7 @@ import { assert } from '../std/assert.js'
 /**
  * The text of an API key: `sy_<hint>_<43 characters secret><6 characters checksum>`. The secret is 256 random bits as
  * base64url. The checksum (CRC-32 of all that stands before it, as base64url) is no secret and proves nothing; it lets
- * an agent, a scanner of leaked secrets or a person tell a mistyped or cut key from an unknown one without a look-up.
+ * an agent, a scanner of leaked secrets or a person tell a mistyped or cut key from an unknown one.
  */
 const pattern = /^sy_[a-z0-9]{1,12}_[A-Za-z0-9_-]{49}$/
 const checksumLength = 6

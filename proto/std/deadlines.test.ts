@@ -49,23 +49,72 @@ describe('deadlines', () => {
     expect(told).toEqual(['again', 'again'])
   })
 
-  test('behave like a timer each', async () => {
+  test('are not told once another one that was told at the same instant lifted or moved them', async () => {
+    const clock = new VirtualClock()
+    const deadlines = new Deadlines(clock)
+    const told: string[] = []
+    const lifted = new Waiting(() => told.push('lifted'))
+    const moved = new Waiting(() => told.push(`moved at ${clock.monotonicUs() / 1000}`))
+    const first = new Waiting(() => {
+      told.push('first')
+      deadlines.lift(lifted)
+      deadlines.set(moved, 50_000)
+    })
+    for (const one of [first, lifted, moved]) deadlines.set(one, 10_000)
+    await clock.advance(100)
+    expect(told).toEqual(['first', 'moved at 50'])
+  })
+
+  test('are told to the others where one throws', async () => {
+    const clock = new VirtualClock()
+    const deadlines = new Deadlines(clock)
+    const told: string[] = []
+    const faulty = new Waiting(() => {
+      throw new Error('a fault of who waits')
+    })
+    deadlines.set(faulty, 10_000)
+    deadlines.set(new Waiting(() => told.push('other')), 10_000)
+    await expect(clock.advance(11)).rejects.toThrow('a fault of who waits')
+    await clock.advance(100)
+    expect(told).toEqual(['other'])
+  })
+
+  test('come together rather than one by one: none early, none later than the spacing', async () => {
+    const clock = new VirtualClock()
+    const deadlines = new Deadlines(clock)
+    const toldAtMs: number[] = []
+    for (let ms = 10; ms < 30; ms++) {
+      deadlines.set(new Waiting(() => toldAtMs.push(clock.monotonicUs() / 1000 - ms)), ms * 1000)
+    }
+    await clock.advance(100)
+    expect(toldAtMs).toHaveLength(20)
+    for (const lateMs of toldAtMs) expect(lateMs >= 0 && lateMs <= 5).toBe(true)
+  })
+
+  test('behave like a timer each, but for the spacing', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.record({ of: fc.nat(5), ms: fc.option(fc.nat(50)), waitMs: fc.nat(20) }), { maxLength: 40 }),
+        fc.array(
+          fc.record({
+            of: fc.nat(5),
+            ms: fc.option(fc.integer({ min: 20, max: 50 })),
+            waitMs: fc.constantFrom(0, 1, 15, 60),
+          }),
+          { maxLength: 40 },
+        ),
         async (steps) => {
           const clock = new VirtualClock()
           const deadlines = new Deadlines(clock)
           const told: string[] = []
           const expected: string[] = []
-          const all = Array.from({ length: 6 }, (_, i) => new Waiting(() => told.push(`${i}@${clock.monotonicUs()}`)))
+          const all = Array.from({ length: 6 }, (_, i) => new Waiting(() => told.push(`${i}`)))
           const cancels = all.map(() => () => {})
           for (const { of, ms, waitMs } of steps) {
             cancels[of]?.()
             if (ms === null) deadlines.lift(all[of] as Waiting)
             else {
               deadlines.set(all[of] as Waiting, clock.monotonicUs() + ms * 1000)
-              cancels[of] = clock.after(ms, () => expected.push(`${of}@${clock.monotonicUs()}`))
+              cancels[of] = clock.after(ms, () => expected.push(`${of}`))
             }
             await clock.advance(waitMs)
           }

@@ -13,7 +13,9 @@ export interface Due {
 /**
  * Many deadlines under one timer, for those that are set for every request and hardly ever come: setting and lifting one is
  * a place in a list, where a timer of its own costs as much as a step of the request. The timer stands at the soonest
- * instant that was set, lifted or not; when it fires, what is due is told, and it is set for what is soonest then.
+ * instant that was set, lifted or not; when it fires, all are looked at, what is due is told, and it is set for what is
+ * soonest then, `spacingMs` later at the soonest: a look costs as much as there are, so it must not come for each of them.
+ * That is how late one may be told.
  */
 export class Deadlines {
   readonly #clock: Clock
@@ -61,16 +63,23 @@ export class Deadlines {
   }
 
   readonly #onTimer = (): void => {
-    this.#timerUs = Number.POSITIVE_INFINITY
     const nowUs = this.#clock.monotonicUs()
-    let soonestUs = Number.POSITIVE_INFINITY
-    const come: Due[] = []
-    for (const due of this.#waiting) {
-      if (due.dueUs <= nowUs) come.push(due)
-      else if (due.dueUs < soonestUs) soonestUs = due.dueUs
+    // Until it is armed anew: what is set meanwhile must not arm it for each.
+    this.#timerUs = Number.NEGATIVE_INFINITY
+    try {
+      for (const due of this.#waiting.filter((one) => one.dueUs <= nowUs)) {
+        // Another one that was told may have lifted or moved it.
+        if (due.dueUs > nowUs) continue
+        this.lift(due)
+        due.onDue()
+      }
+    } finally {
+      this.#timerUs = Number.POSITIVE_INFINITY
+      let soonestUs = Number.POSITIVE_INFINITY
+      for (const due of this.#waiting) if (due.dueUs < soonestUs) soonestUs = due.dueUs
+      if (soonestUs !== Number.POSITIVE_INFINITY) this.#arm(Math.max(soonestUs, nowUs + spacingMs * 1000))
     }
-    for (const due of come) this.lift(due)
-    if (soonestUs !== Number.POSITIVE_INFINITY) this.#arm(soonestUs)
-    for (const due of come) due.onDue()
   }
 }
+
+const spacingMs = 5

@@ -74,6 +74,21 @@ describe('members read off a JSON text', () => {
     )
   })
 
+  test('are found in a text of any length, where only its frame is judged', () => {
+    const long = JSON.stringify({
+      data: Array.from({ length: 40 }, () => ({ embedding: 'q"\\'.repeat(20_000) })),
+      model: 'long',
+      usage: { prompt_tokens: 5 },
+    })
+    expect(long.length).toBeGreaterThan(2_000_000)
+    expectAgreement(long)
+    expectAgreement(`${long} \n`)
+    expectAgreement(`${long}}`)
+    expectAgreement(long.slice(0, -1))
+    expectAgreement(long.replace('"prompt_tokens":5', '"prompt_tokens":05'))
+    expectAgreement(`{${'"model":1,'.repeat(200_000)}"model":"last"}`)
+  })
+
   test('are refused wherever one byte of the text is another that makes it none', () => {
     const bytes = Buffer.from(answer)
     const others = [

@@ -1,4 +1,4 @@
-import { nameOf } from './json-members.js'
+import { findMembers, nameOf, type Span } from './json-members.js'
 
 /**
  * Chosen members of a JSON text, read off its bytes. The text is judged as strictly as `JSON.parse` judges it, but nothing
@@ -6,22 +6,37 @@ import { nameOf } from './json-members.js'
  * objects of all the others costs several times the look.
  */
 export function readMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
-  const found: Found[] = []
-  const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, found))
+  if (bytes.length > judgedBytesMax) return soughtMembers(bytes, names)
+  const spans = new Map<string, Span>()
+  const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, spans))
   // Where only the depth was too much for us, the judge is asked itself.
   if (end === tooDeep) return parsedMembers(bytes, names)
   if (end !== bytes.length) return null
-  const members: Record<string, unknown> = {}
-  for (const { name, start, end: after } of found) members[name] = parsedValue(bytes, start, after)
-  return members
+  return valuesOf(bytes, spans)
 }
 
-interface Found {
-  readonly name: string
-  /** First byte of the value. */
-  readonly start: number
-  /** Byte after the value. */
-  readonly end: number
+/** Beyond it a look at every byte would hold up other requests for milliseconds. */
+const judgedBytesMax = 1024 * 1024
+
+/**
+ * The same of a long text (an answer of a thousand embeddings), whose strings are passed over by a native search and not
+ * looked into: it is one object from first to last, but not every character in it has been judged.
+ */
+function soughtMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
+  const members = findMembers(bytes, 0, names)
+  if (members === null || members.end === -1 || skipSpace(bytes, members.end) !== bytes.length) return null
+  try {
+    return valuesOf(bytes, members.spans)
+  } catch {
+    return null
+  }
+}
+
+/** Of two members of one name the last counts, as for `JSON.parse`. */
+function valuesOf(bytes: Buffer, spans: ReadonlyMap<string, Span>): Record<string, unknown> {
+  const members: Record<string, unknown> = {}
+  for (const [name, { start, end }] of spans) members[name] = parsedValue(bytes, start, end)
+  return members
 }
 
 /** A text without escapes stands there as it is. */
@@ -59,7 +74,7 @@ function skipObject(
   from: number,
   depth: number,
   names: readonly string[] | null,
-  found: Found[] | null,
+  spans: Map<string, Span> | null,
 ): number {
   if (from < 0 || bytes[from] !== openBrace) return from < 0 ? from : wrong
   let at = skipSpace(bytes, from + 1)
@@ -74,7 +89,7 @@ function skipObject(
     const start = skipSpace(bytes, at + 1)
     const end = skipValue(bytes, start, depth + 1)
     if (end < 0) return end
-    if (name !== null) found?.push({ name, start, end })
+    if (name !== null) spans?.set(name, { start, end })
     at = skipSpace(bytes, end)
     if (bytes[at] === closeBrace) return at + 1
     if (bytes[at] !== comma) return wrong

@@ -176,6 +176,7 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
       sink.begin(clock.monotonicUs())
     }
     const mayGoOn = bytes === null || this.#pass(bytes)
+    if (this.#isOver) return
     if (reader.done) return this.#completeStream()
     if (reader.malformed) return this.#fail('malformed', new Error('the stream is not server-sent events of JSON'))
     if (reader.error !== null) return this.#fail('upstream_5xx', new Error(reader.error))
@@ -209,6 +210,10 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
       return this.#options.sink.write(Buffer.concat([...held, bytes]))
     }
     return this.#options.sink.write(bytes)
+  }
+
+  get #isOver(): boolean {
+    return this.#phase === 'over'
   }
 
   #completeStream(): void {

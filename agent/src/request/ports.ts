@@ -25,7 +25,8 @@ export interface CredentialSource {
  * `usage/meter`. Synchronous, never throws, never waits for disk; frames of one turn of the event loop may go to the file
  * together, and `written` tells when. `open` before the first byte goes upstream, `close` (once,
  * with what `open` gave) before the last byte goes to the client, `record` for what was refused before anything went
- * upstream. The record is filled in place between the two and not touched after `close`.
+ * upstream. The record is filled in place between the two and not touched after `close`; who asked, for which route and
+ * model, is settled before `open` and stays.
  */
 export interface UsageMeter {
   readonly accepting: boolean

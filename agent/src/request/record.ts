@@ -5,6 +5,7 @@ import type { Choice } from '../../../proto/policy/choose-target.js'
 import { explainChoice } from '../../../proto/policy/explain.js'
 import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
+import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { newSpanId } from '../../../proto/std/ids.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
@@ -122,6 +123,7 @@ export class RequestRecord {
 
   /** What the body says. */
   describe(body: RequestBody): void {
+    assert(!this.#opened, 'what an open frame says is settled before it')
     const { fields } = this
     fields.requestedModel = boundText(body.model)
     fields.stream = body.stream
@@ -130,6 +132,7 @@ export class RequestRecord {
   }
 
   choose(choice: Choice): void {
+    assert(!this.#opened, 'what an open frame says is settled before it')
     this.#choice = choice
     this.fields.routeId = choice.route.id
     this.fields.routeName = choice.route.name
@@ -192,7 +195,10 @@ export class RequestRecord {
   }
 
   setFirstToken(atUs: number): void {
-    this.fields.firstTokenUs = atUs - this.#subject.call.startedUs
+    const firstTokenUs = atUs - this.#subject.call.startedUs
+    this.fields.firstTokenUs = firstTokenUs
+    // At once, unlike the rest: a stream may run for minutes, and slow first tokens are wanted while they happen.
+    this.#tools.metrics.firstTokenSeconds.of().observeUs(firstTokenUs)
   }
 
   /** To be called before the last byte goes to the client. The first call counts. */

@@ -218,12 +218,11 @@ export class AgentMetrics {
 
   /** A closed record. */
   countRecord(record: UsageRecord): void {
-    const { operation, status, latencyUs, providerLatencyUs, firstTokenUs, tokensIn, tokensOut } = record
+    const { operation, status, latencyUs, providerLatencyUs, tokensIn, tokensOut } = record
     const stream = record.stream ? 'true' : 'false'
     this.requests.of(operation, status).add(1)
     this.requestSeconds.of(operation, stream).observeUs(Number(latencyUs))
     this.overheadSeconds.of(operation, stream).observeUs(Number(latencyUs) - Number(providerLatencyUs))
-    if (typeof firstTokenUs === 'number') this.firstTokenSeconds.of().observeUs(firstTokenUs)
     if (typeof tokensIn === 'number') this.tokens.of('in').add(tokensIn)
     if (typeof tokensOut === 'number') this.tokens.of('out').add(tokensOut)
   }

@@ -65,19 +65,30 @@ describe('what is told of requests', () => {
   test('is in the numbers that a scrape reads, whenever it comes', async () => {
     const { metrics, telemetry } = await openTelemetry(false)
     telemetry.add(recordOf(1))
-    telemetry.add(recordOf(2, { status: 'failed', stream: true, firstTokenUs: 20_000 }))
+    telemetry.add(recordOf(2, { status: 'failed', stream: true }))
     const text = await metrics.text()
     expect(text).toContain('switchyard_agent_requests_total{operation="chat_completions",status="ok"} 1')
     expect(text).toContain('switchyard_agent_requests_total{operation="chat_completions",status="failed"} 1')
     expect(text).toContain('switchyard_agent_tokens_total{direction="in"} 14')
-    expect(text).toContain('switchyard_agent_first_token_seconds_count 1')
     expect(text).toContain('switchyard_agent_overhead_seconds_sum{operation="chat_completions",stream="false"} 0.001')
   })
 
-  test('is told before it stops', async () => {
+  test('is told before it stops, and of a straggler after it', async () => {
     const { lines, telemetry } = await openTelemetry()
     telemetry.add(recordOf(1))
     await telemetry.stop()
     expect(lines).toHaveLength(1)
+    telemetry.add(recordOf(2))
+    expect(lines).toHaveLength(2)
+  })
+
+  test('is told when the process exits for whatever reason, before the log writes its last', async () => {
+    const { lines, telemetry } = await openTelemetry()
+    telemetry.add(recordOf(1))
+    expect(process.listeners('exit')[0]).toBe(telemetry.flush)
+    process.listeners('exit')[0]?.(0)
+    expect(lines).toHaveLength(1)
+    await telemetry.stop()
+    expect(process.listeners('exit')).not.toContain(telemetry.flush)
   })
 })

@@ -4,7 +4,7 @@ import type { Log, Service } from '../../../proto/std/service.js'
 import { afterTurn } from '../../../proto/std/turn.js'
 import { AgentLog } from './log.js'
 import type { AgentMetrics } from './metrics.js'
-import { requestLine } from './request-line.js'
+import { requestMembers } from './request-members.js'
 
 export interface RequestTelemetryOptions {
   readonly metrics: AgentMetrics
@@ -14,7 +14,7 @@ export interface RequestTelemetryOptions {
   readonly logRequests: boolean
 }
 
-/** Records wait at most this long, and at most this many do: half a millisecond of work at once. */
+/** Records wait at most this long, and no longer than the turn in which there are this many: half a millisecond of work. */
 const waitMs = 100
 const waitingMax = 64
 
@@ -23,13 +23,15 @@ const waitingMax = 64
  * wait for either, so they are made for many requests at once, after the answers of that turn have left: the caches of a
  * processor that does little else are cold for each request anew, and one after another they cost a third.
  *
- * A killed process loses the lines of its last moment; the records themselves are in the spool.
+ * A killed process loses the lines of its last moment; the records themselves are in the spool. A line bears the instant
+ * of its record's close, and may stand a tenth of a second behind lines of others that are later.
  */
 export class RequestTelemetry implements Service {
   readonly name = 'request-telemetry'
   readonly #options: RequestTelemetryOptions
   #waiting: UsageRecord[] = []
   #cancelTimer: (() => void) | null = null
+  #stopped = false
 
   constructor(options: RequestTelemetryOptions) {
     this.#options = options
@@ -37,16 +39,21 @@ export class RequestTelemetry implements Service {
 
   async run(): Promise<void> {
     this.#options.metrics.beforeScrape(this.flush)
+    // Before the log's own listener, which writes what it has been given.
+    process.prependListener('exit', this.flush)
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     this.flush()
+    process.off('exit', this.flush)
   }
 
   /** Takes a closed record; nobody changes it any more. */
   add(record: UsageRecord): void {
     this.#waiting.push(record)
-    if (this.#waiting.length === waitingMax) afterTurn(this.flush)
+    if (this.#stopped) this.flush()
+    else if (this.#waiting.length === waitingMax) afterTurn(this.flush)
     else this.#cancelTimer ??= this.#options.clock.after(waitMs, this.flush)
   }
 
@@ -66,7 +73,7 @@ export class RequestTelemetry implements Service {
   #writeLine(record: UsageRecord): void {
     const { log } = this.#options
     const closedAtMs = Number(record.startedAtUnixMs) + Math.round(Number(record.latencyUs) / 1000)
-    if (log instanceof AgentLog) log.plain(requestLine(record), 'request', closedAtMs)
-    else log.info(JSON.parse(`{${requestLine(record)}}`), 'request')
+    if (log instanceof AgentLog) log.plain(requestMembers(record), 'request', closedAtMs)
+    else log.info(JSON.parse(`{${requestMembers(record)}}`), 'request')
   }
 }

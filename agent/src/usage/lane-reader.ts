@@ -47,8 +47,8 @@ export class LaneReader {
 
   /**
    * Records at or above the stored watermark until a limit is reached or nothing is left of what was written when it was
-   * called; at least one if there is one. A drop ends the reading: it is a message of its own. Empty only when nothing is
-   * left.
+   * called; at least one if there is one. A drop ends the reading: it is a message of its own. Empty when nothing was left
+   * then; `atEnd` says whether something came since.
    */
   async read(limits: ReadLimits): Promise<LaneEntry[]> {
     const entries: LaneEntry[] = []

@@ -96,9 +96,11 @@ export class SpoolLane {
     return this.#open.has(sequence)
   }
 
-  /** What `open` was given for a running request, good until its close; null when it does not run. */
-  openBody(sequence: number): Uint8Array | null {
-    return this.#open.get(sequence)
+  /** What `open` was given for a running request; good until its close. */
+  openBody(sequence: number): Uint8Array {
+    const body = this.#open.get(sequence)
+    assert(body !== null, 'lane: a request that is closed was opened')
+    return body
   }
 
   /** The smallest running request at or above `sequence`, or null. */

@@ -52,8 +52,7 @@ export class Meter {
     }
     open.closed = true
     const { usage } = this.#spool
-    const begun = usage.openBody(open.sequence)
-    const body = begun === null ? this.#encoder.encode(record) : this.#encoder.encodeClose(begun, record)
+    const body = this.#encoder.encodeClose(usage.openBody(open.sequence), record)
     usage.close(open.sequence, this.#bounded(body, record))
   }
 

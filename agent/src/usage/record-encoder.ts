@@ -3,13 +3,12 @@ import type { Hop } from '../../../proto/gen/switchyard/v1/Hop.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 
 /**
- * The wire form of a usage record, written by hand because it is made twice per request on the request path: a quarter of
+ * The wire form of a usage record, written by hand because it is made in two halves on every request's path: a quarter of
  * what the generated encoder costs. Whatever is not plain (a number that is not a whole one, a text that does not fit)
  * takes the generated way. The test holds both to the same decoded record, and every field of the contract to being here.
  *
- * A closed record repeats what its open frame said, so it is made of the open frame's bytes and what came since: to a
- * reader, of two values for one field the later counts (proto3). What an open frame says must not be taken back by
- * leaving it empty; it may be said anew.
+ * A closed record repeats what its open frame said, so it is made of the open frame's bytes and what came since. What
+ * `#beginning` writes is therefore settled before `encodeOpen` and never changes after it; `RequestRecord` holds to that.
  */
 export class RecordEncoder {
   readonly #bytes = Buffer.allocUnsafeSlow(16 << 10)
@@ -30,7 +29,9 @@ export class RecordEncoder {
     this.#at = 0
     this.#plain = true
     this.#beginning(r)
-    return this.#plain ? this.#bytes.subarray(0, this.#at) : usageRecordCodec.encode(r)
+    if (this.#plain) return this.#bytes.subarray(0, this.#at)
+    const { hops: _none, ...beginning } = r
+    return usageRecordCodec.encode(beginning)
   }
 
   /** The whole record, of `open` (what `encodeOpen` gave for it) and what came since. */

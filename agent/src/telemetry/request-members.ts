@@ -5,7 +5,7 @@ import { formatUsdNumber } from '../../../proto/std/money.js'
  * A record in both vocabularies that people search logs with, as members of a JSON object. Put together by hand: it is
  * made for every request. Ids are ours and plain; what people or providers wrote is looked at.
  */
-export function requestLine(record: UsageRecord): string {
+export function requestMembers(record: UsageRecord): string {
   const tokensIn = numberText(record.tokensIn)
   const tokensOut = numberText(record.tokensOut)
   const { costNanoUsd } = record
