@@ -115,6 +115,7 @@ function codeOf(id: string, text: string): string {
 
 async function nothingIsLeft(recordCount: number): Promise<void> {
   await until(() => door.handler.runningCount === 0 && door.server.inFlightCount === 0, 'nothing runs')
+  await until(() => door.handler.deadlineCount === 0, 'nothing is waited for')
   expect(door.meter.closed.length).toBe(recordCount)
   expect(new Set(door.meter.closed.map(({ requestId }) => requestId)).size).toBe(recordCount)
   expect(door.server.connectionCount).toBeLessThanOrEqual(clientCount)

@@ -132,6 +132,7 @@ describe('a whole answer', () => {
       snapshotGeneration: 7,
     })
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   })
 
   test('leaves every byte alone that is not the model', async () => {
@@ -238,6 +239,13 @@ describe('every refusal is an OpenAI error', () => {
   const cases: [string, Sent & { noKey?: boolean; key?: string }, number, string, string | null][] = [
     ['no key', { headers: { authorization: '' } }, 401, 'missing_api_key', null],
     ['not a bearer', { headers: { authorization: 'Basic x' } }, 401, 'missing_api_key', null],
+    [
+      'a key longer than any',
+      { headers: { authorization: `Bearer sy_a_${'b'.repeat(5_000)}` } },
+      401,
+      'invalid_api_key',
+      null,
+    ],
     ['mistyped key', { headers: { authorization: 'Bearer sy_a_b' } }, 401, 'invalid_api_key', null],
     [
       'unknown key',
@@ -303,6 +311,7 @@ describe('every refusal is an OpenAI error', () => {
     expect(JSON.stringify(error)).not.toContain('secret')
     expect(up.received).toHaveLength(0)
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
     const isAuthenticated = status !== 401 && status !== 405 && code !== 'unknown_url'
     expect(at.meter.closed.map((record) => [record.status, record.code, record.httpStatus])).toEqual(
       isAuthenticated ? [['refused', code, status]] : [],
@@ -408,6 +417,7 @@ describe('every refusal is an OpenAI error', () => {
     release[1]?.()
     expect((await third).status).toBe(200)
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   })
 
   test('the agent’s requests at once, before the body is read', async () => {
@@ -567,6 +577,7 @@ describe('fallback, before the first byte', () => {
     if (status === 429) expect(response.headers.get('retry-after')).toBe('7')
     expect(at.meter.last).toMatchObject({ status: 'failed', code, httpStatus: status })
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   })
 
   test('all hops together stay within the route’s deadline', async () => {
@@ -650,6 +661,7 @@ describe('a stream', () => {
     })
     await until(() => at.server.inFlightCount === 0, 'no request in flight')
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   })
 
   test('is cut off where the provider tells nothing on the way: counted from what was delivered', async () => {
@@ -748,6 +760,7 @@ describe('a stream', () => {
     expect(at.meter.last).toMatchObject({ status: 'aborted', code: 'revoked_api_key' })
     await until(() => up.received[0]?.closedByAgent === true, 'the upstream connection closed')
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   })
 
   test('for a client that asked, from an upstream that refuses to be asked: asks for less, and remembers', async () => {
@@ -821,6 +834,7 @@ describe('many streams at once', () => {
     const tokens = at.meter.closed.map((record) => [record.userId, record.tokensIn, record.tokensOut])
     expect(tokens.sort()).toEqual(users.map((user) => [user, Number(user), 3 + (Number(user) % 7)]).sort())
     expect(at.handler.runningCount).toBe(0)
+    await until(() => at.handler.deadlineCount === 0, 'nothing is waited for')
   }, 30_000)
 })
 

@@ -53,6 +53,8 @@ export interface RequestHandler {
   handle(call: ClientCall): Promise<void>
   /** Authenticated requests running now. */
   readonly runningCount: number
+  /** Deadlines of hops that are waited for; none once nothing runs upstream. */
+  readonly deadlineCount: number
   /** Ends every running request; streams get an error event. */
   endAll(): void
 }
@@ -101,6 +103,10 @@ class Handler implements RequestHandler {
 
   get runningCount(): number {
     return this.#admission.runningCount
+  }
+
+  get deadlineCount(): number {
+    return this.#deadlines.size
   }
 
   endAll(): void {

@@ -140,3 +140,54 @@ describe('writes of one turn', () => {
     await next.spool.stop()
   })
 })
+
+describe('a close', () => {
+  it('is the whole record, of an open frame of any size', async () => {
+    const { spool, meter } = await started(freshFolder())
+    const longest = 'u'.repeat(200_000)
+    for (const userId of ['ann', 'ünï', longest]) {
+      const open = meter.open({ requestId: `of ${userId.slice(0, 3)}`, userId, operation: 'chat_completions' })
+      meter.close(open, {
+        requestId: `of ${userId.slice(0, 3)}`,
+        userId,
+        operation: 'chat_completions',
+        status: 'ok',
+        tokensIn: 7,
+        hops: [{ targetId: 't', outcome: 'ok' }],
+      })
+    }
+    await meter.written()
+    const reader = new LaneReader(spool.usage)
+    reader.rewind()
+    const entries = await reader.read({ recordsMax: 100, bytesMax: 10_000_000 })
+    await reader.close()
+    const records = entries.map((entry) => entry.kind === 'record' && usageRecordCodec.decode(entry.payload))
+    expect(records).toMatchObject(
+      ['ann', 'ünï', longest.slice(0, 256)].map((userId) => ({
+        userId,
+        status: 'ok',
+        tokensIn: 7,
+        hops: [{ targetId: 't' }],
+      })),
+    )
+    await spool.stop()
+  })
+})
+
+describe('a reading', () => {
+  it('ends at what was written when it was called, so that steady writing cannot keep it', async () => {
+    const { spool, meter } = await started(freshFolder(), { gatherWrites: false })
+    for (const requestId of ['a', 'b']) meter.record(facts(requestId))
+    const reader = new LaneReader(spool.usage)
+    reader.rewind()
+    const limits = { recordsMax: 100, bytesMax: 1_000_000 }
+    const reading = reader.read(limits)
+    meter.record(facts('c'))
+    expect(await reading).toHaveLength(2)
+    expect([reader.hasMore, reader.atEnd]).toEqual([false, false])
+    expect(await reader.read(limits)).toHaveLength(1)
+    expect(reader.atEnd).toBe(true)
+    await reader.close()
+    await spool.stop()
+  })
+})

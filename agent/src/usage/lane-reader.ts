@@ -61,7 +61,7 @@ export class LaneReader {
       if (!segment) return entries
       // What is written while it reads waits for the next time: reading after every single frame would never end.
       if (segment.number > end.number || (segment.number === end.number && this.#offset >= end.offset)) return entries
-      const chunk = await this.#readChunk(segment)
+      const chunk = await this.#readChunk(segment, segment.number === end.number ? end.offset : segment.bytes)
       let offset = 0
       while (offset < chunk.length) {
         const read = readFrame(chunk, offset)
@@ -120,17 +120,17 @@ export class LaneReader {
     return null
   }
 
-  /** Bytes from the current offset on; at least one whole frame unless they are damaged or the segment is gone. */
-  async #readChunk(segment: SegmentInfo): Promise<Buffer> {
+  /** Bytes from the current offset to `end` at most; at least one whole frame unless they are damaged or the segment is gone. */
+  async #readChunk(segment: SegmentInfo, end: number): Promise<Buffer> {
     const file = await this.#open(segment)
     if (!file) {
       this.#offset = segment.bytes
       return Buffer.alloc(0)
     }
-    let size = Math.min(chunkBytes, segment.bytes - this.#offset)
+    let size = Math.min(chunkBytes, end - this.#offset)
     let chunk = await readAt(file, this.#offset, size)
     if (chunk.length >= frameHeaderBytes && readFrame(chunk, 0).found === 'short') {
-      size = Math.min(frameHeaderBytes + chunk.readUInt32LE(0), segment.bytes - this.#offset)
+      size = Math.min(frameHeaderBytes + chunk.readUInt32LE(0), end - this.#offset)
       if (size > chunk.length) chunk = await readAt(file, this.#offset, size)
     }
     if (chunk.length === 0) this.#offset = segment.bytes

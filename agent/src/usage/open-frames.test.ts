@@ -23,6 +23,8 @@ test('open frames are what a map of copies would be', () => {
         const from = choice
         expect(frames.firstFrom(from)).toBe([...model.keys()].find((key) => key >= from) ?? null)
         expect(frames.has(from)).toBe(model.has(from))
+        const kept = frames.get(from)
+        expect(kept === null ? undefined : Buffer.from(kept).toString('hex')).toBe(model.get(from))
       }
       expect([...frames.entries()].map(([key, body]) => [key, Buffer.from(body).toString('hex')])).toEqual([...model])
     }),
