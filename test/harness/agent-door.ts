@@ -264,6 +264,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     stop: async () => {
       await server.stop()
       await upstreams.stop()
+      await telemetry.stop()
     },
   }
 }
