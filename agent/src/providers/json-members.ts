@@ -1,3 +1,15 @@
+import {
+  backslash,
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  openBrace,
+  openBracket,
+  quote,
+  skipSpace,
+} from './json-bytes.js'
+
 /**
  * Finds the members of one JSON object in its raw bytes, without making values of them, so that a member can be replaced
  * where it stands and every other byte goes on untouched. Runs after `JSON.parse` has accepted the text, so it need not
@@ -21,15 +33,6 @@ export interface Members {
   /** Byte after the closing brace; -1 when the object does not end. */
   readonly end: number
 }
-
-const quote = 0x22
-const backslash = 0x5c
-const colon = 0x3a
-const comma = 0x2c
-const openBrace = 0x7b
-const closeBrace = 0x7d
-const openBracket = 0x5b
-const closeBracket = 0x5d
 
 /** The members called one of `names` in the object that begins at or after `from`. Null when there is no object. */
 export function findMembers(bytes: Buffer, from: number, names: readonly string[]): Members | null {
@@ -96,12 +99,6 @@ export function nameOf(bytes: Buffer, start: number, end: number, names: readonl
 function spells(bytes: Buffer, start: number, name: string): boolean {
   for (let i = 0; i < name.length; i++) if (bytes[start + i] !== name.charCodeAt(i)) return false
   return true
-}
-
-function skipSpace(bytes: Buffer, from: number): number {
-  let at = from
-  for (let byte = bytes[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[at]) at += 1
-  return at
 }
 
 /** Texts shorter than this are cheaper to walk than to search with a native call. */

@@ -1,3 +1,14 @@
+import {
+  backslash,
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  openBrace,
+  openBracket,
+  quote,
+  skipSpace,
+} from './json-bytes.js'
 import { findMembers, nameOf, type Span } from './json-members.js'
 
 /**
@@ -58,15 +69,6 @@ function parsedMembers(bytes: Buffer, names: readonly string[]): Readonly<Record
 const depthMax = 100
 const wrong = -1
 const tooDeep = -2
-
-const quote = 0x22
-const backslash = 0x5c
-const colon = 0x3a
-const comma = 0x2c
-const openBrace = 0x7b
-const closeBrace = 0x7d
-const openBracket = 0x5b
-const closeBracket = 0x5d
 
 /** Each of the functions below takes where something begins and gives the byte after it, or a negative number. */
 function skipObject(
@@ -202,11 +204,4 @@ function isEscape(byte: number): boolean {
 
 function isHexDigit(byte: number): boolean {
   return (byte >= 0x30 && byte <= 0x39) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66)
-}
-
-/** A negative number stays what it is. */
-function skipSpace(bytes: Buffer, from: number): number {
-  let at = from
-  for (let byte = bytes[at]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[at]) at += 1
-  return at
 }
