@@ -86,6 +86,8 @@ describe('members read off a JSON text', () => {
     expectAgreement(`${long}}`)
     expectAgreement(long.slice(0, -1))
     expectAgreement(long.replace('"prompt_tokens":5', '"prompt_tokens":05'))
+    expectAgreement(long.replace('"model":"long"', '"model":"a\ttab"'))
+    expectAgreement(long.replace('"model"', '"mo\\xdel"'))
     expectAgreement(`{${'"model":1,'.repeat(200_000)}"model":"last"}`)
   })
 

@@ -34,9 +34,9 @@ const judgedBytesMax = 1024 * 1024
  * looked into: it is one object from first to last, but not every character in it has been judged.
  */
 function soughtMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
-  const members = findMembers(bytes, 0, names)
-  if (members === null || members.end === -1 || skipSpace(bytes, members.end) !== bytes.length) return null
   try {
+    const members = findMembers(bytes, 0, names)
+    if (members === null || members.end === -1 || skipSpace(bytes, members.end) !== bytes.length) return null
     return valuesOf(bytes, members.spans)
   } catch {
     return null
@@ -46,14 +46,8 @@ function soughtMembers(bytes: Buffer, names: readonly string[]): Readonly<Record
 /** Of two members of one name the last counts, as for `JSON.parse`. */
 function valuesOf(bytes: Buffer, spans: ReadonlyMap<string, Span>): Record<string, unknown> {
   const members: Record<string, unknown> = {}
-  for (const [name, { start, end }] of spans) members[name] = parsedValue(bytes, start, end)
+  for (const [name, { start, end }] of spans) members[name] = JSON.parse(bytes.toString('utf8', start, end))
   return members
-}
-
-/** A text without escapes stands there as it is. */
-function parsedValue(bytes: Buffer, start: number, end: number): unknown {
-  const text = bytes.toString('utf8', start, end)
-  return bytes[start] === quote && !text.includes('\\') ? text.slice(1, -1) : JSON.parse(text)
 }
 
 /** The same the long way; what begins like an object and parses is one. */
