@@ -768,6 +768,11 @@ export const descriptor = {
          "oneof": [
           "cacheHit"
          ]
+        },
+        "_tokensInCacheWrite": {
+         "oneof": [
+          "tokensInCacheWrite"
+         ]
         }
        },
        "fields": {
@@ -975,6 +980,13 @@ export const descriptor = {
         "spanId": {
          "type": "string",
          "id": 42
+        },
+        "tokensInCacheWrite": {
+         "type": "uint64",
+         "id": 43,
+         "options": {
+          "proto3_optional": true
+         }
         }
        }
       },
@@ -1228,6 +1240,22 @@ export const descriptor = {
         "connectionsMax": {
          "type": "uint32",
          "id": 8
+        },
+        "apiVersion": {
+         "type": "string",
+         "id": 9
+        },
+        "vendorRegion": {
+         "type": "string",
+         "id": 10
+        },
+        "vendorProject": {
+         "type": "string",
+         "id": 11
+        },
+        "external": {
+         "type": "bool",
+         "id": 12
         }
        }
       },
@@ -1257,10 +1285,21 @@ export const descriptor = {
         "contextTokensMax": {
          "type": "uint32",
          "id": 6
+        },
+        "outputTokensMax": {
+         "type": "uint32",
+         "id": 7
         }
        }
       },
       "Price": {
+       "oneofs": {
+        "_cacheWriteInputNanoUsdPerMillion": {
+         "oneof": [
+          "cacheWriteInputNanoUsdPerMillion"
+         ]
+        }
+       },
        "fields": {
         "version": {
          "type": "uint32",
@@ -1277,6 +1316,13 @@ export const descriptor = {
         "outputNanoUsdPerMillion": {
          "type": "uint64",
          "id": 4
+        },
+        "cacheWriteInputNanoUsdPerMillion": {
+         "type": "uint64",
+         "id": 5,
+         "options": {
+          "proto3_optional": true
+         }
         }
        }
       },
@@ -1298,6 +1344,10 @@ export const descriptor = {
         "totalTimeoutMs": {
          "type": "uint32",
          "id": 4
+        },
+        "unsupportedSettings": {
+         "type": "string",
+         "id": 5
         }
        }
       },

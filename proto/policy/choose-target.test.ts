@@ -16,6 +16,7 @@ const target = (id: string, options: { region?: string; capabilities?: string[] 
     region: options.region ?? 'eu',
     credential: null,
     connectionsMax: 1,
+    ...{ apiVersion: '', vendorRegion: '', vendorProject: '', external: false },
   },
   model: {
     id: `mdl_${id}`,
@@ -23,6 +24,7 @@ const target = (id: string, options: { region?: string; capabilities?: string[] 
     upstreamModel: 'm',
     capabilities: new Set(options.capabilities ?? ['chat']),
     price: null,
+    outputTokensMax: null,
   },
   upstreamModel: 'llama',
   deadlines: { connectMs: 1, firstTokenMs: 2, idleMs: 3, totalMs: 4 },
@@ -32,6 +34,7 @@ const route = (name: string, ...rules: { condition?: string | null; targets: Tar
   id: `rte_${name}`,
   name,
   totalTimeoutMs: 10,
+  dropsUnsupported: false,
   rules: rules.map((rule, index) => ({
     id: `rule-${index}`,
     condition: rule.condition ?? null,

@@ -431,6 +431,10 @@ function providerTable(provider: ProviderResource__Output): ProviderTable | null
         ? null
         : Object.freeze({ id: provider.credentialId, version: provider.credentialVersion }),
     connectionsMax: provider.connectionsMax,
+    apiVersion: provider.apiVersion,
+    vendorRegion: provider.vendorRegion,
+    vendorProject: provider.vendorProject,
+    external: provider.external,
   })
 }
 
@@ -448,7 +452,12 @@ function modelTable(model: ModelResource__Output): ModelTable {
             inputNanoUsdPerMillion: BigInt(model.price.inputNanoUsdPerMillion),
             cachedInputNanoUsdPerMillion: BigInt(model.price.cachedInputNanoUsdPerMillion),
             outputNanoUsdPerMillion: BigInt(model.price.outputNanoUsdPerMillion),
+            cacheWriteInputNanoUsdPerMillion:
+              model.price.cacheWriteInputNanoUsdPerMillion === undefined
+                ? null
+                : BigInt(model.price.cacheWriteInputNanoUsdPerMillion),
           }),
+    outputTokensMax: model.outputTokensMax === 0 ? null : model.outputTokensMax,
   })
 }
 
@@ -462,6 +471,7 @@ function routeTable(name: string, route: RouteResource__Output, joined: Joined, 
     id: route.id,
     name: route.name,
     totalTimeoutMs: route.totalTimeoutMs,
+    dropsUnsupported: route.unsupportedSettings === 'drop',
     rules: Object.freeze(
       route.rules.map((rule, ruleIndex) =>
         Object.freeze({

@@ -8,11 +8,18 @@ const price: PriceTable = {
   inputNanoUsdPerMillion: 150_000_000n,
   cachedInputNanoUsdPerMillion: 75_000_000n,
   outputNanoUsdPerMillion: 600_000_000n,
+  cacheWriteInputNanoUsdPerMillion: 187_500_000n,
 }
-const usage = (input: number, output: number, cachedInput: number | null = null): TokenUsage => ({
+const usage = (
+  input: number,
+  output: number,
+  cachedInput: number | null = null,
+  cacheWriteInput: number | null = null,
+): TokenUsage => ({
   input,
   output,
   cachedInput,
+  cacheWriteInput,
   reasoningOutput: null,
 })
 
@@ -23,6 +30,8 @@ describe('price of usage', () => {
     ['a million out', usage(0, 1_000_000), 600_000_000n],
     ['cached input is part of the input', usage(1_000_000, 0, 400_000), 120_000_000n],
     ['more cached than input counts as all cached', usage(10, 0, 20), 750n],
+    ['input written to the cache is part of the input', usage(1_000_000, 0, 400_000, 200_000), 127_500_000n],
+    ['more written than is left counts as all that is left', usage(10, 0, 4, 20), 1_425n],
     ['one token', usage(1, 0), 150n],
     ['not a number', usage(Number.NaN, 1), null],
     ['negative', usage(-1, 1), null],

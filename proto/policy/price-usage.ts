@@ -7,6 +7,8 @@ export interface TokenUsage {
   readonly output: number
   /** Subset of `input` read from the provider's prompt cache; null when the provider did not say. */
   readonly cachedInput: number | null
+  /** Subset of `input`, apart from `cachedInput`, written into the provider's prompt cache; null when it did not say. */
+  readonly cacheWriteInput: number | null
   /** Subset of `output`; priced as output. */
   readonly reasoningOutput: number | null
 }
@@ -17,13 +19,18 @@ export interface TokenUsage {
  */
 export function priceUsage(price: PriceTable | null, usage: TokenUsage): NanoUsd | null {
   if (price === null || !isCount(usage.input) || !isCount(usage.output)) return null
-  const cached =
-    usage.cachedInput === null || !isCount(usage.cachedInput) ? 0 : Math.min(usage.cachedInput, usage.input)
+  const cached = subsetOf(usage.cachedInput, usage.input)
+  const written = subsetOf(usage.cacheWriteInput, usage.input - cached)
   const scaled =
-    BigInt(usage.input - cached) * price.inputNanoUsdPerMillion +
+    BigInt(usage.input - cached - written) * price.inputNanoUsdPerMillion +
     BigInt(cached) * price.cachedInputNanoUsdPerMillion +
+    BigInt(written) * (price.cacheWriteInputNanoUsdPerMillion ?? price.inputNanoUsdPerMillion) +
     BigInt(usage.output) * price.outputNanoUsdPerMillion
   return (scaled + 500_000n) / 1_000_000n
+}
+
+function subsetOf(count: number | null, whole: number): number {
+  return count === null || !isCount(count) ? 0 : Math.min(count, whole)
 }
 
 function isCount(value: number): boolean {

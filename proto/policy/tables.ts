@@ -22,6 +22,14 @@ export interface ProviderTable {
   /** Null: the provider wants no credential. */
   readonly credential: { readonly id: string; readonly version: number } | null
   readonly connectionsMax: number
+  /** Azure OpenAI's `api-version`; empty for other kinds. */
+  readonly apiVersion: string
+  /** Region at the vendor that requests are signed for or that stands in their paths; empty where the vendor has none. */
+  readonly vendorRegion: string
+  /** Project at the vendor; empty where the vendor has none. */
+  readonly vendorProject: string
+  /** Outside the tenant's own walls. */
+  readonly external: boolean
 }
 
 export interface PriceTable {
@@ -29,6 +37,8 @@ export interface PriceTable {
   readonly inputNanoUsdPerMillion: bigint
   readonly cachedInputNanoUsdPerMillion: bigint
   readonly outputNanoUsdPerMillion: bigint
+  /** Null: written to the vendor's prompt cache costs as other input does. */
+  readonly cacheWriteInputNanoUsdPerMillion: bigint | null
 }
 
 export interface ModelTable {
@@ -38,6 +48,8 @@ export interface ModelTable {
   readonly capabilities: ReadonlySet<string>
   /** Null: no price, so no cost. */
   readonly price: PriceTable | null
+  /** Most tokens of one answer; null when not known. */
+  readonly outputTokensMax: number | null
 }
 
 export interface TargetTable {
@@ -57,6 +69,8 @@ export interface RouteTable {
   readonly id: string
   readonly name: string
   readonly totalTimeoutMs: number
+  /** A setting that a vendor has no word for is left out, with a header that says so; otherwise the target is passed over. */
+  readonly dropsUnsupported: boolean
   /** Ordered; the first whose condition holds decides. A null condition always holds. */
   readonly rules: readonly {
     readonly id: string

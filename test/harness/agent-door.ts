@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { ProviderSecret } from '../../agent/src/providers/provider-dialect.js'
 import type { TokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler, type RequestHandler } from '../../agent/src/request/handle-request.js'
 import type { UsageMeter } from '../../agent/src/request/ports.js'
@@ -79,6 +80,11 @@ export interface TargetSpec {
   deadlines?: Partial<TargetTable['deadlines']>
   credential?: { id: string; version: number } | null
   connectionsMax?: number
+  apiVersion?: string
+  vendorRegion?: string
+  vendorProject?: string
+  basePath?: string
+  outputTokensMax?: number | null
 }
 
 let targetCount = 0
@@ -90,10 +96,14 @@ export function makeTarget(spec: TargetSpec): TargetTable {
     name: spec.name ?? `provider-${targetCount}`,
     kind: spec.kind ?? 'vllm',
     origin: spec.origin,
-    basePath: '/v1',
+    basePath: spec.basePath ?? '/v1',
     region: spec.region ?? 'local',
     credential: spec.credential ?? null,
     connectionsMax: spec.connectionsMax ?? 64,
+    apiVersion: spec.apiVersion ?? '',
+    vendorRegion: spec.vendorRegion ?? '',
+    vendorProject: spec.vendorProject ?? '',
+    external: false,
   }
   return {
     id,
@@ -108,7 +118,9 @@ export function makeTarget(spec: TargetSpec): TargetTable {
         inputNanoUsdPerMillion: 1_000_000_000n,
         cachedInputNanoUsdPerMillion: 500_000_000n,
         outputNanoUsdPerMillion: 2_000_000_000n,
+        cacheWriteInputNanoUsdPerMillion: 1_250_000_000n,
       },
+      outputTokensMax: spec.outputTokensMax ?? null,
     },
     upstreamModel: spec.upstreamModel ?? 'upstream-model',
     deadlines: { connectMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000, totalMs: 10_000, ...spec.deadlines },
@@ -118,6 +130,7 @@ export function makeTarget(spec: TargetSpec): TargetTable {
 export interface WorldSpec {
   routes: Record<string, TargetTable[]>
   totalTimeoutMs?: number
+  dropsUnsupported?: boolean
   permittedRegions?: string[]
   spanSamplePpm?: number
   key?: Partial<Pick<ApiKeyTable, 'allowedRoutes' | 'expiresAtMs' | 'inFlightMax' | 'requestsPerMinuteMax' | 'teamId'>>
@@ -132,6 +145,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
         id: `rte_${name}`,
         name,
         totalTimeoutMs: spec.totalTimeoutMs ?? 20_000,
+        dropsUnsupported: spec.dropsUnsupported ?? false,
         rules: [{ id: 'rule', condition: null, targets }],
       },
     ]),
@@ -190,7 +204,7 @@ export class FixtureTables {
 
 export interface DoorSpec {
   tables: DecisionTables | null
-  secrets?: Record<string, string>
+  secrets?: Record<string, ProviderSecret>
   limits?: Partial<DoorLimits>
   counter?: TokenCounter
   clientStallMs?: number

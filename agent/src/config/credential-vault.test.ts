@@ -61,6 +61,7 @@ const reference = (credentialId: string, text: string): CredentialEnvelope__Outp
 })
 const provider = (id: string, credential: ProviderTable['credential']): ProviderTable => ({
   ...{ id, name: id, kind: 'openai', origin: 'https://h', basePath: '', region: 'eu', connectionsMax: 1, credential },
+  ...{ apiVersion: '', vendorRegion: '', vendorProject: '', external: true },
 })
 
 describe('the credential vault', () => {

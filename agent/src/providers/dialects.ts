@@ -1,8 +1,10 @@
+import { anthropicDialect } from './anthropic/dialect.js'
 import { openaiDialect } from './openai/dialect.js'
 import type { ProviderDialect } from './provider-dialect.js'
 
 const dialects: ReadonlyMap<string, ProviderDialect> = new Map([
   ['openai', openaiDialect],
+  ['anthropic', anthropicDialect],
   ['vllm', openaiDialect],
   ['ollama', openaiDialect],
   ['openai-compatible', openaiDialect],

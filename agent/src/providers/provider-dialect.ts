@@ -1,8 +1,13 @@
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { ProviderTable, TargetTable } from '../../../proto/policy/tables.js'
+import type { ChatAnswer } from '../conversation/chat-answer.js'
+import type { ChatEventReader } from '../conversation/chat-event.js'
+import type { Conversation } from '../conversation/conversation.js'
+import type { Losses } from '../conversation/losses.js'
 import type { Members } from './json-members.js'
 
-export type Operation = 'chat_completions' | 'embeddings' | 'models'
+/** What a client asks for: one per door. */
+export type Operation = 'chat_completions' | 'embeddings' | 'messages' | 'count_tokens' | 'models'
 /** Operations that go upstream. */
 export type UpstreamOperation = Exclude<Operation, 'models'>
 
@@ -10,6 +15,8 @@ export type UpstreamOperation = Exclude<Operation, 'models'>
 export interface RequestBody {
   readonly bytes: Buffer
   readonly members: Members
+  /** What was parsed, read again only to translate it. */
+  readonly fields: Readonly<Record<string, unknown>>
   readonly model: string
   readonly stream: boolean
   /** The client asked for the usage chunk itself. */
@@ -36,6 +43,8 @@ export interface StreamReaderOptions {
 
 /** Reads one streamed answer as it passes. One per stream; holds less than one event plus what it counts. */
 export interface StreamReader {
+  /** What the upstream calls a stream in `content-type`; anything else is a whole answer. */
+  readonly contentType: string
   /** Takes the next bytes, gives those to send on: whole events only, the client's own view. Null: nothing yet. */
   push(chunk: Buffer): Buffer | null
   /** A first event with data has passed. */
@@ -64,15 +73,77 @@ export interface Answer {
   readonly model: string | null
 }
 
-/** One kind of upstream wire. Everything in it is a function of its arguments. */
-export interface ProviderDialect {
-  path(provider: ProviderTable, operation: UpstreamOperation): string
-  /** Flat name, value list. `secret` null when the provider wants none. */
-  headers(secret: string | null, stream: boolean): string[]
+/** Where an operation is found at a provider, and what its requests say besides who asks. */
+export interface Endpoint {
+  /** Path and query of the call. */
+  path(target: TargetTable, stream: boolean): string
+  /** Flat name, value list, without credentials. */
+  headers(stream: boolean): string[]
+}
+
+/**
+ * An operation whose wire is the client's own: bytes go on as they came, both ways, except for the model's name and what
+ * is asked about usage.
+ */
+export interface NativeWire extends Endpoint {
+  /** The client's headers that go on: versions and betas of the wire, never credentials. */
+  readonly passedHeaders: readonly string[]
   body(body: RequestBody, target: TargetTable, depth: UsageDepth): Buffer
-  /** Usage and model of a whole answer; null when it is not an answer of this dialect. */
+  /** Usage and model of a whole answer; null when it is not an answer of this wire. */
   readAnswer(bytes: Buffer): Answer | null
-  streamReader(options: StreamReaderOptions): StreamReader
+  /** Null where the operation has no streams. */
+  readonly streamReader: ((options: StreamReaderOptions) => StreamReader) | null
+}
+
+/** Through which the conversation of any door goes: written and read in the vendor's words. */
+export interface ChatWire extends Endpoint {
+  /** The request's body; whatever it cannot say goes to `losses`, and what it can goes into the bytes all the same. */
+  write(conversation: Conversation, target: TargetTable, depth: UsageDepth, losses: Losses): Buffer
+  /** Null when the bytes are not an answer of this wire. */
+  readAnswer(bytes: Buffer, conversation: Conversation): ChatAnswer | null
+  /** What the upstream calls a stream in `content-type`. */
+  readonly streamContentType: string
+  eventReader(conversation: Conversation): ChatEventReader
+  /** What an error body says, for the client; null when it says nothing that can be read. */
+  readError(bytes: Buffer): string | null
+}
+
+/** Who we are to a provider: a text, or the identity of the machine that the agent runs on. */
+export type ProviderSecret = string | AmbientIdentity
+
+export interface AmbientIdentity {
+  readonly ambient: 'aws' | 'azure' | 'google'
+}
+
+/** A request as it goes out, for signing. */
+export interface OutgoingCall {
+  readonly provider: ProviderTable
+  readonly path: string
+  /** Flat name, value list. */
+  readonly headers: readonly string[]
+  readonly body: Buffer
+  /** Longest that asking somebody else who we are may take, milliseconds. */
+  readonly timeoutMs: number
+}
+
+/** Why a call could not be authorised: the vendor said no to the credential, or could not be asked. */
+export interface AuthorizationFault {
+  readonly fault: 'rejected' | 'unavailable'
+  /** For the operator's log; never for a client. */
+  readonly message: string
+}
+
+/** Headers to add to a call, flat; at once where nothing has to be asked or computed elsewhere. */
+export type Authorization = readonly string[] | AuthorizationFault
+
+/** One kind of upstream. */
+export interface ProviderDialect {
+  /** By operation; an operation that is not named is translated where `chat` is there and it is a conversation. */
+  readonly native: Readonly<Partial<Record<UpstreamOperation, NativeWire>>>
+  /** Null: serves no conversations but native ones. */
+  readonly chat: ChatWire | null
+  /** `secret` null when the provider wants none. Never rejects, never throws. */
+  authorize(call: OutgoingCall, secret: ProviderSecret | null): Authorization | Promise<Authorization>
   /** What to ask for first. */
   usageDepth(provider: ProviderTable): UsageDepth
   /** Whether a 400 or 422 with this body refuses the way we asked for usage, so that asking for less may succeed. */

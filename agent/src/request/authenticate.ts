@@ -13,7 +13,7 @@ export interface Authenticated {
 
 const missing = refuse(
   'missing_api_key',
-  "You didn't provide an API key. Send it as `Authorization: Bearer …` or in the `api-key` header.",
+  "You didn't provide an API key. Send it as `Authorization: Bearer …`, or in the `x-api-key` or `api-key` header.",
 )
 const invalid = refuse('invalid_api_key', 'Incorrect API key provided.')
 const mistyped = refuse(
@@ -43,6 +43,6 @@ const bearer = /^bearer /i
 
 function apiKeyOf(call: ClientCall): string | null {
   const authorization = call.header('authorization')
-  if (authorization === undefined) return call.header('api-key') ?? null
+  if (authorization === undefined) return call.header('x-api-key') ?? call.header('api-key') ?? null
   return authorization.startsWith('Bearer ') || bearer.test(authorization) ? authorization.slice(7).trim() : null
 }

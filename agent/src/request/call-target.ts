@@ -129,7 +129,7 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
       this.#chunkBytesMax = errorBytesMax
       this.retryAfterSeconds = retryAfterOf(headers['retry-after'], this.#options.clock)
       this.#enter('answer')
-    } else if (this.#options.reader !== null && this.contentType.startsWith('text/event-stream')) {
+    } else if (this.#options.reader?.contentType === typeOf(this.contentType)) {
       this.#streamed = true
     } else {
       this.#enter('answer')
@@ -178,7 +178,7 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
     const mayGoOn = bytes === null || this.#pass(bytes)
     if (this.#isOver) return
     if (reader.done) return this.#completeStream()
-    if (reader.malformed) return this.#fail('malformed', new Error('the stream is not server-sent events of JSON'))
+    if (reader.malformed) return this.#fail('malformed', new Error('the stream is not what its provider sends'))
     if (reader.error !== null) return this.#fail('upstream_5xx', new Error(reader.error))
     if (!mayGoOn) this.#stall()
     else if (this.committed) this.#enter('stream')
@@ -292,6 +292,12 @@ class CallOver extends Error {
 }
 
 function ignore(): void {}
+
+/** A media type without its parameters. */
+function typeOf(contentType: string): string {
+  const end = contentType.indexOf(';')
+  return (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase()
+}
 
 function timeoutOf(phase: Phase): HopOutcome {
   switch (phase) {

@@ -6,7 +6,7 @@ import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
 import { findDialect } from '../providers/dialects.js'
-import type { Answer, ProviderDialect, RequestBody, UsageDepth } from '../providers/provider-dialect.js'
+import type { Authorization, AuthorizationFault, ProviderDialect, ProviderSecret, RequestBody, UsageDepth } from '../providers/provider-dialect.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
@@ -14,16 +14,17 @@ import { Admission, type Running } from './admit.js'
 import { type Authenticated, authenticate } from './authenticate.js'
 import { TargetCall } from './call-target.js'
 import { promptText, type TokenCounter } from './count-tokens.js'
+import { type HopPlan, type PlannedAnswer, planHop, type ReadOnce } from './plan-hop.js'
 import type { ClientCall, CredentialSource, ResponseHead, TablesSource, UsageMeter } from './ports.js'
 import { type HopOutcome, type RecordStatus, RequestRecord } from './record.js'
-import { errorBody, type RequestRefusal, statusOf } from './request-refusal.js'
+import { type RequestRefusal, statusOf } from './request-refusal.js'
 import type { Upstreams } from './upstreams.js'
 
 /**
  * A request from its first step to its last. The only file of this room with branches: every step returns its value or a
  * refusal, and what happens then is decided here.
  *
- *     authenticate → admit → (body) → choose-target → per hop call-target → respond → record
+ *     authenticate → admit → (body) → choose-target → per hop plan-hop, call-target → respond → record
  *
  * The decision tables are taken once and used to the end. Each way out closes the record before the client's last byte;
  * the `finally` is the net below that, and it gives the slot back on every path.
@@ -66,8 +67,9 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
 type Ending = 'revoked_api_key' | 'agent_draining' | 'client_closed'
 
 /** What one authenticated request carries through its steps. */
-class Request implements Running {
+class Request implements Running, ReadOnce {
   slot = -1
+  conversation: ReadOnce['conversation'] = null
   /** Why it is to end early; set once. */
   ending: Ending | null = null
   hop: TargetCall | null = null
@@ -86,6 +88,17 @@ class Request implements Running {
     this.ending = ending
     this.hop?.cancel()
   }
+}
+
+/** How one hop goes. */
+interface HopWay {
+  readonly target: TargetTable
+  readonly dialect: ProviderDialect
+  readonly secret: ProviderSecret | null
+  readonly plan: HopPlan
+  readonly body: RequestBody
+  readonly startedUs: number
+  readonly routeDueUs: number
 }
 
 class Handler implements RequestHandler {
@@ -127,6 +140,7 @@ class Handler implements RequestHandler {
       hop: 0,
       fallbackReason: null,
       retryAfterSeconds: null,
+      dropped: null,
     }
     if (tables === null) return this.#refuseUnrecorded(call, head, notReady)
     const authenticated = authenticate(call, tables, call.startedAtMs)
@@ -151,7 +165,7 @@ class Handler implements RequestHandler {
       const refusal = this.#admission.admit(key, secretHash, request, clock.monotonicUs())
       if (refusal !== null) return this.#refuse(request, refusal)
       call.onGone(() => request.end('client_closed'))
-      if (call.operation === 'models') this.#answerModels(request)
+      if (call.door.operation === 'models') this.#answerModels(request)
       else await this.#serve(request)
     } catch (fault) {
       this.#options.log.error(
@@ -185,47 +199,75 @@ class Handler implements RequestHandler {
     if (isRefusal(body)) return this.#refuse(request, body)
     record.describe(body)
     if (request.ending !== null) return this.#abort(request, null, body)
-    const operation = call.operation === 'embeddings' ? 'embeddings' : 'chat_completions'
-    const choice = chooseTarget({ operation, model: body.model }, authenticated.key)
+    const { operation } = call.door
+    const facts = { operation: operation === 'embeddings' ? operation : 'chat_completions', model: body.model } as const
+    const choice = chooseTarget(facts, authenticated.key)
     if (isRefusal(choice)) return this.#refuse(request, choice)
     record.choose(choice)
     head.route = this.#routeNameOf(choice.route)
+    if (operation === 'count_tokens' && !countsTokens(choice)) return this.#countTokens(request, body)
     record.open()
     await this.#written()
     if (request.ending !== null) return this.#abort(request, null, body)
-    const last = await this.#callHops(request, choice, body)
-    if (last === null) return
-    await this.#refuseAfterOpen(request, refusalOf(last.outcome, last.call, choice))
+    const refusal = await this.#callHops(request, choice, body)
+    if (refusal !== null) await this.#refuseAfterOpen(request, refusal)
   }
 
-  /** Tries the targets in order. Null: the client has its answer (or left). Otherwise how the last hop ended. */
-  async #callHops(
-    request: Request,
-    choice: Choice,
-    body: RequestBody,
-  ): Promise<{ outcome: HopOutcome; call: TargetCall | null } | null> {
+  /** No vendor counts for this route: the agent does, with a vocabulary that may be another one than the model's. */
+  async #countTokens({ call, record, head }: Request, body: RequestBody): Promise<void> {
+    const count = await this.#options.counter.count(promptText(body.prompt))
+    record.close('ok', '', 200)
+    await this.#written()
+    call.answer(200, 'application/json', JSON.stringify({ input_tokens: count }), head)
+  }
+
+  /** Tries the targets in order. Null: the client has its answer (or left). Otherwise what to tell it. */
+  async #callHops(request: Request, choice: Choice, body: RequestBody): Promise<RequestRefusal | null> {
     const { clock } = this.#options
+    const { head, record } = request
     const routeDueUs = request.call.startedUs + choice.route.totalTimeoutMs * 1000
     let outcome: HopOutcome = 'timeout_total'
-    let hop: TargetCall | null = null
+    /** Of the last hop that was really tried, and why the first one that was not could not be. */
+    let last: { readonly outcome: HopOutcome; readonly hop: TargetCall | null } | null = null
+    let inexpressible: RequestRefusal | null = null
     for (const [index, target] of choice.targets.entries()) {
       const startedUs = clock.monotonicUs()
       if (startedUs >= routeDueUs) break
-      request.head.hop = index + 1
-      request.head.target = this.#targetNameOf(target)
-      if (index > 0) request.head.fallbackReason = outcome
+      head.hop = index + 1
+      head.target = this.#targetNameOf(target)
+      if (index > 0) head.fallbackReason = outcome
       const dialect = findDialect(target.provider.kind)
       const secret = this.#secretOf(target)
       if (dialect === null || secret === undefined) {
         outcome = 'not_ready'
-        hop = null
-        request.record.addHop(target, outcome, 0, startedUs, startedUs)
+        last = { outcome, hop: null }
+        record.addHop(target, outcome, 0, startedUs, startedUs)
         continue
       }
-      hop = await this.#callTarget(request, target, dialect, secret, body, startedUs, routeDueUs)
-      const answer = hop.outcome === 'ok' && hop.answer !== null ? dialect.readAnswer(hop.answer) : null
+      const { route } = choice
+      const plan = planHop({
+        ...{ call: request.call, body, read: request, route, target, dialect, requestId: head.requestId },
+      })
+      if (isRefusal(plan)) {
+        inexpressible ??= plan
+        outcome = 'not_expressible'
+        record.addHop(target, outcome, 0, startedUs, startedUs)
+        continue
+      }
+      head.dropped = plan.dropped
+      const hop = await this.#callTarget(request, { target, dialect, secret, plan, body, startedUs, routeDueUs })
+      if (hop === null) {
+        outcome = 'not_ready'
+        last = { outcome, hop }
+        record.addHop(target, outcome, 0, startedUs, clock.monotonicUs())
+        if (request.ending === null) continue
+        await this.#abort(request, target, body)
+        return null
+      }
+      const answer = hop.outcome === 'ok' && hop.answer !== null ? plan.readAnswer(hop.answer) : null
       outcome = hop.outcome === 'ok' && answer === null && !hop.committed ? 'malformed' : hop.outcome
-      request.record.addHop(target, outcome, hop.httpStatus, startedUs, hop.endedUs)
+      last = { outcome, hop }
+      record.addHop(target, outcome, hop.httpStatus, startedUs, hop.endedUs)
       this.#tellVault(target, hop)
       if (hop.committed) {
         await this.#endStream(request, target, hop, body)
@@ -240,28 +282,24 @@ class Handler implements RequestHandler {
         return null
       }
       if (outcome === 'upstream_4xx' && !isCredentialRejected(hop)) {
-        await this.#passRefusal(request, hop)
+        await this.#passRefusal(request, hop, plan)
         return null
       }
     }
-    return { outcome, call: hop }
+    if (last === null && inexpressible !== null) return inexpressible
+    return refusalOf(last?.outcome ?? 'timeout_total', last?.hop ?? null, choice)
   }
 
-  /** One hop, asked again at once where the upstream refuses only the way we ask for its usage. */
-  async #callTarget(
-    request: Request,
-    target: TargetTable,
-    dialect: ProviderDialect,
-    secret: string | null,
-    body: RequestBody,
-    startedUs: number,
-    routeDueUs: number,
-  ): Promise<TargetCall> {
+  /**
+   * One hop, asked again at once where the upstream refuses only the way we ask for its usage. Null: nobody could say who
+   * we are to it.
+   */
+  async #callTarget(request: Request, way: HopWay): Promise<TargetCall | null> {
+    const { target, dialect, secret, plan, body, startedUs, routeDueUs } = way
     const { clock, upstreams, limits } = this.#options
     const upstream = upstreams.of(target.provider)
     const { call, head, record } = request
-    const operation = call.operation === 'embeddings' ? 'embeddings' : 'chat_completions'
-    const headers = dialect.headers(secret, body.stream)
+    const { path, headers } = plan
     headers.push('x-request-id', head.requestId)
     headers.push(
       'traceparent',
@@ -270,25 +308,28 @@ class Handler implements RequestHandler {
     if (request.trace.state !== null) headers.push('tracestate', request.trace.state)
     const firstDepth: UsageDepth = upstream.usageDepth ?? dialect.usageDepth(target.provider)
     for (let depth = firstDepth; ; ) {
+      const bytes = plan.body(depth)
+      const outgoing = { provider: target.provider, path, headers, body: bytes, timeoutMs: target.deadlines.connectMs }
+      const asked = dialect.authorize(outgoing, secret)
+      const authorization: Authorization = asked instanceof Promise ? await asked : asked
+      if ('fault' in authorization) {
+        this.#tellOfFault(target, authorization)
+        return null
+      }
+      if (request.ending !== null) return null
       const hop = new TargetCall({
         dispatcher: upstream.pool,
         target,
-        path: dialect.path(target.provider, operation),
-        headers,
-        body: dialect.body(body, target, depth),
-        reader: body.stream
-          ? dialect.streamReader({
-              depth,
-              wantsUsage: body.wantsUsage,
-              wantsContinuousUsage: body.wantsContinuousUsage,
-            })
-          : null,
+        path,
+        headers: authorization.length === 0 ? headers : [...headers, ...authorization],
+        body: bytes,
+        reader: plan.streamReader(depth),
         sink: {
           begin: (atUs) => {
             record.setFirstToken(atUs)
             call.startStream(head)
           },
-          write: (bytes) => call.write(bytes),
+          write: (piece) => call.write(piece),
           onDrain: (listener) => call.onDrain(listener),
         },
         clock,
@@ -319,6 +360,14 @@ class Handler implements RequestHandler {
     }
   }
 
+  #tellOfFault({ provider }: TargetTable, { fault, message }: AuthorizationFault): void {
+    const { credential, id, kind } = provider
+    if (fault === 'rejected' && credential !== null) {
+      this.#options.vault.reportRejected(credential.id, credential.version)
+    }
+    this.#options.log.warn({ providerId: id, kind, fault, message }, 'a call to a provider could not be authorised')
+  }
+
   #routeNameOf(route: RouteTable): string {
     return this.#names.get(route) ?? this.#keepName(route, route.name)
   }
@@ -334,7 +383,7 @@ class Handler implements RequestHandler {
   }
 
   /** The secret, null where the provider wants none, undefined where it is not here. */
-  #secretOf(target: TargetTable): string | null | undefined {
+  #secretOf(target: TargetTable): ProviderSecret | null | undefined {
     const { credential } = target.provider
     if (credential === null) return null
     return this.#options.vault.get(credential.id, credential.version) ?? undefined
@@ -346,22 +395,23 @@ class Handler implements RequestHandler {
     else if (hop.outcome === 'ok') this.#options.vault.reportAccepted(credential.id, credential.version)
   }
 
-  async #answer(request: Request, target: TargetTable, hop: TargetCall, answer: Answer): Promise<void> {
+  async #answer(request: Request, target: TargetTable, hop: TargetCall, answer: PlannedAnswer): Promise<void> {
     const { record, call, head } = request
     if (answer.usage !== null) record.setUsage(answer.usage, 'provider', target)
     record.setActualModel(answer.model)
     record.close('ok', '', hop.httpStatus)
     await this.#written()
-    call.answer(hop.httpStatus, 'application/json', hop.answer ?? emptyBody, head)
+    call.answer(hop.httpStatus, 'application/json', answer.body, head)
   }
 
-  /** An upstream's own "no" to what the client asked goes to the client as it is. */
-  async #passRefusal(request: Request, hop: TargetCall): Promise<void> {
+  /** An upstream's own "no" to what the client asked goes to the client, in the client's own words. */
+  async #passRefusal(request: Request, hop: TargetCall, plan: HopPlan): Promise<void> {
     const { record, call, head } = request
     record.close('failed', 'upstream_rejected', hop.httpStatus)
     await this.#written()
     head.retryAfterSeconds = hop.retryAfterSeconds
-    call.answer(hop.httpStatus, hop.contentType, hop.answer ?? emptyBody, head)
+    const body = plan.readRefusal(hop.answer ?? emptyBody, hop.httpStatus)
+    call.answer(hop.httpStatus, typeof body === 'string' ? 'application/json' : hop.contentType, body, head)
   }
 
   /** Ends a stream that has begun: its terminal event, or an error event where it did not come to its end. */
@@ -383,7 +433,7 @@ class Handler implements RequestHandler {
     await this.#written()
     if (isAborted) return call.destroy()
     this.#options.metrics.refusals.of(refusal.code).add(1)
-    call.endStream(`data: ${errorBody(refusal)}\n\n`)
+    call.endStream(call.door.errorEvent(refusal))
   }
 
   /** What the stream used: told by the provider, or told up to a point and counted from there. */
@@ -402,6 +452,7 @@ class Handler implements RequestHandler {
       input,
       output: (told?.output ?? 0) + output,
       cachedInput: told?.cachedInput ?? null,
+      cacheWriteInput: told?.cacheWriteInput ?? null,
       reasoningOutput: told?.reasoningOutput ?? null,
     }
     request.record.setUsage(usage, 'counted', target)
@@ -527,6 +578,12 @@ function modelOf(route: RouteTable): Record<string, unknown> {
   return { id: route.name, object: 'model', created: 0, owned_by: 'switchyard' }
 }
 
+/** The target that is asked first counts tokens itself. */
+function countsTokens(choice: Choice): boolean {
+  const kind = choice.targets[0]?.provider.kind
+  return kind !== undefined && findDialect(kind)?.native.count_tokens !== undefined
+}
+
 function lessDepth(depth: UsageDepth): UsageDepth | null {
   return depth === 'continuous' ? 'final' : depth === 'final' ? 'none' : null
 }
@@ -559,7 +616,7 @@ function refusalOf(outcome: HopOutcome, hop: TargetCall | null, choice: Choice):
       return refuse('upstream_credential_rejected', `${tried} rejected the credential configured for it.`)
     case 'malformed':
     case 'ok':
-      return refuse('upstream_malformed', `${tried} answered with something that is not an OpenAI answer.`)
+      return refuse('upstream_malformed', `${tried} answered with something that is not an answer of its kind.`)
     default:
       return refuse('upstream_failed', `${tried} failed.`)
   }

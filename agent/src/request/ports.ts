@@ -1,7 +1,12 @@
 import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 import type { DecisionTables } from '../../../proto/policy/tables.js'
-import type { Operation, RequestBody } from '../providers/provider-dialect.js'
+import type { Refusal } from '../../../proto/std/refusal.js'
+import type { ChatAnswer } from '../conversation/chat-answer.js'
+import type { ChatStreamWriter } from '../conversation/chat-event.js'
+import type { Conversation } from '../conversation/conversation.js'
+import type { FieldRefusalCode } from '../conversation/fields.js'
+import type { Operation, ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
 import type { RequestRefusal } from './request-refusal.js'
 
 /** What the request path borrows from the other rooms, as it needs it; their classes fit without knowing this file. */
@@ -14,7 +19,7 @@ export interface TablesSource {
 
 /** `config/credential-vault`: memory only. Null: not here (yet). */
 export interface CredentialSource {
-  get(credentialId: string, version: number): string | null
+  get(credentialId: string, version: number): ProviderSecret | null
   /** The upstream said that this credential is not valid: the fleet shows it; it is still tried. */
   reportRejected(credentialId: string, version: number): void
   /** The upstream took it. */
@@ -51,6 +56,39 @@ export interface ResponseHead {
   /** Outcome of the hop before, when this is not the first. */
   fallbackReason: string | null
   retryAfterSeconds: number | null
+  /** What was left out because the target's vendor has no word for it; null for nothing. */
+  dropped: string | null
+}
+
+/** What a door says about itself: how its requests are read, and its answers and refusals written. */
+export interface Door {
+  readonly operation: Operation
+  /** One parse of a body: enough to decide, or a refusal that names the field. Not called where there is no body. */
+  parse(bytes: Buffer): RequestBody | RequestRefusal
+  /** The body of an error, in the words of this door's clients. `status` is what the client is sent. */
+  errorBody(refusal: RequestRefusal, status: number): string
+  /** What a stream that had begun ends with when it breaks. */
+  errorEvent(refusal: RequestRefusal): string
+  /** Null: what it asks for is no conversation and cannot be translated. */
+  readonly conversation: ConversationDoor | null
+}
+
+export interface ConversationDoor {
+  /** Reads all of it, strictly. */
+  read(body: RequestBody): Conversation | Refusal<FieldRefusalCode>
+  /** Null where this door has no place for something in the answer. */
+  writeAnswer(answer: ChatAnswer, context: AnswerContext): string | null
+  streamWriter(context: AnswerContext): ChatStreamWriter
+}
+
+/** What an answer says besides what the vendor said. */
+export interface AnswerContext {
+  readonly requestId: string
+  readonly createdAtSeconds: number
+  /** For where the vendor does not say. */
+  readonly model: string
+  /** The client asked for a stream's usage. */
+  readonly wantsUsage: boolean
 }
 
 /**
@@ -58,7 +96,7 @@ export interface ResponseHead {
  * after `startStream` any number of `write` and one `endStream`. Calls after the client has gone are harmless.
  */
 export interface ClientCall {
-  readonly operation: Operation
+  readonly door: Door
   /** Last part of the path of `GET /v1/models/{id}`. */
   readonly parameter: string | null
   /** On the monotonic clock, when the head was read. */

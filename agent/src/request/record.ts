@@ -31,6 +31,8 @@ export type HopOutcome =
   | 'malformed'
   | 'aborted'
   | 'not_ready'
+  /** The client asked for something that its vendor has no word for. */
+  | 'not_expressible'
 
 export interface RecordTools {
   readonly meter: UsageMeter
@@ -85,7 +87,7 @@ export class RequestRecord {
       apiKeyId: key.id,
       teamId: key.teamId ?? '',
       userId: userOf(call.header('x-switchyard-user')),
-      operation: call.operation,
+      operation: call.door.operation,
       routeId: '',
       routeName: '',
       providerId: '',
@@ -110,6 +112,7 @@ export class RequestRecord {
       tokensIn: notKnown,
       tokensOut: notKnown,
       tokensInCached: notKnown,
+      tokensInCacheWrite: notKnown,
       tokensOutReasoning: notKnown,
       costNanoUsd: notKnown,
       firstTokenUs: notKnown,
@@ -182,6 +185,7 @@ export class RequestRecord {
     fields.tokensIn = usage.input
     fields.tokensOut = usage.output
     if (usage.cachedInput !== null) fields.tokensInCached = usage.cachedInput
+    if (usage.cacheWriteInput !== null) fields.tokensInCacheWrite = usage.cacheWriteInput
     if (usage.reasoningOutput !== null) fields.tokensOutReasoning = usage.reasoningOutput
     fields.usageSource = source
     const cost = priceUsage(target.model.price, usage)

@@ -1,83 +1,64 @@
 import type { Refusal } from '../../../proto/std/refusal.js'
 
 /**
- * Every "no" that a client of the agent can get, and what it is in HTTP and in OpenAI's words. The only place where a code
- * becomes a status. 499 (a client that left) is never sent; it is what the record says.
+ * Every "no" that a client of the agent can get, and what it is in HTTP; each door has its own words for the rest. The only
+ * place where a code becomes a status. 499 (a client that left) is never sent; it is what the record says.
  */
-interface Shape {
-  readonly status: number
-  /** OpenAI's `error.type`. */
-  readonly type: string
-}
-
-const invalid = 'invalid_request_error'
-const limit = 'rate_limit_error'
-const server = 'server_error'
-
 export const requestRefusals = Object.freeze({
   // The door.
-  malformed_request: { status: 400, type: invalid },
-  header_too_large: { status: 431, type: invalid },
-  unknown_url: { status: 404, type: invalid },
-  method_not_allowed: { status: 405, type: invalid },
-  agent_overloaded: { status: 503, type: server },
-  agent_draining: { status: 503, type: server },
-  agent_not_ready: { status: 503, type: server },
+  malformed_request: 400,
+  header_too_large: 431,
+  unknown_url: 404,
+  method_not_allowed: 405,
+  agent_overloaded: 503,
+  agent_draining: 503,
+  agent_not_ready: 503,
   // Who asks.
-  missing_api_key: { status: 401, type: invalid },
-  invalid_api_key: { status: 401, type: invalid },
-  expired_api_key: { status: 401, type: invalid },
-  revoked_api_key: { status: 401, type: invalid },
+  missing_api_key: 401,
+  invalid_api_key: 401,
+  expired_api_key: 401,
+  revoked_api_key: 401,
   // How much.
-  rate_limit_exceeded: { status: 429, type: limit },
-  concurrency_limit_exceeded: { status: 429, type: limit },
-  usage_spool_full: { status: 503, type: server },
+  rate_limit_exceeded: 429,
+  concurrency_limit_exceeded: 429,
+  usage_spool_full: 503,
   // What is asked.
-  body_too_large: { status: 413, type: invalid },
-  body_timeout: { status: 408, type: invalid },
-  unsupported_encoding: { status: 415, type: invalid },
-  invalid_json: { status: 400, type: invalid },
-  missing_field: { status: 400, type: invalid },
-  invalid_type: { status: 400, type: invalid },
-  empty_array: { status: 400, type: invalid },
-  duplicate_field: { status: 400, type: invalid },
-  model_not_found: { status: 404, type: invalid },
-  operation_not_supported: { status: 400, type: invalid },
-  no_eligible_target: { status: 503, type: server },
+  body_too_large: 413,
+  body_timeout: 408,
+  unsupported_encoding: 415,
+  invalid_json: 400,
+  missing_field: 400,
+  invalid_type: 400,
+  empty_array: 400,
+  duplicate_field: 400,
+  invalid_value: 400,
+  // Fits the door, but no target of the route can be asked for it.
+  unsupported_field: 400,
+  model_not_found: 404,
+  operation_not_supported: 400,
+  no_eligible_target: 503,
   // What became of the last hop.
-  upstream_unavailable: { status: 502, type: server },
-  upstream_timeout: { status: 504, type: server },
-  upstream_rate_limited: { status: 429, type: limit },
-  upstream_failed: { status: 502, type: server },
-  upstream_malformed: { status: 502, type: server },
-  upstream_truncated: { status: 502, type: server },
-  upstream_credential_rejected: { status: 502, type: server },
-  upstream_not_ready: { status: 503, type: server },
+  upstream_unavailable: 502,
+  upstream_timeout: 504,
+  upstream_rate_limited: 429,
+  upstream_failed: 502,
+  upstream_malformed: 502,
+  upstream_truncated: 502,
+  upstream_credential_rejected: 502,
+  upstream_not_ready: 503,
   // Passed to the client as the upstream said it.
-  upstream_rejected: { status: 400, type: invalid },
+  upstream_rejected: 400,
   // How a request ends from outside.
-  client_closed: { status: 499, type: invalid },
-  client_stalled: { status: 499, type: invalid },
+  client_closed: 499,
+  client_stalled: 499,
   // A fault of ours.
-  internal_error: { status: 500, type: server },
-} satisfies Record<string, Shape>)
+  internal_error: 500,
+} satisfies Record<string, number>)
 
 export type RequestRefusalCode = keyof typeof requestRefusals
 export type RequestRefusal = Refusal<RequestRefusalCode>
 
 /** HTTP status of a refusal code. */
 export function statusOf(code: RequestRefusalCode): number {
-  return requestRefusals[code].status
-}
-
-/** The body OpenAI's clients expect. */
-export function errorBody(refusal: RequestRefusal): string {
-  return JSON.stringify({
-    error: {
-      message: refusal.message,
-      type: requestRefusals[refusal.code].type,
-      param: refusal.field ?? null,
-      code: refusal.code,
-    },
-  })
+  return requestRefusals[code]
 }

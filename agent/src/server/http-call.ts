@@ -2,14 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { refuse } from '../../../proto/std/refusal.js'
-import type { Operation, RequestBody } from '../providers/provider-dialect.js'
-import type { ClientCall, ResponseHead } from '../request/ports.js'
+import type { RequestBody } from '../providers/provider-dialect.js'
+import type { ClientCall, Door, ResponseHead } from '../request/ports.js'
 import type { RequestRefusal } from '../request/request-refusal.js'
-import { parseBody } from './parse.js'
 import { StreamWriter, writeAnswer, writeRefusal } from './respond.js'
 
 export interface HttpCallOptions {
-  readonly operation: Operation
+  readonly door: Door
   readonly parameter: string | null
   readonly clock: Clock
   readonly bodyBytesMax: number
@@ -31,7 +30,7 @@ const closed: RequestRefusal = refuse('client_closed', 'The client closed the co
 
 /** One request over `node:http` as the request room sees it. */
 export class HttpCall implements ClientCall {
-  readonly operation: Operation
+  readonly door: Door
   readonly parameter: string | null
   readonly startedUs: number
   readonly startedAtMs: number
@@ -42,7 +41,7 @@ export class HttpCall implements ClientCall {
   #onClosed: (() => void) | null = null
 
   constructor(request: IncomingMessage, response: ServerResponse, options: HttpCallOptions) {
-    this.operation = options.operation
+    this.door = options.door
     this.parameter = options.parameter
     this.startedUs = options.clock.monotonicUs()
     this.startedAtMs = options.clock.nowMs()
@@ -85,7 +84,7 @@ export class HttpCall implements ClientCall {
       })
       request.on('end', () => {
         const bytes = chunks.length === 1 ? (chunks[0] ?? empty) : Buffer.concat(chunks, length)
-        resolve(parseBody(this.operation === 'embeddings' ? 'embeddings' : 'chat_completions', bytes))
+        resolve(this.door.parse(bytes))
       })
       this.#onClosed = () => resolve(closed)
     })
@@ -103,7 +102,7 @@ export class HttpCall implements ClientCall {
   refuse(refusal: RequestRefusal, head: ResponseHead): void {
     const isUnread = this.#unreadBytes() > discardBytesMax
     const closing = isUnread || this.#options.closing()
-    writeRefusal(this.#response, refusal, head, { closing }, isUnread)
+    writeRefusal(this.#response, refusal, this.door, head, { closing }, isUnread)
     if (isUnread) this.#linger()
   }
 

@@ -4,12 +4,14 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../../../proto/std/clock.js'
 import { refuse } from '../../../proto/std/refusal.js'
 import type { Log, Service } from '../../../proto/std/service.js'
+import { doorOf } from '../doors/door-table.js'
 import type { RequestHandler } from '../request/handle-request.js'
+import type { Door } from '../request/ports.js'
 import type { RequestRefusal } from '../request/request-refusal.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import { type Health, writeHealthy, writeReadiness } from './health.js'
 import { HttpCall } from './http-call.js'
-import { matchRoute } from './openai-routes.js'
+import { matchRoute } from './routes.js'
 import { rawRefusal, writeRefusal } from './respond.js'
 
 /**
@@ -150,19 +152,20 @@ export class HttpServer implements Service {
         matched.refused === 'unknown_url'
           ? refuse(
               'unknown_url',
-              `Unknown request URL: ${method} ${plainUrl(url)}. The agent serves OpenAI's chat completions, embeddings and models.`,
+              `Unknown request URL: ${method} ${plainUrl(url)}. The agent serves OpenAI's chat completions, embeddings and models, and Anthropic's messages.`,
             )
           : refuse('method_not_allowed', `Not allowed: ${method} ${plainUrl(url)}. Allowed: ${matched.allow}.`)
-      return this.#turnAway(request, response, refusal, 'allow' in matched ? matched.allow : undefined)
+      return this.#turnAway(request, response, refusal, null, 'allow' in matched ? matched.allow : undefined)
     }
-    const { door, parameter } = matched
-    if (door === 'healthz') return writeHealthy(response)
-    if (door === 'readyz') return writeReadiness(response, health)
-    if (this.#draining) return this.#turnAway(request, response, draining)
-    if (this.#inFlightCount >= limits.inFlightMax) return this.#turnAway(request, response, overloaded)
+    const { place, parameter } = matched
+    if (place === 'healthz') return writeHealthy(response)
+    if (place === 'readyz') return writeReadiness(response, health)
+    const door = doorOf(place)
+    if (this.#draining) return this.#turnAway(request, response, draining, door)
+    if (this.#inFlightCount >= limits.inFlightMax) return this.#turnAway(request, response, overloaded, door)
     this.#inFlightCount += 1
     const call = new HttpCall(request, response, {
-      operation: door,
+      door,
       parameter,
       clock,
       bodyBytesMax: limits.bodyBytesMax,
@@ -186,12 +189,18 @@ export class HttpServer implements Service {
   readonly #isClosing = (): boolean => this.#draining
 
   /** Refuses without reading; a connection whose body is not going to be read is closed. */
-  #turnAway(request: IncomingMessage, response: ServerResponse, refusal: RequestRefusal, allow?: string): void {
+  #turnAway(
+    request: IncomingMessage,
+    response: ServerResponse,
+    refusal: RequestRefusal,
+    door: Door | null,
+    allow?: string,
+  ): void {
     this.#options.metrics.refusals.of(refusal.code).add(1)
     const hasBody =
       request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
     const closing = this.#draining || (hasBody && !isSmall(request))
-    writeRefusal(response, refusal, null, { closing, ...(allow === undefined ? {} : { allow }) })
+    writeRefusal(response, refusal, door, null, { closing, ...(allow === undefined ? {} : { allow }) })
   }
 }
 

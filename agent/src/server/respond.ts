@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import type { ResponseHead } from '../request/ports.js'
-import { errorBody, type RequestRefusal, statusOf } from '../request/request-refusal.js'
+import { openaiErrorBody } from '../doors/openai-error.js'
+import type { Door, ResponseHead } from '../request/ports.js'
+import { type RequestRefusal, statusOf } from '../request/request-refusal.js'
 
 /**
  * Writing responses. Heads are flat lists of names and values: Node writes those as they are, without a look-up per name.
@@ -34,15 +35,18 @@ export function writeAnswer(
 /** Node sends head and body in one piece when both are text, and Latin-1 is text of any bytes; longer ones are not worth the copy. */
 const joinedBytesMax = 8 * 1024
 
-/** An OpenAI error. */
+/** An error in the words of `door`; null for a request that found none, which speaks OpenAI's. */
 export function writeRefusal(
   response: ServerResponse,
   refusal: RequestRefusal,
+  door: Door | null,
   head: ResponseHead | null,
   extra: ResponseExtra = noExtra,
   hold = false,
 ): void {
-  writeAnswer(response, statusOf(refusal.code), 'application/json', errorBody(refusal), head, extra, hold)
+  const status = statusOf(refusal.code)
+  const body = (door?.errorBody ?? openaiErrorBody)(refusal, status)
+  writeAnswer(response, status, 'application/json', body, head, extra, hold)
 }
 
 /**
@@ -104,9 +108,10 @@ const lf = 0x0a
 
 /** An OpenAI error as bytes of a whole HTTP response, for a request that Node could not parse. */
 export function rawRefusal(refusal: RequestRefusal): string {
-  const body = errorBody(refusal)
+  const status = statusOf(refusal.code)
+  const body = openaiErrorBody(refusal, status)
   return (
-    `HTTP/1.1 ${statusOf(refusal.code)} Refused\r\ncontent-type: application/json\r\n` +
+    `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json\r\n` +
     `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
   )
 }
@@ -120,5 +125,6 @@ function pushHead(headers: string[], head: ResponseHead): void {
     headers.push('x-switchyard-target', head.target, 'x-switchyard-hop', String(head.hop))
   }
   if (head.fallbackReason !== null) headers.push('x-switchyard-fallback-reason', head.fallbackReason)
+  if (head.dropped !== null) headers.push('x-switchyard-dropped', head.dropped)
   if (head.retryAfterSeconds !== null) headers.push('retry-after', String(head.retryAfterSeconds))
 }

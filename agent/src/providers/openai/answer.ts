@@ -1,8 +1,8 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { countOf, isJsonObject, type JsonObject } from '../../conversation/json-object.js'
 import { readMembers } from '../json-reader.js'
 import type { Answer } from '../provider-dialect.js'
 
-type Fields = Readonly<Record<string, unknown>>
 
 const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
 
@@ -16,28 +16,18 @@ export function readAnswer(bytes: Buffer): Answer | null {
   return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
 }
 
-/** The JSON object that `text` is, or null. */
-export function parseFields(text: string): Fields | null {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isFields(value) ? value : null
-  } catch {
-    return null
-  }
-}
-
 /** Usage in an answer or chunk: OpenAI's `usage`, or Ollama's own counts where only those are present. */
-export function usageOf(answer: Fields): TokenUsage | null {
+export function usageOf(answer: JsonObject): TokenUsage | null {
   const usage = answer['usage']
-  if (isFields(usage)) return tokensOf(usage)
+  if (isJsonObject(usage)) return tokensOf(usage)
   const input = countOf(answer['prompt_eval_count'])
   const output = countOf(answer['eval_count'])
   if (input === null && output === null) return null
-  return { input: input ?? 0, output: output ?? 0, cachedInput: null, reasoningOutput: null }
+  return { input: input ?? 0, output: output ?? 0, cachedInput: null, cacheWriteInput: null, reasoningOutput: null }
 }
 
 /** Tokens of OpenAI's `usage` object; null when it holds no count. */
-export function tokensOf(usage: Fields): TokenUsage | null {
+export function tokensOf(usage: JsonObject): TokenUsage | null {
   const input = countOf(usage['prompt_tokens'])
   const output = countOf(usage['completion_tokens'])
   if (input === null && output === null) return null
@@ -46,15 +36,8 @@ export function tokensOf(usage: Fields): TokenUsage | null {
   return {
     input: input ?? 0,
     output: output ?? 0,
-    cachedInput: isFields(inputDetails) ? countOf(inputDetails['cached_tokens']) : null,
-    reasoningOutput: isFields(outputDetails) ? countOf(outputDetails['reasoning_tokens']) : null,
+    cachedInput: isJsonObject(inputDetails) ? countOf(inputDetails['cached_tokens']) : null,
+    cacheWriteInput: null,
+    reasoningOutput: isJsonObject(outputDetails) ? countOf(outputDetails['reasoning_tokens']) : null,
   }
-}
-
-export function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function countOf(value: unknown): number | null {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null
 }

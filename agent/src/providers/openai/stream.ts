@@ -1,8 +1,9 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { isJsonObject, parseJsonObject } from '../../conversation/json-object.js'
 import { findMembers } from '../json-members.js'
 import type { StreamReader, StreamReaderOptions } from '../provider-dialect.js'
 import { SseSplitter } from '../sse-splitter.js'
-import { isFields, parseFields, tokensOf, usageOf } from './answer.js'
+import { tokensOf, usageOf } from './answer.js'
 
 /**
  * Reads a streamed chat completion as it passes. The bytes go on as they came, except that a client which did not ask for
@@ -40,6 +41,7 @@ const noiseName = '"obfuscation":"'
 const nothing = Buffer.alloc(0)
 
 export class ChatStreamReader implements StreamReader {
+  readonly contentType = 'text/event-stream'
   started = false
   done = false
   finished = false
@@ -125,7 +127,7 @@ export class ChatStreamReader implements StreamReader {
     if (dataCount === 1 && this.#readLike(bytes)) return
     const text = dataCount === 1 ? bytes.toString('latin1', dataStart, dataEnd) : latin1(this.#splitter.dataText())
     const isWhole =
-      text.startsWith('{') && text.trimEnd().endsWith('}') && (!this.#isForced || parseFields(text) !== null)
+      text.startsWith('{') && text.trimEnd().endsWith('}') && (!this.#isForced || parseJsonObject(text) !== null)
     if (!isWhole) {
       this.malformed = true
       return
@@ -201,7 +203,7 @@ export class ChatStreamReader implements StreamReader {
       return true
     }
     // The last member of the chunk: its value, the brace that closes the chunk, and nothing else.
-    const value = parseFields(bytes.toString('latin1', textEnd + after.length, dataEnd - 1))
+    const value = parseJsonObject(bytes.toString('latin1', textEnd + after.length, dataEnd - 1))
     const tokens = value === null || bytes[dataEnd - 1] !== closeBrace ? null : tokensOf(value)
     if (tokens === null) return false
     this.#templateTries = 0
@@ -231,7 +233,7 @@ export class ChatStreamReader implements StreamReader {
 
   /** False when the first event is not JSON, or is an error. */
   #readFirst(text: string): boolean {
-    const chunk = parseFields(text)
+    const chunk = parseJsonObject(text)
     if (chunk === null) {
       this.malformed = true
       return false
@@ -243,10 +245,10 @@ export class ChatStreamReader implements StreamReader {
   }
 
   #readError(text: string): boolean {
-    const chunk = parseFields(text)
+    const chunk = parseJsonObject(text)
     const error = chunk?.['object'] === 'error' ? chunk : chunk?.['error']
     if (error === undefined || error === null) return false
-    const message = isFields(error) ? error['message'] : error
+    const message = isJsonObject(error) ? error['message'] : error
     this.error = latin1ToText(typeof message === 'string' ? message : 'the upstream reported an error')
     return true
   }
@@ -257,7 +259,7 @@ export class ChatStreamReader implements StreamReader {
    */
   #readUsage(text: string, isOneLine: boolean): Range | null {
     const span = usageSpan(text)
-    const value = span === null ? null : parseFields(text.slice(span.start, span.end))
+    const value = span === null ? null : parseJsonObject(text.slice(span.start, span.end))
     const tokens = value === null ? null : tokensOf(value)
     if (span === null || tokens === null) return null
     this.usage = tokens
@@ -298,7 +300,7 @@ export class ChatStreamReader implements StreamReader {
 
 /** The event of its own in which OpenAI tells the usage, made of the last chunk that has a choice. */
 function usageEvent(text: string): Buffer | null {
-  const chunk = parseFields(latin1ToText(text))
+  const chunk = parseJsonObject(latin1ToText(text))
   return chunk && Buffer.from(`data: ${JSON.stringify({ ...chunk, choices: [] })}\n\n`)
 }
 
@@ -351,14 +353,14 @@ function usageSpan(text: string): Range | null {
   // The only one, and null.
   if (!isObject && start !== -1 && text.indexOf('"usage"') === name) return null
   // The usual place, behind all others: what ends where the chunk ends can only be a member of the chunk itself.
-  if (isObject && parseFields(text.slice(start, -1)) !== null) return { start, end: text.length - 1 }
+  if (isObject && parseJsonObject(text.slice(start, -1)) !== null) return { start, end: text.length - 1 }
   const span = findMembers(Buffer.from(text, 'latin1'), 0, ['usage'])?.spans.get('usage')
   return span !== undefined && text.charCodeAt(span.start) === 0x7b ? span : null
 }
 
 /** The same event, in one line, without its running total. */
 function withoutUsage(text: string): Buffer {
-  const { usage: _told, ...rest } = parseFields(latin1ToText(text)) ?? {}
+  const { usage: _told, ...rest } = parseJsonObject(latin1ToText(text)) ?? {}
   return Buffer.from(`data: ${JSON.stringify(rest)}\n\n`)
 }
 
@@ -398,11 +400,11 @@ function spanOfContent(text: string): Range | null {
 
 /** What the model said in a chunk that says more than one thing, still JSON-escaped. */
 function escapedDelta(text: string): Buffer {
-  const choices = parseFields(latin1ToText(text))?.['choices']
+  const choices = parseJsonObject(latin1ToText(text))?.['choices']
   if (!Array.isArray(choices)) return nothing
   const said: string[] = []
   for (const choice of choices) {
-    if (!isFields(choice)) continue
+    if (!isJsonObject(choice)) continue
     gatherTexts(choice['delta'], said)
     if (typeof choice['text'] === 'string') said.push(choice['text'])
   }
@@ -415,7 +417,7 @@ const silentNames: ReadonlySet<string> = new Set(['role', 'id', 'type', 'index']
 function gatherTexts(value: unknown, said: string[]): void {
   if (typeof value === 'string') said.push(value)
   else if (Array.isArray(value)) for (const item of value) gatherTexts(item, said)
-  else if (isFields(value)) {
+  else if (isJsonObject(value)) {
     for (const [name, member] of Object.entries(value)) if (!silentNames.has(name)) gatherTexts(member, said)
   }
 }

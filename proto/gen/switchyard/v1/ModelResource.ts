@@ -9,6 +9,7 @@ export interface ModelResource {
   'capabilities'?: (string)[];
   'price'?: (_switchyard_v1_Price | null);
   'contextTokensMax'?: (number);
+  'outputTokensMax'?: (number);
 }
 
 export interface ModelResource__Output {
@@ -18,4 +19,5 @@ export interface ModelResource__Output {
   'capabilities': (string)[];
   'price': (_switchyard_v1_Price__Output | null);
   'contextTokensMax': (number);
+  'outputTokensMax': (number);
 }

@@ -7,6 +7,8 @@ export interface Price {
   'inputNanoUsdPerMillion'?: (number | string | Long);
   'cachedInputNanoUsdPerMillion'?: (number | string | Long);
   'outputNanoUsdPerMillion'?: (number | string | Long);
+  'cacheWriteInputNanoUsdPerMillion'?: (number | string | Long);
+  '_cacheWriteInputNanoUsdPerMillion'?: "cacheWriteInputNanoUsdPerMillion";
 }
 
 export interface Price__Output {
@@ -14,4 +16,6 @@ export interface Price__Output {
   'inputNanoUsdPerMillion': (number);
   'cachedInputNanoUsdPerMillion': (number);
   'outputNanoUsdPerMillion': (number);
+  'cacheWriteInputNanoUsdPerMillion'?: (number);
+  '_cacheWriteInputNanoUsdPerMillion'?: "cacheWriteInputNanoUsdPerMillion";
 }

@@ -10,6 +10,10 @@ export interface ProviderResource {
   'credentialId'?: (string);
   'credentialVersion'?: (number);
   'connectionsMax'?: (number);
+  'apiVersion'?: (string);
+  'vendorRegion'?: (string);
+  'vendorProject'?: (string);
+  'external'?: (boolean);
 }
 
 export interface ProviderResource__Output {
@@ -21,4 +25,8 @@ export interface ProviderResource__Output {
   'credentialId': (string);
   'credentialVersion': (number);
   'connectionsMax': (number);
+  'apiVersion': (string);
+  'vendorRegion': (string);
+  'vendorProject': (string);
+  'external': (boolean);
 }

@@ -7,6 +7,7 @@ export interface RouteResource {
   'name'?: (string);
   'rules'?: (_switchyard_v1_Rule)[];
   'totalTimeoutMs'?: (number);
+  'unsupportedSettings'?: (string);
 }
 
 export interface RouteResource__Output {
@@ -14,4 +15,5 @@ export interface RouteResource__Output {
   'name': (string);
   'rules': (_switchyard_v1_Rule__Output)[];
   'totalTimeoutMs': (number);
+  'unsupportedSettings': (string);
 }

@@ -46,6 +46,7 @@ export interface UsageRecord {
   'cacheHit'?: (string);
   'snapshotGeneration'?: (number | string | Long);
   'spanId'?: (string);
+  'tokensInCacheWrite'?: (number | string | Long);
   '_tokensIn'?: "tokensIn";
   '_tokensOut'?: "tokensOut";
   '_tokensInCached'?: "tokensInCached";
@@ -58,6 +59,7 @@ export interface UsageRecord {
   '_guardrailResult'?: "guardrailResult";
   '_groundingScore'?: "groundingScore";
   '_cacheHit'?: "cacheHit";
+  '_tokensInCacheWrite'?: "tokensInCacheWrite";
 }
 
 export interface UsageRecord__Output {
@@ -103,6 +105,7 @@ export interface UsageRecord__Output {
   'cacheHit'?: (string);
   'snapshotGeneration': (number);
   'spanId': (string);
+  'tokensInCacheWrite'?: (number);
   '_tokensIn'?: "tokensIn";
   '_tokensOut'?: "tokensOut";
   '_tokensInCached'?: "tokensInCached";
@@ -115,4 +118,5 @@ export interface UsageRecord__Output {
   '_guardrailResult'?: "guardrailResult";
   '_groundingScore'?: "groundingScore";
   '_cacheHit'?: "cacheHit";
+  '_tokensInCacheWrite'?: "tokensInCacheWrite";
 }

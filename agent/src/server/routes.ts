@@ -1,16 +1,18 @@
 import type { Operation } from '../providers/provider-dialect.js'
 
 /** Method and path to operation: a frozen table, no router. */
-export type Door = Operation | 'healthz' | 'readyz'
+export type Place = Operation | 'healthz' | 'readyz'
 
 interface PathTable {
-  readonly GET?: Door
-  readonly POST?: Door
+  readonly GET?: Place
+  readonly POST?: Place
 }
 
 const paths: ReadonlyMap<string, PathTable> = new Map(
   Object.entries({
     '/v1/chat/completions': Object.freeze({ POST: 'chat_completions' } as const),
+    '/v1/messages': Object.freeze({ POST: 'messages' } as const),
+    '/v1/messages/count_tokens': Object.freeze({ POST: 'count_tokens' } as const),
     '/v1/embeddings': Object.freeze({ POST: 'embeddings' } as const),
     '/v1/models': Object.freeze({ GET: 'models' } as const),
     '/healthz': Object.freeze({ GET: 'healthz' } as const),
@@ -21,7 +23,7 @@ const modelPaths: PathTable = Object.freeze({ GET: 'models' })
 const modelPrefix = '/v1/models/'
 
 export interface Matched {
-  readonly door: Door
+  readonly place: Place
   /** Decoded rest of the path of `/v1/models/{id}`; ids may contain slashes. */
   readonly parameter: string | null
 }
@@ -40,9 +42,9 @@ export function matchRoute(
     if (parameter !== null) table = modelPaths
   }
   if (table === undefined) return { refused: 'unknown_url' }
-  const door = method === 'GET' ? table.GET : method === 'POST' ? table.POST : undefined
-  if (door === undefined) return { refused: 'method_not_allowed', allow: Object.keys(table).join(', ') }
-  return { door, parameter }
+  const place = method === 'GET' ? table.GET : method === 'POST' ? table.POST : undefined
+  if (place === undefined) return { refused: 'method_not_allowed', allow: Object.keys(table).join(', ') }
+  return { place, parameter }
 }
 
 function decode(text: string): string | null {

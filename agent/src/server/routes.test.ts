@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { matchRoute } from './openai-routes.js'
+import { matchRoute } from './routes.js'
 
 describe('routes', () => {
   test.each([
@@ -9,10 +9,12 @@ describe('routes', () => {
     ['GET', '/v1/models', 'models', null],
     ['GET', '/v1/models/a', 'models', 'a'],
     ['GET', '/v1/models/org/a%20b', 'models', 'org/a b'],
+    ['POST', '/v1/messages?beta=true', 'messages', null],
+    ['POST', '/v1/messages/count_tokens', 'count_tokens', null],
     ['GET', '/healthz', 'healthz', null],
     ['GET', '/readyz', 'readyz', null],
-  ])('%s %s', (method, url, door, parameter) => {
-    expect(matchRoute(method, url)).toEqual({ door, parameter })
+  ])('%s %s', (method, url, place, parameter) => {
+    expect(matchRoute(method, url)).toEqual({ place, parameter })
   })
 
   test.each([

@@ -1,11 +1,12 @@
 import { expect, test } from 'vitest'
 import { isRefusal } from '../../../proto/std/refusal.js'
-import { errorBody } from '../request/request-refusal.js'
-import { parseBody } from './parse.js'
+import { statusOf } from '../request/request-refusal.js'
+import { doorOf } from './door-table.js'
 
-function errorOf(operation: 'chat_completions' | 'embeddings', body: object): unknown {
-  const outcome = parseBody(operation, Buffer.from(JSON.stringify(body)))
-  return isRefusal(outcome) ? JSON.parse(errorBody(outcome)).error : null
+function errorOf(operation: 'chat_completions' | 'embeddings' | 'messages', body: object): unknown {
+  const door = doorOf(operation)
+  const outcome = door.parse(Buffer.from(JSON.stringify(body)))
+  return isRefusal(outcome) ? JSON.parse(door.errorBody(outcome, statusOf(outcome.code))).error : null
 }
 
 test('empty messages are refused in OpenAI’s own words', () => {
@@ -21,4 +22,12 @@ test('empty messages are refused in OpenAI’s own words', () => {
 test('an embedding of nothing is refused by what nothing is', () => {
   expect(errorOf('embeddings', { model: 'fast', input: [] })).toMatchObject({ param: 'input', code: 'empty_array' })
   expect(errorOf('embeddings', { model: 'fast', input: '' })).toMatchObject({ param: 'input', code: 'invalid_type' })
+})
+
+test('a message without a limit of tokens is refused as Anthropic does', () => {
+  expect(errorOf('messages', { model: 'fast', messages: [{ role: 'user', content: 'a' }] })).toMatchObject({
+    type: 'invalid_request_error',
+    param: 'max_tokens',
+    code: 'missing_field',
+  })
 })

@@ -1,0 +1,62 @@
+import { isRefusal } from '../../../../proto/std/refusal.js'
+import { wrongTypeRefusal } from '../../conversation/fields.js'
+import { isJsonObject, type JsonObject } from '../../conversation/json-object.js'
+import type { RequestBody } from '../../providers/provider-dialect.js'
+import type { AnswerContext, Door } from '../../request/ports.js'
+import { type RequestRefusal, statusOf } from '../../request/request-refusal.js'
+import { openaiErrorBody, openaiErrorEvent } from '../openai-error.js'
+import { checkMessages, checkOptional, finiteOf, parseJsonBody, requestBodyOf } from '../parse-body.js'
+import { readChatConversation } from './read-conversation.js'
+import { writeChatAnswer } from './write-answer.js'
+import { ChatChunkWriter } from './write-stream.js'
+
+/** `POST /v1/chat/completions`, as OpenAI's. */
+export const chatCompletionsDoor: Door = Object.freeze({
+  operation: 'chat_completions',
+  parse,
+  errorBody: openaiErrorBody,
+  errorEvent: (refusal: RequestRefusal) => openaiErrorEvent(refusal, statusOf(refusal.code)),
+  conversation: Object.freeze({
+    read: readChatConversation,
+    writeAnswer: writeChatAnswer,
+    streamWriter: (context: AnswerContext) => new ChatChunkWriter(context),
+  }),
+} satisfies Door)
+
+const names = ['model', 'stream_options'] as const
+
+function parse(bytes: Buffer): RequestBody | RequestRefusal {
+  const parsed = parseJsonBody(bytes, names)
+  if (isRefusal(parsed)) return parsed
+  const { fields } = parsed
+  const refusal =
+    checkMessages(fields) ??
+    checkOptional(fields, 'stream', 'boolean') ??
+    checkOptional(fields, 'temperature', 'number') ??
+    checkOptional(fields, 'user', 'string') ??
+    checkStreamOptions(fields)
+  if (refusal !== null) return refusal
+  const stream = fields['stream'] === true
+  const options = stream ? (fields['stream_options'] as JsonObject | null | undefined) : undefined
+  return requestBodyOf(parsed, {
+    stream,
+    wantsUsage: options?.['include_usage'] === true,
+    wantsContinuousUsage: options?.['continuous_usage_stats'] === true,
+    user: typeof fields['user'] === 'string' ? fields['user'] : null,
+    temperature: finiteOf(fields['temperature']),
+    prompt: fields['messages'],
+  })
+}
+
+function checkStreamOptions(fields: JsonObject): RequestRefusal | null {
+  const options = fields['stream_options']
+  if (options === undefined || options === null) return null
+  if (!isJsonObject(options)) return wrongTypeRefusal('stream_options', 'an object', options)
+  for (const name of ['include_usage', 'continuous_usage_stats']) {
+    const value = options[name]
+    if (value !== undefined && value !== null && typeof value !== 'boolean') {
+      return wrongTypeRefusal(`stream_options.${name}`, 'a boolean', value)
+    }
+  }
+  return null
+}

@@ -1,0 +1,19 @@
+import type { Operation } from '../providers/provider-dialect.js'
+import type { Door } from '../request/ports.js'
+import { chatCompletionsDoor } from './chat-completions/door.js'
+import { embeddingsDoor } from './embeddings/door.js'
+import { countTokensDoor, messagesDoor } from './messages/door.js'
+import { modelsDoor } from './models/door.js'
+
+const doors: Readonly<Record<Operation, Door>> = Object.freeze({
+  chat_completions: chatCompletionsDoor,
+  embeddings: embeddingsDoor,
+  messages: messagesDoor,
+  count_tokens: countTokensDoor,
+  models: modelsDoor,
+})
+
+/** The door that serves `operation`. */
+export function doorOf(operation: Operation): Door {
+  return doors[operation]
+}

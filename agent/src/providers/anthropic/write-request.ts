@@ -1,0 +1,206 @@
+import type { TargetTable } from '../../../../proto/policy/tables.js'
+import type {
+  AnswerFormat,
+  AssistantPart,
+  Conversation,
+  DocumentPart,
+  ImagePart,
+  TextPart,
+  Tool,
+  ToolResultPart,
+  Turn,
+  UserPart,
+} from '../../conversation/conversation.js'
+import { parseJsonObject } from '../../conversation/json-object.js'
+import type { Losses } from '../../conversation/losses.js'
+import type { UsageDepth } from '../provider-dialect.js'
+import { jsonTool } from './json-tool.js'
+import { thinkingOf } from './thinking.js'
+
+/** A conversation as a message request's body. Source: Anthropic's API reference, "Create a Message". */
+const imageTypes: ReadonlySet<string> = new Set(['image/jpeg', 'image/png', 'image/gif', 'image/webp'])
+
+export function writeMessageRequest(
+  conversation: Conversation,
+  target: TargetTable,
+  _depth: UsageDepth,
+  losses: Losses,
+): Buffer {
+  const { settings, names, system } = conversation
+  const thinking = thinkingOf(conversation, target, losses)
+  const first = conversation.turns[0]
+  if (first?.role === 'assistant') losses.content(first.at, 'a conversation begins with a user for it')
+  for (const [value, name] of [
+    [settings.seed, names.seed],
+    [settings.logprobs, names.logprobs],
+    [settings.frequencyPenalty || null, names.frequencyPenalty],
+    [settings.presencePenalty || null, names.presencePenalty],
+  ] as const) {
+    if (value !== null) losses.setting(name)
+  }
+  const stops = settings.stop.filter((stop) => stop.trim() !== '')
+  if (stops.length < settings.stop.length) losses.setting(names.stop, 'a stop sequence of white space is none for it')
+  return Buffer.from(
+    JSON.stringify({
+      model: target.upstreamModel,
+      max_tokens: thinking.outputTokensMax,
+      ...(system.length === 0 ? {} : { system: contentOf(system) }),
+      messages: conversation.turns.map((turn) => messageOf(turn, losses)),
+      ...samplingOf(conversation, thinking.thinks, losses),
+      ...(stops.length === 0 ? {} : { stop_sequences: stops }),
+      ...toolsOf(conversation, thinking.thinks, losses),
+      ...thinking.members,
+      ...outputConfigOf(conversation.answerFormat, thinking.effort),
+      ...(conversation.user === null ? {} : { metadata: { user_id: conversation.user } }),
+      ...(conversation.stream ? { stream: true } : {}),
+    }),
+  )
+}
+
+function samplingOf({ settings, names }: Conversation, thinks: boolean, losses: Losses): object {
+  const { temperature, topP, topK } = settings
+  if (thinks) {
+    const reason = 'it cannot be set while the model thinks'
+    if (temperature !== null && temperature !== 1) losses.setting(names.temperature, reason)
+    if (topP !== null && topP < 0.95) losses.setting(names.topP, reason)
+    if (topK !== null && topK > 0) losses.setting(names.topK, reason)
+    return topP !== null && topP >= 0.95 ? { top_p: topP } : {}
+  }
+  if (temperature !== null && temperature > 1) losses.setting(names.temperature, 'its highest is 1')
+  return {
+    ...(temperature === null ? {} : { temperature: Math.min(1, temperature) }),
+    ...(topP === null ? {} : { top_p: topP }),
+    // vLLM's -1 and its 0 mean all of them, as leaving it out does.
+    ...(topK === null || topK <= 0 ? {} : { top_k: topK }),
+  }
+}
+
+function outputConfigOf(format: AnswerFormat | null, effort: string | null): object {
+  if (format?.type !== 'schema' && effort === null) return {}
+  return {
+    output_config: {
+      ...(effort === null ? {} : { effort }),
+      ...(format?.type === 'schema' ? { format: { type: 'json_schema', schema: format.schema } } : {}),
+    },
+  }
+}
+
+function toolsOf(conversation: Conversation, thinks: boolean, losses: Losses): object {
+  const { tools, answerFormat, names, parallelToolCalls } = conversation
+  if (answerFormat?.type === 'json') {
+    if (tools.length > 0) losses.content(names.answerFormat, 'JSON without a schema cannot be asked for beside tools')
+    else if (thinks) losses.content(names.answerFormat, 'JSON without a schema cannot be asked for while it thinks')
+    else return { tools: [jsonTool], tool_choice: { type: 'tool', name: jsonTool.name } }
+  }
+  if (tools.length === 0) return {}
+  const choice = toolChoiceOf(conversation)
+  const single = parallelToolCalls === false && choice?.type !== 'none'
+  return {
+    tools: tools.map(toolOf),
+    ...(choice === null && !single
+      ? {}
+      : { tool_choice: { ...(choice ?? { type: 'auto' }), ...(single ? { disable_parallel_tool_use: true } : {}) } }),
+  }
+}
+
+function toolChoiceOf({ toolChoice }: Conversation): { type: string; name?: string } | null {
+  if (toolChoice === null) return null
+  if (toolChoice.type === 'tool') return { type: 'tool', name: toolChoice.name }
+  return { type: toolChoice.type === 'required' ? 'any' : toolChoice.type }
+}
+
+function toolOf({ name, description, parameters, strict }: Tool): object {
+  return {
+    name,
+    ...(description === null ? {} : { description }),
+    input_schema: parameters ?? { type: 'object', properties: {} },
+    ...(strict === null ? {} : { strict }),
+  }
+}
+
+function messageOf(turn: Turn, losses: Losses): object {
+  switch (turn.role) {
+    case 'system':
+      return { role: 'system', content: contentOf(turn.parts) }
+    case 'assistant':
+      return { role: 'assistant', content: turn.parts.flatMap((part) => saidBlock(part, losses)) }
+    case 'user':
+      return { role: 'user', content: askedContent(turn.parts, losses) }
+  }
+}
+
+function contentOf(parts: readonly TextPart[]): string | object[] {
+  const [first] = parts
+  return parts.length === 1 && first ? first.text : parts.map(({ text }) => ({ type: 'text', text }))
+}
+
+function askedContent(parts: readonly UserPart[], losses: Losses): string | object[] {
+  const texts = parts.filter((part) => part.type === 'text')
+  if (texts.length === 1 && parts.length === 1) return contentOf(texts)
+  return parts.flatMap((part): object[] => {
+    switch (part.type) {
+      case 'text':
+        return [{ type: 'text', text: part.text }]
+      case 'image':
+        return imageBlock(part, losses)
+      case 'document':
+        return documentBlock(part)
+      case 'tool_result':
+        return [toolResultBlock(part, losses)]
+    }
+  })
+}
+
+function imageBlock({ at, source, detail }: ImagePart, losses: Losses): object[] {
+  if (detail !== null && detail !== 'auto') losses.hint(`${at}.detail`)
+  if (source.kind === 'url') return [{ type: 'image', source: { type: 'url', url: source.url } }]
+  if (!imageTypes.has(source.mediaType)) {
+    losses.content(at, `images of type ${source.mediaType} are not known to it`)
+    return []
+  }
+  return [{ type: 'image', source: { type: 'base64', media_type: source.mediaType, data: source.data } }]
+}
+
+function documentBlock({ source, name }: DocumentPart): object[] {
+  const written =
+    source.kind === 'url'
+      ? { type: 'url', url: source.url }
+      : { type: 'base64', media_type: source.mediaType, data: source.data }
+  return [{ type: 'document', source: written, ...(name === null ? {} : { title: name }) }]
+}
+
+function toolResultBlock({ callId, parts, isError }: ToolResultPart, losses: Losses): object {
+  const blocks = parts.flatMap((part) =>
+    part.type === 'text' ? [{ type: 'text', text: part.text }] : imageBlock(part, losses),
+  )
+  return {
+    type: 'tool_result',
+    tool_use_id: toolId(callId),
+    ...(blocks.length === 0 ? {} : { content: blocks }),
+    ...(isError ? { is_error: true } : {}),
+  }
+}
+
+function saidBlock(part: AssistantPart, losses: Losses): object[] {
+  switch (part.type) {
+    case 'text':
+      return [{ type: 'text', text: part.text }]
+    case 'tool_call':
+      return [
+        { type: 'tool_use', id: toolId(part.id), name: part.name, input: parseJsonObject(part.argumentsText) ?? {} },
+      ]
+    case 'reasoning':
+      if (part.redacted !== null) return [{ type: 'redacted_thinking', data: part.redacted }]
+      if (part.signature !== null && part.signature !== '') {
+        return [{ type: 'thinking', thinking: part.text, signature: part.signature }]
+      }
+      // Thoughts of another vendor's model, which it did not sign and would refuse.
+      losses.hint(part.at)
+      return []
+  }
+}
+
+/** Other vendors write ids that it would refuse; calls and results change alike. */
+function toolId(id: string): string {
+  return id.replace(/[^a-zA-Z0-9_-]/g, '_')
+}

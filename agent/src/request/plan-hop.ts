@@ -1,0 +1,209 @@
+import type { TokenUsage } from '../../../proto/policy/price-usage.js'
+import type { RouteTable, TargetTable } from '../../../proto/policy/tables.js'
+import { isRefusal, refuse } from '../../../proto/std/refusal.js'
+import type { Conversation } from '../conversation/conversation.js'
+import { type Loss, Losses } from '../conversation/losses.js'
+import type {
+  ChatWire,
+  NativeWire,
+  ProviderDialect,
+  RequestBody,
+  StreamReader,
+  UsageDepth,
+} from '../providers/provider-dialect.js'
+import { TranslatedStream } from '../providers/translated-stream.js'
+import type { AnswerContext, ClientCall, ConversationDoor } from './ports.js'
+import type { RequestRefusal } from './request-refusal.js'
+
+/**
+ * How one hop is asked, and how what comes back is read: untouched where the client's wire is the vendor's own, translated
+ * through a conversation otherwise. Says no where the vendor cannot do what is asked.
+ */
+export interface HopPlan {
+  readonly path: string
+  /** Flat name, value list, without credentials. */
+  readonly headers: string[]
+  /** Fields left out, for a response header; null for none. */
+  readonly dropped: string | null
+  body(depth: UsageDepth): Buffer
+  /** Null: a whole answer is wanted. */
+  streamReader(depth: UsageDepth): StreamReader | null
+  /** Null: what came is no answer. */
+  readAnswer(bytes: Buffer): PlannedAnswer | null
+  /** What the client is told of the vendor's own "no". */
+  readRefusal(bytes: Buffer, status: number): string | Buffer
+}
+
+export interface PlannedAnswer {
+  readonly usage: TokenUsage | null
+  readonly model: string | null
+  /** For the client. */
+  readonly body: Buffer | string
+}
+
+/** What a request was found to say, once it had to be translated: read at most once. */
+export interface ReadOnce {
+  conversation: Conversation | RequestRefusal | null
+}
+
+export interface HopQuestion {
+  readonly call: ClientCall
+  readonly body: RequestBody
+  readonly read: ReadOnce
+  readonly route: RouteTable
+  readonly target: TargetTable
+  readonly dialect: ProviderDialect
+  readonly requestId: string
+}
+
+/** The plan of one hop, or why this target cannot be asked. */
+export function planHop(question: HopQuestion): HopPlan | RequestRefusal {
+  const { call, body, target, dialect } = question
+  const { operation, conversation: door } = call.door
+  if (operation !== 'models') {
+    const wire = dialect.native[operation]
+    if (wire !== undefined) return new NativeHop(wire, call, body, target)
+  }
+  if (door === null || dialect.chat === null || operation === 'count_tokens') {
+    return refuse('operation_not_supported', `Providers of kind ${target.provider.kind} do not serve ${operation}.`)
+  }
+  return planTranslation(question, door, dialect.chat)
+}
+
+function planTranslation(question: HopQuestion, door: ConversationDoor, wire: ChatWire): HopPlan | RequestRefusal {
+  const { body, read, route, target, dialect } = question
+  read.conversation ??= door.read(body)
+  const { conversation } = read
+  if (isRefusal(conversation)) return conversation
+  const hop = new TranslatedHop(question, door, wire, conversation, dialect.usageDepth(target.provider))
+  const loss = hop.losses.blocking(route.dropsUnsupported)
+  return loss === null ? hop : notExpressible(loss, target)
+}
+
+function notExpressible({ field, reason, weight }: Loss, target: TargetTable): RequestRefusal {
+  const why = reason === null ? '' : `: ${reason}`
+  const advice =
+    weight === 'setting'
+      ? 'Leave it out, or have the route drop what a provider cannot express.'
+      : 'Use a route to a provider that can.'
+  const message = `'${field}' cannot be expressed to a provider of kind ${target.provider.kind}${why}. ${advice}`
+  return refuse('unsupported_field', message, { field })
+}
+
+class NativeHop implements HopPlan {
+  readonly path: string
+  readonly headers: string[]
+  readonly dropped = null
+  readonly #wire: NativeWire
+  readonly #body: RequestBody
+  readonly #target: TargetTable
+
+  constructor(wire: NativeWire, call: ClientCall, body: RequestBody, target: TargetTable) {
+    this.#wire = wire
+    this.#body = body
+    this.#target = target
+    this.path = wire.path(target, body.stream)
+    this.headers = wire.headers(body.stream)
+    for (const name of wire.passedHeaders) passHeader(this.headers, name, call.header(name))
+  }
+
+  body(depth: UsageDepth): Buffer {
+    return this.#wire.body(this.#body, this.#target, depth)
+  }
+
+  streamReader(depth: UsageDepth): StreamReader | null {
+    const { stream, wantsUsage, wantsContinuousUsage } = this.#body
+    return stream ? (this.#wire.streamReader?.({ depth, wantsUsage, wantsContinuousUsage }) ?? null) : null
+  }
+
+  readAnswer(bytes: Buffer): PlannedAnswer | null {
+    const answer = this.#wire.readAnswer(bytes)
+    return answer && { usage: answer.usage, model: answer.model, body: bytes }
+  }
+
+  readRefusal(bytes: Buffer): Buffer {
+    return bytes
+  }
+}
+
+/** The client's own value in the place of ours. */
+function passHeader(headers: string[], name: string, value: string | undefined): void {
+  if (value === undefined) return
+  const at = headers.indexOf(name)
+  if (at === -1) headers.push(name, value)
+  else headers[at + 1] = value
+}
+
+class TranslatedHop implements HopPlan {
+  readonly path: string
+  readonly headers: string[]
+  losses: Losses
+  readonly #question: HopQuestion
+  readonly #door: ConversationDoor
+  readonly #wire: ChatWire
+  readonly #conversation: Conversation
+  readonly #context: AnswerContext
+  #written: { readonly depth: UsageDepth; readonly bytes: Buffer }
+
+  constructor(
+    question: HopQuestion,
+    door: ConversationDoor,
+    wire: ChatWire,
+    conversation: Conversation,
+    depth: UsageDepth,
+  ) {
+    const { call, body, target, requestId } = question
+    this.#question = question
+    this.#door = door
+    this.#wire = wire
+    this.#conversation = conversation
+    this.path = wire.path(target, body.stream)
+    this.headers = wire.headers(body.stream)
+    this.#context = {
+      requestId,
+      createdAtSeconds: Math.floor(call.startedAtMs / 1000),
+      model: target.upstreamModel,
+      wantsUsage: body.wantsUsage,
+    }
+    this.losses = new Losses(conversation.losses)
+    this.#written = { depth, bytes: wire.write(conversation, target, depth, this.losses) }
+  }
+
+  get dropped(): string | null {
+    const { all } = this.losses
+    return all.length === 0 ? null : all.map(({ field }) => headerField(field)).join(', ')
+  }
+
+  body(depth: UsageDepth): Buffer {
+    if (depth !== this.#written.depth) {
+      const bytes = this.#wire.write(this.#conversation, this.#question.target, depth, new Losses())
+      this.#written = { depth, bytes }
+    }
+    return this.#written.bytes
+  }
+
+  streamReader(): StreamReader | null {
+    if (!this.#question.body.stream) return null
+    return new TranslatedStream({
+      contentType: this.#wire.streamContentType,
+      reader: this.#wire.eventReader(this.#conversation),
+      writer: this.#door.streamWriter(this.#context),
+    })
+  }
+
+  readAnswer(bytes: Buffer): PlannedAnswer | null {
+    const answer = this.#wire.readAnswer(bytes, this.#conversation)
+    const body = answer && this.#door.writeAnswer(answer, this.#context)
+    return body === null ? null : { usage: answer?.usage ?? null, model: answer?.model ?? null, body }
+  }
+
+  readRefusal(bytes: Buffer, status: number): string {
+    const message = this.#wire.readError(bytes) ?? `The provider refused the request (HTTP ${status}).`
+    return this.#question.call.door.errorBody(refuse('upstream_rejected', message), status)
+  }
+}
+
+/** Fields are the client's own words: only what a header can carry. */
+function headerField(field: string): string {
+  return field.replace(/[^\x21-\x2b\x2d-\x7e]/g, '?').slice(0, 128)
+}
