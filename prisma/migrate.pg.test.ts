@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
@@ -30,6 +30,34 @@ describe('the migrations of the product', () => {
     const { code, stdout, stderr } = await runPrisma(database.url, ['migrate', 'status'])
     expect(stdout + stderr).toContain('Database schema is up to date')
     expect(code).toBe(0)
+  })
+
+  test('tell of providers that were there before vendors were told apart which are external', async () => {
+    const client = new pg.Client({ connectionString: database.url })
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'switchyard-migrations-'))
+    const product = path.join(import.meta.dirname, 'migrations')
+    for (const name of ['0001_init', '0002_invariants', '0003_section_base'])
+      cpSync(path.join(product, name), path.join(folder, name), { recursive: true })
+    await client.connect()
+    try {
+      await client.query('DROP SCHEMA public CASCADE; CREATE SCHEMA public')
+      await migrate({ url: database.url, log: silent, folder })
+      await client.query(`INSERT INTO "Tenant" (id, slug, name) VALUES ('ten_1', 'one', 'One')`)
+      const insert = (kind: string) =>
+        client.query(
+          `INSERT INTO "Provider" (id, "tenantId", name, kind, "baseUrl", region) VALUES ($1, 'ten_1', $1, $1, 'http://h', 'eu')`,
+          [kind],
+        )
+      for (const kind of ['openai', 'vllm', 'ollama', 'openai-compatible']) await insert(kind)
+      await migrate({ url: database.url, log: silent })
+      // A replica of the release before goes on writing, and leaves the new columns out.
+      await insert('of-the-old')
+      const { rows } = await client.query(`SELECT kind FROM "Provider" WHERE external ORDER BY kind`)
+      expect(rows.map(({ kind }) => kind)).toEqual(['of-the-old', 'openai'])
+    } finally {
+      await client.end()
+      rmSync(folder, { recursive: true })
+    }
   })
 
   test('find nothing to do a second time', async () => {

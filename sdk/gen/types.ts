@@ -90,6 +90,7 @@ export type CreateModelInput = {
   readonly contextTokensMax?: number | null | undefined;
   /** 1 to 128 letters, digits and . _ : / @ + - */
   readonly name: string;
+  readonly outputTokensMax?: number | null | undefined;
   readonly price?: ModelPriceInput | null | undefined;
   /** For platform admins; everybody else has one of their own. */
   readonly tenantId?: string | null | undefined;
@@ -98,19 +99,38 @@ export type CreateModelInput = {
 };
 
 export type CreateProviderInput = {
-  /** http or https, for example https://api.openai.com/v1. */
-  readonly baseUrl: string;
+  /** Of AZURE_OPENAI, which needs it: a date such as 2024-10-21, with or without -preview, or v1. */
+  readonly apiVersion?: string | null | undefined;
+  /**
+   * http or https, for example https://api.openai.com/v1. When left out, the vendor's own: of OPENAI and ANTHROPIC,
+   * and by vendorRegion of BEDROCK and VERTEX; the other kinds need one. AZURE_OPENAI: the resource's, without /openai.
+   */
+  readonly baseUrl?: string | null | undefined;
   /** Per agent; 256 when left out. */
   readonly connectionsMax?: number | null | undefined;
   /** None: the provider wants none. */
   readonly credential?: CredentialInput | null | undefined;
+  /** Runs outside the tenant's own walls. When left out: true, but of VLLM, OLLAMA and OPENAI_COMPATIBLE. */
+  readonly external?: boolean | null | undefined;
   readonly kind: ProviderKind;
   /** 1 to 63 lower-case letters, digits and dashes. */
   readonly name: string;
   /** Where it computes; environments use it only if they permit this region. */
   readonly region: string;
+  /** As the vendor states it, in parts per million, to 1000000. */
+  readonly slaAvailabilityPpm?: number | null | undefined;
+  /** At most 500 characters. */
+  readonly slaNote?: string | null | undefined;
   /** For platform admins; everybody else has one of their own. */
   readonly tenantId?: string | null | undefined;
+  /** Of VERTEX, which needs it: the id of a Google Cloud project. */
+  readonly vendorProject?: string | null | undefined;
+  /** Of BEDROCK and VERTEX, which need it: an AWS region such as eu-central-1; a location such as europe-west4, or global. */
+  readonly vendorRegion?: string | null | undefined;
+  /** The vendor's own limit, as it states it. */
+  readonly vendorRequestsPerMinute?: number | null | undefined;
+  /** The vendor's own limit, as it states it. */
+  readonly vendorTokensPerMinute?: number | null | undefined;
 };
 
 export type CreateRouteInput = {
@@ -121,6 +141,8 @@ export type CreateRouteInput = {
   readonly targets: ReadonlyArray<TargetInput>;
   /** The sum of the targets when left out, at most ten minutes. */
   readonly totalTimeoutMs?: number | null | undefined;
+  /** REFUSE when left out. */
+  readonly unsupportedSettings?: UnsupportedSettings | null | undefined;
 };
 
 export type CreateTeamInput = {
@@ -137,9 +159,19 @@ export type CreateTenantInput = {
 
 /** Exactly one of the two. */
 export type CredentialInput = {
-  /** env:NAME or file:/path, read by each agent on its own machine; for platform admins only. */
+  /**
+   * What each agent finds on its own machine; for platform admins only. env:NAME or file:/path hold what would
+   * be the secret. The identity that the agent's own cloud gives it: ambient:aws (BEDROCK; variables of the environment or a web
+   * identity token), ambient:azure (AZURE_OPENAI; workload or managed identity), ambient:google (VERTEX; the attached service
+   * account).
+   */
   readonly reference?: string | null | undefined;
-  /** Sealed at rest, sent to agents only, never shown again. */
+  /**
+   * Sealed at rest, sent to agents only, never shown again. A key as a header carries it; for BEDROCK a JSON object
+   * with accessKeyId, secretAccessKey and, if it is temporary, sessionToken; for VERTEX the JSON of a service account's key, as
+   * Google gives it; for AZURE_OPENAI a key, or a JSON object with tenantId, clientId, clientSecret (Entra ID) and, where it is
+   * not the public cloud, authorityHost.
+   */
   readonly secret?: string | null | undefined;
 };
 
@@ -162,6 +194,8 @@ export type ModelFilterInput = {
 
 /** Dollars per million tokens as decimal text with at most nine places, for example "0.15". */
 export type ModelPriceInput = {
+  /** Input written into the vendor's prompt cache; as input when left out. */
+  readonly cacheWriteInputUsdPerMillion?: string | null | undefined;
   /** As input when left out. */
   readonly cachedInputUsdPerMillion?: string | null | undefined;
   readonly inputUsdPerMillion: string;
@@ -175,9 +209,13 @@ export type ProviderFilterInput = {
 };
 
 export type ProviderKind =
+  | 'ANTHROPIC'
+  | 'AZURE_OPENAI'
+  | 'BEDROCK'
   | 'OLLAMA'
   | 'OPENAI'
   | 'OPENAI_COMPATIBLE'
+  | 'VERTEX'
   | 'VLLM';
 
 /** How far a test came. */
@@ -241,6 +279,15 @@ export type TargetInput = {
   readonly upstreamModel?: string | null | undefined;
 };
 
+/**
+ * What becomes of a setting (seed, penalties, logprobs, …) that a target's vendor has no word for. REFUSE passes
+ * over that target and, if no other is left, refuses the request naming the field. DROP leaves it out and names it in the response
+ * header x-switchyard-dropped.
+ */
+export type UnsupportedSettings =
+  | 'DROP'
+  | 'REFUSE';
+
 /** What is left out stays as it is; null takes a team or an expiry away. */
 export type UpdateApiKeyInput = {
   readonly allowedRoutes?: ReadonlyArray<string> | null | undefined;
@@ -268,25 +315,42 @@ export type UpdateMemberInput = {
 /** What is left out stays as it is. */
 export type UpdateModelInput = {
   readonly capabilities?: ReadonlyArray<Capability> | null | undefined;
+  /** 0: not known. */
   readonly contextTokensMax?: number | null | undefined;
   readonly modelId: string;
   readonly name?: string | null | undefined;
+  /** 0: not known. */
+  readonly outputTokensMax?: number | null | undefined;
   /** Refuse with CONFLICT unless the model still has this version. */
   readonly rowVersion?: number | null | undefined;
   readonly upstreamModel?: string | null | undefined;
 };
 
-/** What is left out stays as it is. */
+/** What is left out stays as it is. The kind never changes. */
 export type UpdateProviderInput = {
+  readonly apiVersion?: string | null | undefined;
   /** Another server needs the credential given again. */
   readonly baseUrl?: string | null | undefined;
   readonly connectionsMax?: number | null | undefined;
   readonly credential?: CredentialInput | null | undefined;
+  readonly external?: boolean | null | undefined;
   readonly name?: string | null | undefined;
   readonly providerId: string;
   readonly region?: string | null | undefined;
   /** Refuse with CONFLICT unless the provider still has this version. */
   readonly rowVersion?: number | null | undefined;
+  /** As the vendor states it, in parts per million, to 1000000. Null takes it away. */
+  readonly slaAvailabilityPpm?: number | null | undefined;
+  /** At most 500 characters. Null takes it away. */
+  readonly slaNote?: string | null | undefined;
+  /** Another project needs the credential given again. */
+  readonly vendorProject?: string | null | undefined;
+  /** The vendor's own address follows it, and another server needs the credential given again. */
+  readonly vendorRegion?: string | null | undefined;
+  /** The vendor's own limit, as it states it. Null takes it away. */
+  readonly vendorRequestsPerMinute?: number | null | undefined;
+  /** The vendor's own limit, as it states it. Null takes it away. */
+  readonly vendorTokensPerMinute?: number | null | undefined;
 };
 
 /** What is left out stays as it is; targets replaces the whole list. */
@@ -296,6 +360,7 @@ export type UpdateRouteInput = {
   readonly rowVersion?: number | null | undefined;
   readonly targets?: ReadonlyArray<TargetInput> | null | undefined;
   readonly totalTimeoutMs?: number | null | undefined;
+  readonly unsupportedSettings?: UnsupportedSettings | null | undefined;
 };
 
 export type UpdateTenantInput = {
@@ -509,9 +574,9 @@ export type RetireSigningKeyMutationVariables = Exact<{
 
 export type RetireSigningKeyMutation = { readonly retireSigningKey: { readonly keyId: string } };
 
-export type ProviderFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null };
+export type ProviderFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null };
 
-export type ModelFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null };
+export type ModelFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null };
 
 export type ProvidersQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -521,56 +586,56 @@ export type ProvidersQueryVariables = Exact<{
 }>;
 
 
-export type ProvidersQuery = { readonly providers: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type ProvidersQuery = { readonly providers: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type ProviderQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type ProviderQuery = { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } | null };
+export type ProviderQuery = { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } | null };
 
 export type CreateProviderMutationVariables = Exact<{
   input: CreateProviderInput;
 }>;
 
 
-export type CreateProviderMutation = { readonly createProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type CreateProviderMutation = { readonly createProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type UpdateProviderMutationVariables = Exact<{
   input: UpdateProviderInput;
 }>;
 
 
-export type UpdateProviderMutation = { readonly updateProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type UpdateProviderMutation = { readonly updateProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type RotateProviderCredentialMutationVariables = Exact<{
   input: RotateProviderCredentialInput;
 }>;
 
 
-export type RotateProviderCredentialMutation = { readonly rotateProviderCredential: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type RotateProviderCredentialMutation = { readonly rotateProviderCredential: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type RemoveProviderCredentialMutationVariables = Exact<{
   providerId: string;
 }>;
 
 
-export type RemoveProviderCredentialMutation = { readonly removeProviderCredential: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type RemoveProviderCredentialMutation = { readonly removeProviderCredential: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type ArchiveProviderMutationVariables = Exact<{
   providerId: string;
 }>;
 
 
-export type ArchiveProviderMutation = { readonly archiveProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type ArchiveProviderMutation = { readonly archiveProvider: { readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type TestProviderMutationVariables = Exact<{
   providerId: string;
 }>;
 
 
-export type TestProviderMutation = { readonly testProvider: { readonly ok: boolean, readonly step: ProviderTestStep, readonly sentence: string, readonly httpStatus: number | null, readonly durationMs: number, readonly models: ReadonlyArray<string>, readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly region: string, readonly connectionsMax: number, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } } };
+export type TestProviderMutation = { readonly testProvider: { readonly ok: boolean, readonly step: ProviderTestStep, readonly sentence: string, readonly httpStatus: number | null, readonly durationMs: number, readonly models: ReadonlyArray<string>, readonly provider: { readonly id: string, readonly tenantId: string, readonly name: string, readonly kind: ProviderKind, readonly baseUrl: string, readonly apiVersion: string | null, readonly vendorRegion: string | null, readonly vendorProject: string | null, readonly region: string, readonly connectionsMax: number, readonly external: boolean, readonly slaAvailabilityPpm: number | null, readonly slaNote: string | null, readonly vendorRequestsPerMinute: number | null, readonly vendorTokensPerMinute: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly credential: { readonly id: string, readonly version: number, readonly kind: CredentialKind, readonly reference: string | null, readonly createdAt: string } | null } } };
 
 export type ModelsQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -580,44 +645,44 @@ export type ModelsQueryVariables = Exact<{
 }>;
 
 
-export type ModelsQuery = { readonly models: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type ModelsQuery = { readonly models: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type ModelQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type ModelQuery = { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null } | null };
+export type ModelQuery = { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null } | null };
 
 export type CreateModelMutationVariables = Exact<{
   input: CreateModelInput;
 }>;
 
 
-export type CreateModelMutation = { readonly createModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type CreateModelMutation = { readonly createModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type UpdateModelMutationVariables = Exact<{
   input: UpdateModelInput;
 }>;
 
 
-export type UpdateModelMutation = { readonly updateModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type UpdateModelMutation = { readonly updateModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type SetModelPriceMutationVariables = Exact<{
   input: SetModelPriceInput;
 }>;
 
 
-export type SetModelPriceMutation = { readonly setModelPrice: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type SetModelPriceMutation = { readonly setModelPrice: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
 export type ArchiveModelMutationVariables = Exact<{
   modelId: string;
 }>;
 
 
-export type ArchiveModelMutation = { readonly archiveModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+export type ArchiveModelMutation = { readonly archiveModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
-export type RouteFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> };
+export type RouteFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> };
 
 export type RoutesQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -627,35 +692,35 @@ export type RoutesQueryVariables = Exact<{
 }>;
 
 
-export type RoutesQuery = { readonly routes: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type RoutesQuery = { readonly routes: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type RouteQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type RouteQuery = { readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } | null };
+export type RouteQuery = { readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } | null };
 
 export type CreateRouteMutationVariables = Exact<{
   input: CreateRouteInput;
 }>;
 
 
-export type CreateRouteMutation = { readonly createRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type CreateRouteMutation = { readonly createRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
 
 export type UpdateRouteMutationVariables = Exact<{
   input: UpdateRouteInput;
 }>;
 
 
-export type UpdateRouteMutation = { readonly updateRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type UpdateRouteMutation = { readonly updateRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
 
 export type DeleteRouteMutationVariables = Exact<{
   routeId: string;
 }>;
 
 
-export type DeleteRouteMutation = { readonly deleteRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type DeleteRouteMutation = { readonly deleteRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
 
 export type TenantFieldsFragment = { readonly id: string, readonly slug: string, readonly name: string, readonly createdAt: string, readonly archivedAt: string | null };
 
@@ -810,7 +875,7 @@ export type EnvironmentDeliveryQueryVariables = Exact<{
 
 export type EnvironmentDeliveryQuery = { readonly environment: { readonly id: string, readonly name: string, readonly intentRevision: string, readonly delivery: ReadonlyArray<{ readonly clusterId: string, readonly clusterName: string, readonly region: string, readonly desiredRevision: string | null, readonly appliedRevision: string | null, readonly agentCount: number, readonly upToDateCount: number, readonly failure: { readonly intentRevision: string, readonly code: string, readonly path: string, readonly message: string, readonly since: string } | null }> } | null };
 
-export type UsageRecordFieldsFragment = { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> };
+export type UsageRecordFieldsFragment = { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> };
 
 export type UsageQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -820,7 +885,7 @@ export type UsageQueryVariables = Exact<{
 }>;
 
 
-export type UsageQuery = { readonly usage: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type UsageQuery = { readonly usage: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type UsageRecordQueryVariables = Exact<{
   requestId: string;
@@ -828,7 +893,7 @@ export type UsageRecordQueryVariables = Exact<{
 }>;
 
 
-export type UsageRecordQuery = { readonly usageRecord: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } | null };
+export type UsageRecordQuery = { readonly usageRecord: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } | null };
 
 export type UsageTotalsQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -839,4 +904,4 @@ export type UsageTotalsQueryVariables = Exact<{
 }>;
 
 
-export type UsageTotalsQuery = { readonly usageTotals: ReadonlyArray<{ readonly bucketAt: string | null, readonly environmentId: string | null, readonly apiKeyId: string | null, readonly teamId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly model: string | null, readonly clusterId: string | null, readonly region: string | null, readonly requestCount: string, readonly refusedCount: string, readonly failedCount: string, readonly fallbackCount: string, readonly unpricedCount: string, readonly tokensIn: string, readonly tokensOut: string, readonly tokensInCached: string, readonly tokensOutReasoning: string, readonly costNanoUsd: string, readonly costUsd: string, readonly latencyMsMean: number | null }> };
+export type UsageTotalsQuery = { readonly usageTotals: ReadonlyArray<{ readonly bucketAt: string | null, readonly environmentId: string | null, readonly apiKeyId: string | null, readonly teamId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly model: string | null, readonly clusterId: string | null, readonly region: string | null, readonly requestCount: string, readonly refusedCount: string, readonly failedCount: string, readonly fallbackCount: string, readonly unpricedCount: string, readonly tokensIn: string, readonly tokensOut: string, readonly tokensInCached: string, readonly tokensInCacheWrite: string, readonly tokensOutReasoning: string, readonly costNanoUsd: string, readonly costUsd: string, readonly latencyMsMean: number | null }> };

@@ -24,6 +24,12 @@ export class ModelPriceGraph {
   @Field(() => String)
   outputUsdPerMillion!: string
 
+  @Field(() => String, {
+    nullable: true,
+    description: "Input written into the vendor's prompt cache; null: it costs as other input does.",
+  })
+  cacheWriteInputUsdPerMillion!: string | null
+
   @Field(() => DateTime)
   createdAt!: Date
 }
@@ -48,6 +54,12 @@ export class ModelGraph {
 
   @Field(() => Int, { nullable: true, description: 'Null: not known.' })
   contextTokensMax!: number | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of one answer; sent where a vendor wants a number and the client gave none. Null: not known.',
+  })
+  outputTokensMax!: number | null
 
   @Field(() => ModelPriceGraph, {
     nullable: true,
@@ -89,6 +101,12 @@ export class ModelPriceInput {
 
   @Field(() => String)
   outputUsdPerMillion!: string
+
+  @Field(() => String, {
+    nullable: true,
+    description: "Input written into the vendor's prompt cache; as input when left out.",
+  })
+  cacheWriteInputUsdPerMillion?: string | null
 }
 
 @InputType()
@@ -107,6 +125,9 @@ export class CreateModelInput {
 
   @Field(() => Int, { nullable: true })
   contextTokensMax?: number | null
+
+  @Field(() => Int, { nullable: true })
+  outputTokensMax?: number | null
 
   @Field(() => ModelPriceInput, { nullable: true })
   price?: ModelPriceInput | null
@@ -129,8 +150,11 @@ export class UpdateModelInput {
   @Field(() => [CapabilityGraph], { nullable: true })
   capabilities?: Capability[] | null
 
-  @Field(() => Int, { nullable: true })
+  @Field(() => Int, { nullable: true, description: '0: not known.' })
   contextTokensMax?: number | null
+
+  @Field(() => Int, { nullable: true, description: '0: not known.' })
+  outputTokensMax?: number | null
 }
 
 @InputType()
@@ -153,10 +177,11 @@ export class ModelPayload {
 }
 
 export function modelGraph(model: Model): ModelGraph {
-  const { price, contextTokensMax } = model
+  const { price, contextTokensMax, outputTokensMax } = model
   return {
     ...model,
     contextTokensMax: contextTokensMax === 0 ? null : contextTokensMax,
+    outputTokensMax: outputTokensMax === 0 ? null : outputTokensMax,
     price: price === null ? null : modelPriceGraph(price),
   }
 }
@@ -167,6 +192,8 @@ export function modelPriceGraph(price: ModelPrice): ModelPriceGraph {
     inputUsdPerMillion: formatUsd(price.inputNanoUsdPerMillion),
     cachedInputUsdPerMillion: formatUsd(price.cachedInputNanoUsdPerMillion),
     outputUsdPerMillion: formatUsd(price.outputNanoUsdPerMillion),
+    cacheWriteInputUsdPerMillion:
+      price.cacheWriteInputNanoUsdPerMillion === null ? null : formatUsd(price.cacheWriteInputNanoUsdPerMillion),
     createdAt: price.createdAt,
   }
 }

@@ -111,6 +111,7 @@ export class ModelService {
         ...{ id, tenantId, name: fields.name, capabilities: fields.capabilities },
         upstreamModel: fields.upstreamModel ?? fields.name,
         contextTokensMax: fields.contextTokensMax ?? 0,
+        outputTokensMax: fields.outputTokensMax ?? 0,
       })
       if (price) await models.insertPrice(transaction, id, 1, price)
       const model = must(await models.findLocked(transaction, id), 'the model just inserted is there')
@@ -133,6 +134,7 @@ export class ModelService {
         upstreamModel: given.upstreamModel ?? before.upstreamModel,
         capabilities: given.capabilities ?? before.capabilities,
         contextTokensMax: given.contextTokensMax ?? before.contextTokensMax,
+        outputTokensMax: given.outputTokensMax ?? before.outputTokensMax,
       })
       await this.#requireRoutesWork(transaction, model)
       return model
@@ -247,6 +249,7 @@ function isSamePrice(price: ModelPrice, fields: PriceFields): boolean {
   return (
     price.inputNanoUsdPerMillion === fields.inputNanoUsdPerMillion &&
     price.cachedInputNanoUsdPerMillion === fields.cachedInputNanoUsdPerMillion &&
-    price.outputNanoUsdPerMillion === fields.outputNanoUsdPerMillion
+    price.outputNanoUsdPerMillion === fields.outputNanoUsdPerMillion &&
+    price.cacheWriteInputNanoUsdPerMillion === fields.cacheWriteInputNanoUsdPerMillion
   )
 }

@@ -83,6 +83,7 @@ export function modelOf(row: Row): Model {
     ...{ id: row.id, tenantId: row.tenantId, name: row.name, upstreamModel: row.upstreamModel },
     capabilities: capabilities.filter((capability) => row.capabilities.includes(capability)),
     contextTokensMax: row.contextTokensMax,
+    outputTokensMax: row.outputTokensMax,
     price: price === undefined ? null : priceOf(price),
     createdAt: row.createdAt,
     archivedAt: row.archivedAt,
@@ -91,6 +92,6 @@ export function modelOf(row: Row): Model {
 }
 
 function priceOf(row: PriceRow): ModelPrice {
-  const { version, inputNanoUsdPerMillion, cachedInputNanoUsdPerMillion, outputNanoUsdPerMillion, createdAt } = row
-  return { version, inputNanoUsdPerMillion, cachedInputNanoUsdPerMillion, outputNanoUsdPerMillion, createdAt }
+  const { modelId, ...price } = row
+  return price
 }

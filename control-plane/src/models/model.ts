@@ -11,6 +11,8 @@ export interface ModelPrice {
   readonly inputNanoUsdPerMillion: bigint
   readonly cachedInputNanoUsdPerMillion: bigint
   readonly outputNanoUsdPerMillion: bigint
+  /** Input written into the vendor's prompt cache; null: it costs as other input does. */
+  readonly cacheWriteInputNanoUsdPerMillion: bigint | null
   readonly createdAt: Date
 }
 
@@ -23,6 +25,8 @@ export interface ModelFields {
   readonly capabilities: readonly Capability[]
   /** 0: not known. */
   readonly contextTokensMax: number
+  /** Of one answer; sent where a vendor wants a number and the client gave none. 0: not known. */
+  readonly outputTokensMax: number
 }
 
 export interface Model extends ModelFields {
@@ -59,17 +63,19 @@ const usdPerMillion = z.string().transform((text, context) => {
   return z.NEVER
 })
 
-/** Dollars per million tokens. Cached input costs as much as input unless a price is given. */
+/** Dollars per million tokens. Cached input, and input that the vendor caches, cost as much as input unless a price is given. */
 export const priceInput = z
   .object({
     inputUsdPerMillion: usdPerMillion,
     cachedInputUsdPerMillion: usdPerMillion.nullish(),
     outputUsdPerMillion: usdPerMillion,
+    cacheWriteInputUsdPerMillion: usdPerMillion.nullish(),
   })
   .transform((price) => ({
     inputNanoUsdPerMillion: price.inputUsdPerMillion,
     cachedInputNanoUsdPerMillion: price.cachedInputUsdPerMillion ?? price.inputUsdPerMillion,
     outputNanoUsdPerMillion: price.outputUsdPerMillion,
+    cacheWriteInputNanoUsdPerMillion: price.cacheWriteInputUsdPerMillion ?? null,
   }))
 
 export type PriceFields = z.output<typeof priceInput>
@@ -80,6 +86,7 @@ const capabilityList = z
   .transform((list) => capabilities.filter((capability) => list.includes(capability)))
 
 const contextTokensMax = shapes.integer(0, 100_000_000)
+const outputTokensMax = shapes.integer(0, 100_000_000)
 
 export const createModelInput = z.object({
   tenantId: shapes.id.nullish(),
@@ -87,6 +94,7 @@ export const createModelInput = z.object({
   upstreamModel: modelName.nullish(),
   capabilities: capabilityList,
   contextTokensMax: contextTokensMax.nullish(),
+  outputTokensMax: outputTokensMax.nullish(),
   price: priceInput.nullish(),
 })
 
@@ -99,20 +107,23 @@ export const updateModelInput = z.object({
   upstreamModel: modelName.nullish(),
   capabilities: capabilityList.nullish(),
   contextTokensMax: contextTokensMax.nullish(),
+  outputTokensMax: outputTokensMax.nullish(),
 })
 
 export const setModelPriceInput = z.object({ modelId: shapes.id, price: priceInput })
 
 /** What the audit trail keeps of it; money as text. */
 export function auditModel(model: Model) {
-  const { name, upstreamModel, capabilities, contextTokensMax, price, archivedAt, rowVersion } = model
+  const { name, upstreamModel, capabilities, contextTokensMax, outputTokensMax, price, archivedAt, rowVersion } = model
   return {
-    ...{ name, upstreamModel, capabilities, contextTokensMax, rowVersion },
+    ...{ name, upstreamModel, capabilities, contextTokensMax, outputTokensMax, rowVersion },
     price: price && {
       version: price.version,
       inputUsdPerMillion: formatUsd(price.inputNanoUsdPerMillion),
       cachedInputUsdPerMillion: formatUsd(price.cachedInputNanoUsdPerMillion),
       outputUsdPerMillion: formatUsd(price.outputNanoUsdPerMillion),
+      cacheWriteInputUsdPerMillion:
+        price.cacheWriteInputNanoUsdPerMillion === null ? null : formatUsd(price.cacheWriteInputNanoUsdPerMillion),
     },
     archivedAt: archivedAt?.toISOString() ?? null,
   }

@@ -3,41 +3,22 @@ import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { DateTime } from '../api/scalars.js'
 import { EnvironmentRevisionGraph } from '../tenancy/intent-revision-graph.js'
-import { connectionsMaxDefault, type ProviderKind } from './provider.js'
-import type { ProviderTest } from './provider-tester.js'
+import { CredentialGraph, CredentialInput } from './credential-graph.js'
+import { connectionsMaxDefault, slaNoteCharactersMax } from './provider.js'
+import type { ProviderKind } from './provider-kind.js'
+import type { ProviderTest } from './test-outcome.js'
 
 export const ProviderKindGraph = {
   OPENAI: 'openai',
+  AZURE_OPENAI: 'azure-openai',
+  ANTHROPIC: 'anthropic',
+  BEDROCK: 'bedrock',
+  VERTEX: 'vertex',
   VLLM: 'vllm',
   OLLAMA: 'ollama',
   OPENAI_COMPATIBLE: 'openai-compatible',
 } as const satisfies Record<string, ProviderKind>
 registerEnumType(ProviderKindGraph, { name: 'ProviderKind' })
-
-export const CredentialKindGraph = { SECRET: 'secret', REFERENCE: 'reference' } as const
-registerEnumType(CredentialKindGraph, { name: 'CredentialKind' })
-
-@Access('provider.read')
-@ObjectType('Credential', { description: 'What is known of the credential in force; never the secret itself.' })
-export class CredentialGraph {
-  @Field(() => ID)
-  id!: string
-
-  @Field(() => Int, { description: 'Rises with each rotation.' })
-  version!: number
-
-  @Field(() => CredentialKindGraph)
-  kind!: 'secret' | 'reference'
-
-  @Field(() => String, {
-    nullable: true,
-    description: 'env:NAME or file:/path, which each agent reads itself; null for a secret.',
-  })
-  reference!: string | null
-
-  @Field(() => DateTime)
-  createdAt!: Date
-}
 
 @Access('provider.read')
 @ObjectType('Provider', { description: 'An account or endpoint of one kind in one region.' })
@@ -57,11 +38,50 @@ export class ProviderGraph {
   @Field(() => String, { description: 'Without a trailing slash.' })
   baseUrl!: string
 
+  @Field(() => String, { nullable: true, description: 'AZURE_OPENAI: a date with or without -preview, or v1.' })
+  apiVersion!: string | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'BEDROCK: the AWS region. VERTEX: the Google Cloud location. Not the region that environments permit.',
+  })
+  vendorRegion!: string | null
+
+  @Field(() => String, { nullable: true, description: 'VERTEX: the id of the Google Cloud project.' })
+  vendorProject!: string | null
+
   @Field(() => String)
   region!: string
 
   @Field(() => Int, { description: 'Connections that each agent may hold open to it.' })
   connectionsMax!: number
+
+  @Field(() => Boolean, {
+    description: "Runs outside the tenant's own walls. Recorded, and told to agents; nothing is decided by it yet.",
+  })
+  external!: boolean
+
+  @Field(() => Int, {
+    nullable: true,
+    description:
+      'Availability that the vendor states, in parts per million: 999000 is 99.9 %. Nothing is decided by it.',
+  })
+  slaAvailabilityPpm!: number | null
+
+  @Field(() => String, { nullable: true, description: 'What else the vendor states.' })
+  slaNote!: string | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Requests per minute that the vendor says it takes. Nothing is decided by it.',
+  })
+  vendorRequestsPerMinute!: number | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Tokens per minute that the vendor says it takes. Nothing is decided by it.',
+  })
+  vendorTokensPerMinute!: number | null
 
   @Field(() => CredentialGraph, { nullable: true, description: 'Null: the provider wants none.' })
   credential!: CredentialGraph | null
@@ -90,18 +110,6 @@ export class ProviderFilterInput {
   includeArchived?: boolean | null
 }
 
-@InputType({ description: 'Exactly one of the two.' })
-export class CredentialInput {
-  @Field(() => String, { nullable: true, description: 'Sealed at rest, sent to agents only, never shown again.' })
-  secret?: string | null
-
-  @Field(() => String, {
-    nullable: true,
-    description: 'env:NAME or file:/path, read by each agent on its own machine; for platform admins only.',
-  })
-  reference?: string | null
-}
-
 @InputType()
 export class CreateProviderInput {
   @Field(() => ID, { nullable: true, description: 'For platform admins; everybody else has one of their own.' })
@@ -113,8 +121,31 @@ export class CreateProviderInput {
   @Field(() => ProviderKindGraph)
   kind!: ProviderKind
 
-  @Field(() => String, { description: 'http or https, for example https://api.openai.com/v1.' })
-  baseUrl!: string
+  @Field(() => String, {
+    nullable: true,
+    description: `http or https, for example https://api.openai.com/v1. When left out, the vendor's own: of OPENAI and ANTHROPIC,
+and by vendorRegion of BEDROCK and VERTEX; the other kinds need one. AZURE_OPENAI: the resource's, without /openai.`,
+  })
+  baseUrl?: string | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Of AZURE_OPENAI, which needs it: a date such as 2024-10-21, with or without -preview, or v1.',
+  })
+  apiVersion?: string | null
+
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Of BEDROCK and VERTEX, which need it: an AWS region such as eu-central-1; a location such as europe-west4, or global.',
+  })
+  vendorRegion?: string | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Of VERTEX, which needs it: the id of a Google Cloud project.',
+  })
+  vendorProject?: string | null
 
   @Field(() => String, { description: 'Where it computes; environments use it only if they permit this region.' })
   region!: string
@@ -122,11 +153,29 @@ export class CreateProviderInput {
   @Field(() => Int, { nullable: true, description: `Per agent; ${connectionsMaxDefault} when left out.` })
   connectionsMax?: number | null
 
+  @Field(() => Boolean, {
+    nullable: true,
+    description: "Runs outside the tenant's own walls. When left out: true, but of VLLM, OLLAMA and OPENAI_COMPATIBLE.",
+  })
+  external?: boolean | null
+
+  @Field(() => Int, { nullable: true, description: 'As the vendor states it, in parts per million, to 1000000.' })
+  slaAvailabilityPpm?: number | null
+
+  @Field(() => String, { nullable: true, description: `At most ${slaNoteCharactersMax} characters.` })
+  slaNote?: string | null
+
+  @Field(() => Int, { nullable: true, description: "The vendor's own limit, as it states it." })
+  vendorRequestsPerMinute?: number | null
+
+  @Field(() => Int, { nullable: true, description: "The vendor's own limit, as it states it." })
+  vendorTokensPerMinute?: number | null
+
   @Field(() => CredentialInput, { nullable: true, description: 'None: the provider wants none.' })
   credential?: CredentialInput | null
 }
 
-@InputType({ description: 'What is left out stays as it is.' })
+@InputType({ description: 'What is left out stays as it is. The kind never changes.' })
 export class UpdateProviderInput {
   @Field(() => ID)
   providerId!: string
@@ -141,22 +190,46 @@ export class UpdateProviderInput {
   baseUrl?: string | null
 
   @Field(() => String, { nullable: true })
+  apiVersion?: string | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: "The vendor's own address follows it, and another server needs the credential given again.",
+  })
+  vendorRegion?: string | null
+
+  @Field(() => String, { nullable: true, description: 'Another project needs the credential given again.' })
+  vendorProject?: string | null
+
+  @Field(() => String, { nullable: true })
   region?: string | null
 
   @Field(() => Int, { nullable: true })
   connectionsMax?: number | null
 
+  @Field(() => Boolean, { nullable: true })
+  external?: boolean | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'As the vendor states it, in parts per million, to 1000000. Null takes it away.',
+  })
+  slaAvailabilityPpm?: number | null
+
+  @Field(() => String, {
+    nullable: true,
+    description: `At most ${slaNoteCharactersMax} characters. Null takes it away.`,
+  })
+  slaNote?: string | null
+
+  @Field(() => Int, { nullable: true, description: "The vendor's own limit, as it states it. Null takes it away." })
+  vendorRequestsPerMinute?: number | null
+
+  @Field(() => Int, { nullable: true, description: "The vendor's own limit, as it states it. Null takes it away." })
+  vendorTokensPerMinute?: number | null
+
   @Field(() => CredentialInput, { nullable: true })
   credential?: CredentialInput | null
-}
-
-@InputType()
-export class RotateProviderCredentialInput {
-  @Field(() => ID)
-  providerId!: string
-
-  @Field(() => CredentialInput)
-  credential!: CredentialInput
 }
 
 @Access('provider.read')

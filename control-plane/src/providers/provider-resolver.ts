@@ -3,6 +3,7 @@ import { Access } from '../api/access-rule.js'
 import { type Connection, ConnectionArgs, pageArgs, toConnection } from '../api/connection.js'
 import { type GraphContext, requireActor } from '../api/context.js'
 import { environmentRevisions } from '../tenancy/intent-revision-graph.js'
+import { RotateProviderCredentialInput } from './credential-graph.js'
 import {
   CreateProviderInput,
   ProviderConnection,
@@ -10,7 +11,6 @@ import {
   ProviderGraph,
   ProviderPayload,
   ProviderTestPayload,
-  RotateProviderCredentialInput,
   UpdateProviderInput,
 } from './provider-graph.js'
 import type { ProviderChange, ProviderService } from './provider-service.js'
@@ -88,7 +88,8 @@ export class ProviderResolver {
 
   @Access('provider.write')
   @Mutation(() => ProviderTestPayload, {
-    description: 'Makes one cheap call with the credential and explains the outcome.',
+    description: `Makes one cheap call and explains the outcome. A secret that goes into a header as it is, is shown to the
+provider; one that an agent has to sign with or to get tokens for is not, and then ok says that the provider can be reached.`,
   })
   async testProvider(
     @Ctx() context: GraphContext,

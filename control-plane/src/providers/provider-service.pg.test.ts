@@ -58,7 +58,18 @@ describe('creating a provider', () => {
 
   test.each([
     [{ name: 'No Spaces' }, 'input.name'],
-    [{ kind: 'bedrock' }, 'input.kind'],
+    [{ kind: 'telepathy' }, 'input.kind'],
+    [{ kind: 'bedrock' }, 'input.vendorRegion'],
+    [{ kind: 'azure-openai' }, 'input.apiVersion'],
+    [{ apiVersion: 'v1' }, 'input.apiVersion'],
+    [{ baseUrl: null }, 'input.baseUrl'],
+    [{ slaAvailabilityPpm: 1_000_001 }, 'input.slaAvailabilityPpm'],
+    [{ slaNote: 'n'.repeat(501) }, 'input.slaNote'],
+    [{ slaNote: 'backwards\u202e' }, 'input.slaNote'],
+    [{ vendorRequestsPerMinute: 0 }, 'input.vendorRequestsPerMinute'],
+    [{ vendorTokensPerMinute: 2 ** 31 }, 'input.vendorTokensPerMinute'],
+    [{ kind: 'bedrock', vendorRegion: 'eu-central-1', credential: { secret: 'AKIA' } }, 'input.credential.secret'],
+    [{ credential: { reference: 'ambient:aws' } }, 'input.credential.reference'],
     [{ baseUrl: 'http://169.254.169.254/' }, 'input.baseUrl'],
     [{ region: 'EU' }, 'input.region'],
     [{ connectionsMax: 0 }, 'input.connectionsMax'],
@@ -86,6 +97,101 @@ describe('creating a provider', () => {
     })
     const { provider } = await intent.providers.create(platformAdmin, fields(reference))
     expect(provider.credential).toMatchObject({ kind: 'reference', reference: 'env:UPSTREAM_KEY' })
+  })
+})
+
+describe('vendors with a wire of their own', () => {
+  const statement = { slaAvailabilityPpm: 999_000, slaNote: '99.9 %\nper month', vendorRequestsPerMinute: 600 }
+  const bedrock = { kind: 'bedrock' as const, baseUrl: null, vendorRegion: 'eu-central-1' }
+  const keys = { accessKeyId: 'AKIA', secretAccessKey: 'zz-audited' }
+
+  test('are stored with what they need, shown again, and audited without the secret', async () => {
+    const { provider } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ ...bedrock, ...statement, credential: { secret: JSON.stringify(keys, null, 2) } }),
+    )
+    const expected = {
+      ...{ kind: 'bedrock', baseUrl: 'https://bedrock-runtime.eu-central-1.amazonaws.com', external: true },
+      ...{ apiVersion: null, vendorRegion: 'eu-central-1', vendorProject: null },
+      ...{ ...statement, vendorTokensPerMinute: null },
+    }
+    expect(provider).toMatchObject(expected)
+    expect(await intent.providers.find(intent.tenant.admin, provider.id)).toEqual(provider)
+    const row = await intent.database.rows.credential.findFirstOrThrow({ where: { providerId: provider.id } })
+    const context = credentialContext(row.id, 1)
+    const opened = intent.keyRing.open(row.ciphertext ?? new Uint8Array(), row.wrapKeyId ?? '', context)
+    expect(Buffer.from(opened).toString()).toBe(JSON.stringify(keys))
+    const entries = await intent.database.rows.auditEntry.findMany({ where: { subjectId: provider.id } })
+    expect(entries[0]?.after).toMatchObject(expected)
+    expect(JSON.stringify(entries)).not.toMatch(/AKIA|zz-audited/)
+  })
+
+  test('are external, others are not, and either may be said to be the other', async () => {
+    const external = async (more: object) =>
+      (await intent.providers.create(intent.tenant.admin, fields(more))).provider.external
+    expect([await external(bedrock), await external({})]).toEqual([true, false])
+    expect([await external({ ...bedrock, external: false }), await external({ external: true })]).toEqual([false, true])
+  })
+
+  test('what a vendor states is changed, taken away by null, and left alone when not given', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields({ ...bedrock, ...statement }))
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    const changed = await change({ slaNote: null, vendorTokensPerMinute: 5, external: false })
+    const expected = { ...statement, slaNote: null, vendorTokensPerMinute: 5, external: false }
+    expect(changed.provider).toMatchObject(expected)
+    expect((await change({ connectionsMax: 7 })).provider).toMatchObject({ ...expected, connectionsMax: 7 })
+    expect(await refusalOf(() => change({ apiVersion: 'v1' }))).toMatchObject({ field: 'input.apiVersion' })
+  })
+
+  test("the vendor's own address follows the region, another one stays, and the credential is asked for again", async () => {
+    const { provider } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ ...bedrock, credential: { secret: JSON.stringify(keys) } }),
+    )
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    const far = { vendorRegion: 'us-east-1' }
+    expect(await refusalOf(() => change(far))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.vendorRegion' },
+      message: expect.stringContaining('give the credential again'),
+    })
+    const moved = await change({ ...far, credential: { secret: JSON.stringify(keys) } })
+    expect(moved.provider).toMatchObject({ ...far, baseUrl: 'https://bedrock-runtime.us-east-1.amazonaws.com' })
+    const own = { baseUrl: 'https://vpce.example.com' }
+    await change({ ...own, credential: { secret: JSON.stringify(keys) } })
+    expect((await change({ vendorRegion: 'us-west-2' })).provider).toMatchObject({ ...own, vendorRegion: 'us-west-2' })
+    expect(await refusalOf(() => change({ credential: { secret: 'AKIA' } }))).toMatchObject({
+      field: 'input.credential.secret',
+    })
+  })
+
+  test('a rename is not refused over a stored address whose rule came later', async () => {
+    const { provider } = await intent.providers.create(intent.tenant.admin, fields(bedrock))
+    await intent.database.rows.provider.update({ where: { id: provider.id }, data: { vendorRegion: 'of-yore' } })
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    const name = `renamed-${++count}`
+    expect((await change({ name })).provider).toMatchObject({ name, vendorRegion: 'of-yore' })
+    expect(await refusalOf(() => change({ baseUrl: 'https://h' }))).toMatchObject({ field: 'input.vendorRegion' })
+  })
+
+  test('a credential is not used in another project than it was given for', async () => {
+    const { provider } = await intent.providers.create(platformAdmin, {
+      ...fields({ kind: 'vertex', baseUrl: null, vendorRegion: 'global', vendorProject: 'acme-prod-1' }),
+      credential: { reference: 'ambient:google' },
+    })
+    expect(provider).toMatchObject({ baseUrl: 'https://aiplatform.googleapis.com', credential: { kind: 'reference' } })
+    const elsewhere = { providerId: provider.id, vendorProject: 'acme-prod-2' }
+    expect(await refusalOf(() => intent.providers.update(intent.tenant.admin, elsewhere))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.vendorProject' },
+    })
+    const again = { ...elsewhere, credential: { reference: 'ambient:google' } }
+    expect(await refusalOf(() => intent.providers.update(intent.tenant.admin, again))).toMatchObject({
+      code: 'forbidden',
+    })
+    expect((await intent.providers.update(platformAdmin, again)).provider.vendorProject).toBe('acme-prod-2')
+    const rotated = { providerId: provider.id, credential: { reference: 'ambient:aws' } }
+    expect(await refusalOf(() => intent.providers.rotateCredential(platformAdmin, rotated))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.credential.reference' },
+    })
   })
 })
 

@@ -14,18 +14,26 @@ import type { Page, PageArgs } from '../database/page.js'
 import { isUniqueViolation } from '../database/unique-violation.js'
 import { type Bell, bumpTenantIntentRevisions } from '../tenancy/intent-revision.js'
 import { originOf } from './base-url.js'
-import { type CredentialContent, credentialContext } from './credential.js'
+import { type CredentialContent, credentialContext, readCredential } from './credential.js'
 import {
   auditProvider,
+  changedEndpoint,
+  completeStatement,
+  connectionsMaxDefault,
   createProviderInput,
+  givesEndpoint,
   type Provider,
+  type ProviderFields,
   providersPerTenantMax,
   rotateProviderCredentialInput,
   updateProviderInput,
 } from './provider.js'
+import { endpointInput, isExternalKind } from './provider-kind.js'
+import type { OpenCredential } from './provider-probe.js'
 import type { ProviderFilter, ProviderReader } from './provider-reader.js'
 import type { ProviderStore } from './provider-store.js'
-import type { ProviderTest, ProviderTester } from './provider-tester.js'
+import type { ProviderTester } from './provider-tester.js'
+import type { ProviderTest } from './test-outcome.js'
 
 export interface ProviderServiceOptions {
   readonly database: Database
@@ -82,8 +90,15 @@ export class ProviderService {
 
   /** Refuses `bad_input` by field, `conflict` for a taken name, `limit_exceeded` beyond `providersPerTenantMax`. */
   create(actor: Actor, input: z.input<typeof createProviderInput>): Promise<ProviderChange> {
-    const { tenantId: given, credential, ...fields } = checkInput(createProviderInput, input)
-    const tenantId = tenantScope(actor, given)
+    const { tenantId: named, ...given } = checkInput(createProviderInput, input)
+    const { name, kind, region } = given
+    const fields: ProviderFields = {
+      ...{ name, kind, region, ...checkInput(endpointInput, given), ...completeStatement(given, null) },
+      connectionsMax: given.connectionsMax ?? connectionsMaxDefault,
+      external: given.external ?? isExternalKind(kind),
+    }
+    const credential = given.credential ? readCredential(kind, given.credential) : null
+    const tenantId = tenantScope(actor, named)
     requirePermission(actor, 'provider.write', tenantId)
     return this.#change(async (transaction) => {
       const { providers, reader } = this.#options
@@ -106,8 +121,9 @@ export class ProviderService {
   }
 
   /**
-   * Changes what is given. Another origin needs the credential given again: whoever may edit an address must not thereby
-   * learn the secret that is stored for it. Another region is refused while a route's environment does not permit it.
+   * Changes what is given; the kind never changes. Another origin, or another project at the vendor, needs the credential
+   * given again: whoever may edit an address must not thereby learn the secret that is stored for it, or use it elsewhere.
+   * Another region is refused while a route's environment does not permit it.
    */
   update(actor: Actor, input: z.input<typeof updateProviderInput>): Promise<ProviderChange> {
     const { providerId, rowVersion, credential, ...given } = checkInput(updateProviderInput, input)
@@ -117,18 +133,19 @@ export class ProviderService {
           field: 'input.rowVersion',
         })
       }
-      const baseUrl = given.baseUrl ?? before.baseUrl
-      const region = given.region ?? before.region
-      if (originOf(baseUrl) !== originOf(before.baseUrl) && before.credential !== null && !credential) {
-        throwRefusal('bad_input', 'input.baseUrl: another server; give the credential again, or remove it first', {
-          field: 'input.baseUrl',
-        })
+      // Of what is not touched nothing is asked again: a rename must not fail over a rule that came later.
+      const endpoint = givesEndpoint(given) ? checkInput(endpointInput, changedEndpoint(given, before)) : null
+      if (endpoint !== null && before.credential !== null && !credential) {
+        requireSamePlace(before, endpoint, given.baseUrl == null ? 'input.vendorRegion' : 'input.baseUrl')
       }
+      const region = given.region ?? before.region
       if (region !== before.region) await this.#requirePermittedRegion(transaction, before.id, region)
-      if (credential) await this.#putCredential(transaction, actor, before, credential)
+      if (credential) await this.#putCredential(transaction, actor, before, readCredential(before.kind, credential))
       return this.#options.providers.update(transaction, before.id, {
+        ...{ ...endpoint, ...completeStatement(given, before), region },
         name: given.name ?? before.name,
-        ...{ baseUrl, region, connectionsMax: given.connectionsMax ?? before.connectionsMax },
+        connectionsMax: given.connectionsMax ?? before.connectionsMax,
+        external: given.external ?? before.external,
       })
     })
   }
@@ -137,7 +154,7 @@ export class ProviderService {
   rotateCredential(actor: Actor, input: z.input<typeof rotateProviderCredentialInput>): Promise<ProviderChange> {
     const { providerId, credential } = checkInput(rotateProviderCredentialInput, input)
     return this.#changeExisting(actor, providerId, 'provider.rotate-credential', async (transaction, before) => {
-      await this.#putCredential(transaction, actor, before, credential)
+      await this.#putCredential(transaction, actor, before, readCredential(before.kind, credential))
       return this.#options.providers.update(transaction, before.id, {})
     })
   }
@@ -171,8 +188,8 @@ export class ProviderService {
   /** One cheap call from the control plane, explained. Needs `provider.write`, because it uses the credential. */
   async test(actor: Actor, providerId: string): Promise<{ provider: Provider; test: ProviderTest }> {
     const provider = await this.#requireWritable(actor, providerId)
-    const test = await this.#runTest(provider)
-    const { database, audit, clock } = this.#options
+    const { database, audit, clock, tester } = this.#options
+    const test = await tester.test(provider, await this.#openCredential(provider))
     await database.transaction(new Date(clock.nowMs()), (transaction) =>
       audit.append(transaction, {
         ...{ actor, tenantId: provider.tenantId, action: 'provider.test', subjectKind: 'provider' },
@@ -183,18 +200,17 @@ export class ProviderService {
     return { provider, test }
   }
 
-  async #runTest(provider: Provider): Promise<ProviderTest> {
-    const { providers, keyRing, tester } = this.#options
-    const { credential } = provider
-    if (credential === null) return tester.test(provider.baseUrl, null)
-    if (credential.kind === 'reference') return untestableReference(credential.reference ?? '')
+  /** Null: the provider wants none. */
+  async #openCredential({ credential }: Provider): Promise<OpenCredential | null> {
+    const { providers, keyRing } = this.#options
+    if (credential === null) return null
+    if (credential.reference !== null) return { reference: credential.reference }
     const sealed = must(
       await providers.findSealedSecret(credential.id, credential.version),
       `credential ${credential.id}/${credential.version} in force has a ciphertext`,
     )
     const context = credentialContext(sealed.credentialId, sealed.version)
-    const secret = Buffer.from(keyRing.open(sealed.ciphertext, sealed.wrapKeyId, context)).toString('utf8')
-    return tester.test(provider.baseUrl, secret)
+    return { secret: Buffer.from(keyRing.open(sealed.ciphertext, sealed.wrapKeyId, context)).toString('utf8') }
   }
 
   async #putCredential(
@@ -292,9 +308,14 @@ function requireActive(provider: Provider): Provider {
   throwRefusal('conflict', 'the provider is archived', { field: 'providerId' })
 }
 
-function untestableReference(reference: string): ProviderTest {
-  return {
-    ...{ ok: false, step: 'credential', httpStatus: null, durationMs: 0, models: [] },
-    sentence: `The credential is ${reference}, which only agents can read, so it cannot be tested from here; the fleet view shows for each agent whether this provider is ready.`,
-  }
+/** `moving`: the field by which another server was chosen, if one was. */
+function requireSamePlace(
+  before: Provider,
+  after: Pick<ProviderFields, 'baseUrl' | 'vendorProject'>,
+  moving: string,
+): void {
+  const isMoved = originOf(before.baseUrl) !== originOf(after.baseUrl)
+  if (!isMoved && before.vendorProject === after.vendorProject) return
+  const [field, what] = isMoved ? [moving, 'another server'] : ['input.vendorProject', 'another project']
+  throwRefusal('bad_input', `${field}: ${what}; give the credential again, or remove it first`, { field })
 }

@@ -2,7 +2,8 @@ import { must } from '../../../proto/std/assert.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { Credential as CredentialRow, Prisma, Provider as ProviderRow } from '../database/generated/client.js'
 import type { Credential } from './credential.js'
-import { type Provider, type ProviderFields, providerKinds } from './provider.js'
+import type { Provider, ProviderFields } from './provider.js'
+import { providerKinds } from './provider-kind.js'
 
 /** The credential in force, joined. */
 export const withCredential = {
@@ -137,6 +138,11 @@ export function providerOf(row: Row): Provider {
     baseUrl: row.baseUrl,
     region: row.region,
     connectionsMax: row.connectionsMax,
+    external: row.external,
+    ...{ apiVersion: row.apiVersion, vendorRegion: row.vendorRegion, vendorProject: row.vendorProject },
+    ...{ slaAvailabilityPpm: row.slaAvailabilityPpm, slaNote: row.slaNote },
+    vendorRequestsPerMinute: row.vendorRequestsPerMinute,
+    vendorTokensPerMinute: row.vendorTokensPerMinute,
     credential: credential === undefined ? null : credentialOf(credential),
     createdAt: row.createdAt,
     archivedAt: row.archivedAt,

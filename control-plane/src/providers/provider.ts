@@ -1,14 +1,26 @@
 import { z } from 'zod'
-import { isRefusal } from '../../../proto/std/refusal.js'
 import { shapes } from '../access/check-input.js'
-import { parseBaseUrl } from './base-url.js'
 import { type Credential, credentialInput } from './credential.js'
+import {
+  defaultBaseUrl,
+  type endpointInput,
+  type ProviderKind,
+  providerKinds,
+  type VendorFields,
+} from './provider-kind.js'
 
-export const providerKinds = ['openai', 'vllm', 'ollama', 'openai-compatible'] as const
-export type ProviderKind = (typeof providerKinds)[number]
+/** What the vendor states of an account or endpoint. For people to read: nothing is decided by it, and agents never hear of it. */
+export interface VendorStatement {
+  /** Parts per million: 999_000 is 99.9 %. */
+  readonly slaAvailabilityPpm: number | null
+  readonly slaNote: string | null
+  /** The vendor's own limits, over everything that calls it; ours are those of keys and quotas. */
+  readonly vendorRequestsPerMinute: number | null
+  readonly vendorTokensPerMinute: number | null
+}
 
 /** What people set of a provider. */
-export interface ProviderFields {
+export interface ProviderFields extends VendorFields, VendorStatement {
   readonly name: string
   readonly kind: ProviderKind
   /** Without a trailing slash, for example `https://api.openai.com/v1`. */
@@ -16,6 +28,8 @@ export interface ProviderFields {
   readonly region: string
   /** Connections that each agent may hold open to it. */
   readonly connectionsMax: number
+  /** Runs outside the tenant's own walls: what a permission "may call external models" will speak of. */
+  readonly external: boolean
 }
 
 /** An account or endpoint of one kind in one region. */
@@ -32,44 +46,101 @@ export interface Provider extends ProviderFields {
 
 export const providersPerTenantMax = 1_000
 export const connectionsMaxDefault = 256
+export const slaNoteCharactersMax = 500
+const int4Max = 2 ** 31 - 1
 
-const baseUrl = z.string().transform((text, context) => {
-  const parsed = parseBaseUrl(text)
-  if (!isRefusal(parsed)) return parsed
-  context.addIssue({ code: 'custom', message: parsed.message })
-  return z.NEVER
-})
 const connectionsMax = shapes.integer(1, 10_000)
+const slaNote = z
+  .string()
+  .trim()
+  .min(1, 'expected at least one character')
+  .max(slaNoteCharactersMax, `expected at most ${slaNoteCharactersMax} characters`)
+  // Lines are what notes are made of; anything else that is not seen could make one read as what it does not say.
+  .refine((text) => !/[^\P{Cc}\n\t]|[\p{Cf}\p{Zl}\p{Zp}]/u.test(text), 'expected no control characters')
+const statement = {
+  slaAvailabilityPpm: shapes.integer(0, 1_000_000).nullish(),
+  slaNote: slaNote.nullish(),
+  vendorRequestsPerMinute: shapes.integer(1, int4Max).nullish(),
+  vendorTokensPerMinute: shapes.integer(1, int4Max).nullish(),
+}
+/** Checked by kind, together: see `endpointInput`. */
+const endpoint = {
+  baseUrl: z.string().nullish(),
+  apiVersion: z.string().nullish(),
+  vendorRegion: z.string().nullish(),
+  vendorProject: z.string().nullish(),
+}
 
 export const createProviderInput = z.object({
   tenantId: shapes.id.nullish(),
   name: shapes.slug,
   kind: z.enum(providerKinds, `expected one of ${providerKinds.join(', ')}`),
-  baseUrl,
+  ...endpoint,
   region: shapes.region,
-  connectionsMax: connectionsMax.nullish().transform((value) => value ?? connectionsMaxDefault),
+  connectionsMax: connectionsMax.nullish(),
+  external: z.boolean().nullish(),
+  ...statement,
   credential: credentialInput.nullish(),
 })
 
-/** Absent or null members stay as they are. */
+/** Absent members stay as they are. Null ones too, except what the vendor states: that is taken away. */
 export const updateProviderInput = z.object({
   providerId: shapes.id,
   /** Refused with `conflict` unless the row still has this version. */
   rowVersion: z.number().int().nullish(),
   name: shapes.slug.nullish(),
-  baseUrl: baseUrl.nullish(),
+  ...endpoint,
   region: shapes.region.nullish(),
   connectionsMax: connectionsMax.nullish(),
+  external: z.boolean().nullish(),
+  ...statement,
   credential: credentialInput.nullish(),
 })
 
 export const rotateProviderCredentialInput = z.object({ providerId: shapes.id, credential: credentialInput })
 
+/** What `given` says of the vendor's statement, else what `before` said. */
+export function completeStatement(
+  given: { readonly [Member in keyof VendorStatement]?: VendorStatement[Member] | undefined },
+  before: VendorStatement | null,
+): VendorStatement {
+  const pick = <Member extends keyof VendorStatement>(member: Member): VendorStatement[Member] | null =>
+    given[member] === undefined ? (before?.[member] ?? null) : (given[member] ?? null)
+  return {
+    slaAvailabilityPpm: pick('slaAvailabilityPpm'),
+    slaNote: pick('slaNote'),
+    vendorRequestsPerMinute: pick('vendorRequestsPerMinute'),
+    vendorTokensPerMinute: pick('vendorTokensPerMinute'),
+  }
+}
+
+type GivenEndpoint = { readonly [Member in keyof typeof endpoint]?: string | null | undefined }
+
+/** Whether anything is said of where the provider lives and what its requests need. */
+export function givesEndpoint(given: GivenEndpoint): boolean {
+  return (given.baseUrl ?? given.apiVersion ?? given.vendorRegion ?? given.vendorProject) != null
+}
+
+/** What `endpointInput` is to check: as given, else as before, but the kind's own address follows the vendor's region. */
+export function changedEndpoint(given: GivenEndpoint, before: ProviderFields): z.input<typeof endpointInput> {
+  const { kind, baseUrl, apiVersion, vendorRegion, vendorProject } = before
+  const written = baseUrl === defaultBaseUrl(kind, vendorRegion) ? null : baseUrl
+  return {
+    kind,
+    baseUrl: given.baseUrl ?? written,
+    apiVersion: given.apiVersion ?? apiVersion,
+    vendorRegion: given.vendorRegion ?? vendorRegion,
+    vendorProject: given.vendorProject ?? vendorProject,
+  }
+}
+
 /** What the audit trail keeps of it: of the credential version and kind, nothing else. */
 export function auditProvider(provider: Provider) {
-  const { name, kind, baseUrl, region, connectionsMax, credential, archivedAt, rowVersion } = provider
+  const { name, kind, baseUrl, region, connectionsMax, external, credential, archivedAt, rowVersion } = provider
+  const { apiVersion, vendorRegion, vendorProject } = provider
   return {
-    ...{ name, kind, baseUrl, region, connectionsMax, rowVersion },
+    ...{ name, kind, baseUrl, apiVersion, vendorRegion, vendorProject, region, connectionsMax, external, rowVersion },
+    ...completeStatement({}, provider),
     credential: credential && { version: credential.version, kind: credential.kind },
     archivedAt: archivedAt?.toISOString() ?? null,
   }

@@ -111,18 +111,24 @@ function sectionOf(route: Route, around: RouteSurroundings): readonly NamedResou
 }
 
 function providerResource(provider: Provider): Resource__Output {
-  const { id, name, kind, baseUrl, region, connectionsMax } = provider
+  const { id, name, kind, baseUrl, region, connectionsMax, external } = provider
   return {
     kind: 'provider',
-    provider: { id, name, kind, baseUrl, region, connectionsMax, credentialId: '', credentialVersion: 0 },
+    provider: {
+      ...{ id, name, kind, baseUrl, region, connectionsMax, external, credentialId: '', credentialVersion: 0 },
+      apiVersion: provider.apiVersion ?? '',
+      vendorRegion: provider.vendorRegion ?? '',
+      vendorProject: provider.vendorProject ?? '',
+    },
   }
 }
 
 function modelResource(model: Model): Resource__Output {
-  const { id, name, upstreamModel, contextTokensMax } = model
+  const { id, name, upstreamModel, contextTokensMax, outputTokensMax } = model
+  const capabilities = [...model.capabilities]
   return {
     kind: 'model',
-    model: { id, name, upstreamModel, contextTokensMax, capabilities: [...model.capabilities], price: null },
+    model: { id, name, upstreamModel, contextTokensMax, outputTokensMax, capabilities, price: null },
   }
 }
 
@@ -135,6 +141,7 @@ function routeResource(route: Route): Resource__Output {
       ...{ idleMs: target.idleTimeoutMs, totalMs: target.totalTimeoutMs },
     },
   }))
-  const { id, name, totalTimeoutMs } = route
-  return { kind: 'route', route: { id, name, totalTimeoutMs, rules: [{ id: `${id}/0`, condition: '', targets }] } }
+  const { id, name, totalTimeoutMs, unsupportedSettings } = route
+  const rules = [{ id: `${id}/0`, condition: '', targets }]
+  return { kind: 'route', route: { id, name, totalTimeoutMs, unsupportedSettings, rules } }
 }

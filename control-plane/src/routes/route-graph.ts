@@ -1,8 +1,19 @@
-import { Field, ID, InputType, Int, ObjectType } from 'type-graphql'
+import { Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql'
 import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
-import { deadlineDefaults } from './route.js'
+import { deadlineDefaults, type UnsupportedSettings } from './route.js'
+
+export const UnsupportedSettingsGraph = {
+  REFUSE: 'refuse',
+  DROP: 'drop',
+} as const satisfies Record<string, UnsupportedSettings>
+registerEnumType(UnsupportedSettingsGraph, {
+  name: 'UnsupportedSettings',
+  description: `What becomes of a setting (seed, penalties, logprobs, …) that a target's vendor has no word for. REFUSE passes
+over that target and, if no other is left, refuses the request naming the field. DROP leaves it out and names it in the response
+header x-switchyard-dropped.`,
+})
 
 @Access('route.read')
 @ObjectType('Target', { description: 'A model at a provider: one hop, if it is tried.' })
@@ -52,6 +63,9 @@ export class RouteGraph {
 
   @Field(() => Int, { description: 'Over all hops.' })
   totalTimeoutMs!: number
+
+  @Field(() => UnsupportedSettingsGraph)
+  unsupportedSettings!: UnsupportedSettings
 
   @Field(() => DateTime)
   createdAt!: Date
@@ -117,6 +131,9 @@ export class CreateRouteInput {
 
   @Field(() => Int, { nullable: true, description: 'The sum of the targets when left out, at most ten minutes.' })
   totalTimeoutMs?: number | null
+
+  @Field(() => UnsupportedSettingsGraph, { nullable: true, description: 'REFUSE when left out.' })
+  unsupportedSettings?: UnsupportedSettings | null
 }
 
 @InputType({ description: 'What is left out stays as it is; targets replaces the whole list.' })
@@ -132,6 +149,9 @@ export class UpdateRouteInput {
 
   @Field(() => Int, { nullable: true })
   totalTimeoutMs?: number | null
+
+  @Field(() => UnsupportedSettingsGraph, { nullable: true })
+  unsupportedSettings?: UnsupportedSettings | null
 }
 
 @Access('route.read')

@@ -75,6 +75,60 @@ test('a provider, a model and a route, made and asked back in the graph', async 
   ])
 })
 
+test('a vendor with a wire of its own, its prices and a route that drops, made and asked back in the graph', async () => {
+  const { admin, environmentId } = intent.tenant
+  const made = await ask(
+    admin,
+    `mutation ($secret: String!) {
+      createProvider(input: { name: "aws", kind: BEDROCK, vendorRegion: "eu-central-1", region: "local",
+        credential: { secret: $secret }, slaAvailabilityPpm: 999000, slaNote: "monthly", vendorRequestsPerMinute: 600,
+        vendorTokensPerMinute: 200000 }) {
+        provider { id kind baseUrl apiVersion vendorRegion vendorProject external slaAvailabilityPpm slaNote
+          vendorRequestsPerMinute vendorTokensPerMinute }
+      }
+      createModel(input: { name: "claude", capabilities: [CHAT], outputTokensMax: 64000,
+        price: { inputUsdPerMillion: "3", outputUsdPerMillion: "15", cacheWriteInputUsdPerMillion: "3.75" } }) {
+        model { id outputTokensMax price { cacheWriteInputUsdPerMillion } }
+      }
+    }`,
+    { secret: '{"accessKeyId": "AKIA", "secretAccessKey": "hidden"}' },
+  )
+  expect(made.refusals).toEqual([])
+  expect(JSON.stringify(made)).not.toMatch(/AKIA|hidden/)
+  const { createProvider, createModel } = made.data as {
+    createProvider: { provider: { id: string } }
+    createModel: { model: { id: string } }
+  }
+  expect(createProvider.provider).toMatchObject({
+    ...{ kind: 'BEDROCK', baseUrl: 'https://bedrock-runtime.eu-central-1.amazonaws.com', external: true },
+    ...{ apiVersion: null, vendorRegion: 'eu-central-1', vendorProject: null, slaAvailabilityPpm: 999_000 },
+    ...{ slaNote: 'monthly', vendorRequestsPerMinute: 600, vendorTokensPerMinute: 200_000 },
+  })
+  expect(createModel.model).toMatchObject({
+    ...{ outputTokensMax: 64_000, price: { cacheWriteInputUsdPerMillion: '3.750000000' } },
+  })
+  const changed = await ask(
+    admin,
+    `mutation ($id: ID!) { updateProvider(input: { providerId: $id, slaNote: null, external: false }) {
+      provider { slaNote slaAvailabilityPpm external } } }`,
+    { id: createProvider.provider.id },
+  )
+  expect(changed.data).toEqual({
+    updateProvider: { provider: { slaNote: null, slaAvailabilityPpm: 999_000, external: false } },
+  })
+  const targets = [{ providerId: createProvider.provider.id, modelId: createModel.model.id }]
+  const route = await ask(
+    admin,
+    'mutation ($input: CreateRouteInput!) { createRoute(input: $input) { route { id unsupportedSettings } } }',
+    { input: { environmentId, name: 'claude', targets, unsupportedSettings: 'DROP' } },
+  )
+  expect(route).toMatchObject({ refusals: [], data: { createRoute: { route: { unsupportedSettings: 'DROP' } } } })
+  const { id } = (route.data as { createRoute: { route: { id: string } } }).createRoute.route
+  // What is paged through below is one model and no route more.
+  await ask(admin, 'mutation ($id: ID!) { deleteRoute(routeId: $id) { route { id } } }', { id })
+  await ask(admin, 'mutation ($id: ID!) { archiveModel(modelId: $id) { model { id } } }', { id: createModel.model.id })
+})
+
 test('asks Postgres as often for twenty routes as for two', async () => {
   const { admin, tenantId, environmentId } = await intent.makeTenant()
   const { models, providers, routes } = intent

@@ -41,7 +41,7 @@ describe('creating a route', () => {
     expect(after.map((row, index) => row.intentRevision - (before[index]?.intentRevision ?? 0n))).toEqual([1n, 0n])
     expect(intentRevision).toBe(after[0]?.intentRevision)
     expect(route).toMatchObject({
-      ...{ totalTimeoutMs: 128_000, rowVersion: 1 },
+      ...{ totalTimeoutMs: 128_000, unsupportedSettings: 'refuse', rowVersion: 1 },
       targets: [
         {
           ...{ connectTimeoutMs: 2_000, firstTokenTimeoutMs: 30_000, idleTimeoutMs: 30_000, totalTimeoutMs: 120_000 },
@@ -63,6 +63,10 @@ describe('creating a route', () => {
     ['something that is no id', [{ providerId: 'x' }], {}, 'input.targets[0].providerId', 'expected an id'],
     ['no target', [], {}, 'input.targets', 'at least one'],
     ['too many targets', new Array(17).fill({}), {}, 'input.targets', 'at most 16'],
+    [
+      ...(['conduct that does not exist', [{}], { unsupportedSettings: 'guess' }] as const),
+      ...(['input.unsupportedSettings', 'expected one of refuse, drop'] as const),
+    ] as never,
     ['a name that no client could send', [{}], { name: 'a b' }, 'input.name', 'expected'],
     [
       ...(['a hop longer than the route', [{ totalTimeoutMs: 5_000 }], { totalTimeoutMs: 4_000 }] as const),
@@ -141,6 +145,24 @@ describe('changing a route', () => {
     expect(await intent.routes.find(intent.tenant.admin, route.id)).toBeNull()
     const entries = await intent.database.rows.auditEntry.findMany({ where: { subjectId: route.id } })
     expect(entries.map((entry) => entry.action).sort()).toEqual(['route.create', 'route.delete', 'route.update'])
+  })
+
+  test('what becomes of settings that a vendor has no word for is said, changed, audited, and else stays', async () => {
+    const { route } = await create([{}], { unsupportedSettings: 'drop' })
+    const change = async (more: object) =>
+      (await intent.routes.update(intent.tenant.admin, { routeId: route.id, ...more })).route
+    expect(route.unsupportedSettings).toBe('drop')
+    expect((await change({ totalTimeoutMs: 200_000 })).unsupportedSettings).toBe('drop')
+    const changed = await change({ unsupportedSettings: 'refuse' })
+    expect(changed).toMatchObject({ unsupportedSettings: 'refuse', totalTimeoutMs: 200_000 })
+    expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(changed)
+    const entries = await intent.database.rows.auditEntry.findMany({
+      where: { subjectId: route.id, action: 'route.update' },
+    })
+    expect(entries.at(-1)).toMatchObject({
+      before: { unsupportedSettings: 'drop' },
+      after: { unsupportedSettings: 'refuse' },
+    })
   })
 
   test('a total shorter than a hop is refused', async () => {

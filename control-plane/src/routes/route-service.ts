@@ -84,7 +84,7 @@ export class RouteService {
 
   /** Refuses `bad_input` with the path of what cannot work, `conflict` for a taken name, `limit_exceeded`. */
   async create(actor: Actor, input: z.input<typeof createRouteInput>): Promise<RouteChange> {
-    const { environmentId, name, targets, totalTimeoutMs } = checkInput(createRouteInput, input)
+    const { environmentId, name, targets, totalTimeoutMs, unsupportedSettings } = checkInput(createRouteInput, input)
     const seen = await this.#options.reader.findEnvironment(environmentId)
     if (seen === null || !isPermitted(actor, 'route.read', seen.tenantId)) {
       return throwRefusal('not_found', 'no such environment', { field: 'input.environmentId' })
@@ -100,6 +100,7 @@ export class RouteService {
         id: newId('route', transaction.now.getTime()),
         ...{ tenantId: environment.tenantId, environmentId, name, totalTimeoutMs: total },
         targets: completeTargets(targets, total, [], transaction.now),
+        unsupportedSettings,
         ...{ createdAt: transaction.now, rowVersion: 1 },
       }
       await this.#requireWorks(transaction, route, environment)
@@ -111,7 +112,7 @@ export class RouteService {
 
   /** Changes what is given; the name is what clients call, so it never changes. */
   async update(actor: Actor, input: z.input<typeof updateRouteInput>): Promise<RouteChange> {
-    const { routeId, rowVersion, targets, totalTimeoutMs } = checkInput(updateRouteInput, input)
+    const { routeId, rowVersion, targets, totalTimeoutMs, unsupportedSettings } = checkInput(updateRouteInput, input)
     const { environmentId } = await this.#requireWritable(actor, routeId, 'input.routeId')
     return this.#change(environmentId, async (transaction, environment) => {
       const before = requireFound(await this.#options.routes.findLocked(transaction, routeId), 'input.routeId')
@@ -124,6 +125,7 @@ export class RouteService {
       const route: Route = {
         ...before,
         totalTimeoutMs: total,
+        unsupportedSettings: unsupportedSettings ?? before.unsupportedSettings,
         targets: targets ? completeTargets(targets, total, before.targets, transaction.now) : before.targets,
         rowVersion: before.rowVersion + 1,
       }

@@ -1,6 +1,7 @@
+import { must } from '../../../proto/std/assert.js'
 import type { Database, Transaction } from '../database/database.js'
 import type { Prisma, Route as RouteRow, RouteTarget as TargetRow } from '../database/generated/client.js'
-import type { Route, Target } from './route.js'
+import { type Route, type Target, unsupportedSettingsChoices } from './route.js'
 
 /** The targets, in the order they are tried. */
 export const withTargets = { targets: { orderBy: { position: 'asc' } } } as const satisfies Prisma.RouteInclude
@@ -36,13 +37,14 @@ export class RouteStore {
     await transaction.rows.route.create({ data: { ...row, targets: { create: targets.map(targetRow) } } })
   }
 
-  /** Writes total and targets; the caller has raised `rowVersion`. */
+  /** Writes total, conduct and targets; the caller has raised `rowVersion`. */
   async replace(transaction: Transaction, route: Route): Promise<void> {
     await transaction.rows.routeTarget.deleteMany({ where: { routeId: route.id } })
     await transaction.rows.route.update({
       where: { id: route.id },
       data: {
         totalTimeoutMs: route.totalTimeoutMs,
+        unsupportedSettings: route.unsupportedSettings,
         rowVersion: route.rowVersion,
         targets: { create: route.targets.map(targetRow) },
       },
@@ -60,8 +62,12 @@ function targetRow(target: Target, position: number) {
 
 export function routeOf(row: Row): Route {
   const { id, tenantId, environmentId, name, totalTimeoutMs, createdAt, rowVersion } = row
+  const unsupportedSettings = must(
+    unsupportedSettingsChoices.find((choice) => choice === row.unsupportedSettings),
+    `route ${id} has a known conduct`,
+  )
   return {
-    ...{ id, tenantId, environmentId, name, totalTimeoutMs, createdAt, rowVersion },
+    ...{ id, tenantId, environmentId, name, totalTimeoutMs, unsupportedSettings, createdAt, rowVersion },
     targets: row.targets.map(({ routeId, position, ...target }) => target),
   }
 }

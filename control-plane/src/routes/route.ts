@@ -19,6 +19,13 @@ export interface Target extends HopDeadlines {
   readonly upstreamModel: string | null
 }
 
+/**
+ * What becomes of a setting (seed, penalties, logprobs, …) that a target's vendor has no word for. `refuse`: the target is
+ * passed over, and the request refused if no other is left. `drop`: it is left out, and a header says so.
+ */
+export const unsupportedSettingsChoices = ['refuse', 'drop'] as const
+export type UnsupportedSettings = (typeof unsupportedSettingsChoices)[number]
+
 /** What a client puts into `model`: the first target is tried first, the others if it fails before the first byte. */
 export interface Route {
   readonly id: string
@@ -28,6 +35,7 @@ export interface Route {
   readonly targets: readonly Target[]
   /** Over all hops. */
   readonly totalTimeoutMs: number
+  readonly unsupportedSettings: UnsupportedSettings
   readonly createdAt: Date
   /** Rises with each change. */
   readonly rowVersion: number
@@ -44,6 +52,10 @@ export const deadlineDefaults: HopDeadlines = Object.freeze({
 const routeTimeoutMsDefaultMax = 600_000
 
 const totalTimeoutMs = shapes.integer(100, 3_600_000)
+const unsupportedSettings = z.enum(
+  unsupportedSettingsChoices,
+  `expected one of ${unsupportedSettingsChoices.join(', ')}`,
+)
 const targetInput = z.object({
   providerId: shapes.id,
   modelId: shapes.id,
@@ -63,6 +75,7 @@ export const createRouteInput = z.object({
   name: modelName,
   targets: targetList,
   totalTimeoutMs: totalTimeoutMs.nullish(),
+  unsupportedSettings: unsupportedSettings.nullish().transform((choice) => choice ?? 'refuse'),
 })
 
 /** Absent or null members stay as they are; `targets` replaces the whole list. */
@@ -72,6 +85,7 @@ export const updateRouteInput = z.object({
   rowVersion: z.number().int().nullish(),
   targets: targetList.nullish(),
   totalTimeoutMs: totalTimeoutMs.nullish(),
+  unsupportedSettings: unsupportedSettings.nullish(),
 })
 
 export type TargetInput = z.output<typeof targetInput>
@@ -97,9 +111,9 @@ export function completeDeadlines(target: TargetInput, routeTotalTimeoutMs: numb
 
 /** What the audit trail keeps of it. */
 export function auditRoute(route: Route) {
-  const { name, environmentId, totalTimeoutMs, rowVersion } = route
+  const { name, environmentId, totalTimeoutMs, unsupportedSettings, rowVersion } = route
   return {
-    ...{ name, environmentId, totalTimeoutMs, rowVersion },
+    ...{ name, environmentId, totalTimeoutMs, unsupportedSettings, rowVersion },
     targets: route.targets.map(({ id, ...target }) => target),
   }
 }

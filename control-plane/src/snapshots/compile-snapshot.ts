@@ -47,6 +47,11 @@ export interface ProviderRow {
   readonly connectionsMax: number
   readonly credentialId: string | null
   readonly credentialVersion: number | null
+  /** These three: null where the vendor has no such thing. */
+  readonly apiVersion: string | null
+  readonly vendorRegion: string | null
+  readonly vendorProject: string | null
+  readonly external: boolean
 }
 
 export interface ModelRow {
@@ -56,12 +61,16 @@ export interface ModelRow {
   readonly upstreamModel: string
   readonly capabilities: readonly string[]
   readonly contextTokensMax: number
+  /** 0: not known. */
+  readonly outputTokensMax: number
   /** Null: no price yet. */
   readonly price: {
     readonly version: number
     readonly input: number
     readonly cachedInput: number
     readonly output: number
+    /** Null: as other input. */
+    readonly cacheWriteInput: number | null
   } | null
 }
 
@@ -80,6 +89,8 @@ export interface RouteRow {
   readonly id: string
   readonly name: string
   readonly totalTimeoutMs: number
+  /** `refuse` or `drop`. */
+  readonly unsupportedSettings: string
   /** In order: the first is tried first. */
   readonly targets: readonly TargetRow[]
 }
@@ -212,12 +223,16 @@ function compileProvider(row: ProviderRow): CompiledResource {
       credentialId: row.credentialId ?? '',
       credentialVersion: row.credentialVersion ?? 0,
       connectionsMax: row.connectionsMax,
+      apiVersion: row.apiVersion ?? '',
+      vendorRegion: row.vendorRegion ?? '',
+      vendorProject: row.vendorProject ?? '',
+      external: row.external,
     },
   })
 }
 
 function compileModel(row: ModelRow): CompiledResource {
-  const { id, name, upstreamModel, contextTokensMax, price } = row
+  const { id, name, upstreamModel, contextTokensMax, outputTokensMax, price } = row
   return compileNamed('model', id, {
     model: {
       id,
@@ -225,12 +240,14 @@ function compileModel(row: ModelRow): CompiledResource {
       upstreamModel,
       capabilities: [...row.capabilities].sort(),
       contextTokensMax,
+      outputTokensMax,
       ...(price && {
         price: {
           version: price.version,
           inputNanoUsdPerMillion: price.input,
           cachedInputNanoUsdPerMillion: price.cachedInput,
           outputNanoUsdPerMillion: price.output,
+          ...(price.cacheWriteInput !== null && { cacheWriteInputNanoUsdPerMillion: price.cacheWriteInput }),
         },
       }),
     },
@@ -252,9 +269,8 @@ function compileRoute(row: RouteRow): CompiledResource {
   }))
   // One rule without a condition, until routes can have more.
   const rules = [{ id: 'default', condition: '', targets }]
-  return compileNamed('route', row.id, {
-    route: { id: row.id, name: row.name, rules, totalTimeoutMs: row.totalTimeoutMs },
-  })
+  const { id, name, totalTimeoutMs, unsupportedSettings } = row
+  return compileNamed('route', id, { route: { id, name, rules, totalTimeoutMs, unsupportedSettings } })
 }
 
 function compileNamed(kind: ResourceKind, id: string, resource: Resource): CompiledResource {

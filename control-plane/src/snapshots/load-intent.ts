@@ -300,8 +300,9 @@ async function loadRoutes(
   client: pg.PoolClient,
   environmentIds: readonly string[],
 ): Promise<ReadonlyMap<string, readonly RouteRow[]>> {
-  const routes = await client.query<{ id: string; environmentId: string; name: string; totalTimeoutMs: number }>(
-    `SELECT id, "environmentId", name, "totalTimeoutMs" FROM "Route" WHERE "environmentId" = ANY($1) ORDER BY id`,
+  const routes = await client.query<Omit<RouteRow, 'targets'> & { environmentId: string }>(
+    `SELECT id, "environmentId", name, "totalTimeoutMs", "unsupportedSettings"
+     FROM "Route" WHERE "environmentId" = ANY($1) ORDER BY id`,
     [environmentIds],
   )
   const targets = await client.query<TargetRow & { routeId: string }>(
@@ -324,6 +325,7 @@ async function loadProviders(
 ): Promise<readonly (ProviderRow & { tenantId: string })[]> {
   const { rows } = await client.query<ProviderRow & { tenantId: string }>(
     `SELECT p.id, p."tenantId", p."rowVersion", p.name, p.kind, p."baseUrl", p.region, p."connectionsMax",
+            p."apiVersion", p."vendorRegion", p."vendorProject", p.external,
             c.id AS "credentialId", c.version AS "credentialVersion"
      FROM "Provider" p LEFT JOIN LATERAL (
        SELECT id, version FROM "Credential" WHERE "providerId" = p.id AND "retiredAt" IS NULL
@@ -345,22 +347,32 @@ async function loadModels(
       input: string
       cachedInput: string
       output: string
+      cacheWriteInput: string | null
     }
   >(
     `SELECT m.id, m."tenantId", m."rowVersion", m.name, m."upstreamModel", m.capabilities, m."contextTokensMax",
-            p.version AS "priceVersion", p."inputNanoUsdPerMillion" AS input,
-            p."cachedInputNanoUsdPerMillion" AS "cachedInput", p."outputNanoUsdPerMillion" AS output
+            m."outputTokensMax", p.version AS "priceVersion", p."inputNanoUsdPerMillion" AS input,
+            p."cachedInputNanoUsdPerMillion" AS "cachedInput", p."outputNanoUsdPerMillion" AS output,
+            p."cacheWriteInputNanoUsdPerMillion" AS "cacheWriteInput"
      FROM "Model" m LEFT JOIN LATERAL (
        SELECT * FROM "ModelPrice" WHERE "modelId" = m.id ORDER BY version DESC LIMIT 1) p ON true
      WHERE m.id = ANY($1) AND m."archivedAt" IS NULL ORDER BY m.id`,
     [ids],
   )
-  return rows.map(({ priceVersion, input, cachedInput, output, ...model }) => ({
+  return rows.map(({ priceVersion, input, cachedInput, output, cacheWriteInput, ...model }) => ({
     ...model,
     price:
       priceVersion === null
         ? null
-        : { version: priceVersion, input: Number(input), cachedInput: Number(cachedInput), output: Number(output) },
+        : {
+            ...{
+              version: priceVersion,
+              input: Number(input),
+              cachedInput: Number(cachedInput),
+              output: Number(output),
+            },
+            cacheWriteInput: cacheWriteInput === null ? null : Number(cacheWriteInput),
+          },
   }))
 }
 

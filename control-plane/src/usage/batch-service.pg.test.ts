@@ -297,6 +297,20 @@ describe('rollups', () => {
     expect((await sums('hour'))[0]).toMatchObject({ n: 6, cost: 15 })
   })
 
+  it('sum what was read from the cache of a provider and what was written into it apart', async () => {
+    await service.store(batchOf([0, 1], { tokensIn: 10, tokensInCached: 3, tokensInCacheWrite: 4 }))
+    await service.store(batchOf([2], { tokensIn: 10 }))
+    const sweep = sweeper()
+    while ((await sweep.sweep()) > 0);
+    const rows = await rowsOf(`SELECT granularity, "tokensIn"::int AS read, "tokensInCached"::int AS cached,
+      "tokensInCacheWrite"::int AS written, "tokensOutReasoning"::int AS reasoning FROM "UsageRollup" ORDER BY granularity`)
+    const sum = { read: 30, cached: 6, written: 8, reasoning: 0 }
+    expect(rows).toEqual([
+      { granularity: 'hour', ...sum },
+      { granularity: 'minute', ...sum },
+    ])
+  })
+
   it('of a bucket that overflows are tried later, once told of, and keep nobody else waiting', async () => {
     const costNanoUsd = Number.MAX_SAFE_INTEGER
     await service.store(batchOf([0], { costNanoUsd }))

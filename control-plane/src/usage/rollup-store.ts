@@ -28,6 +28,7 @@ const sums = [
   '"tokensIn"',
   '"tokensOut"',
   '"tokensInCached"',
+  '"tokensInCacheWrite"',
   '"tokensOutReasoning"',
   '"costNanoUsd"',
   '"latencyUs"',
@@ -43,6 +44,7 @@ const fromRecords = `
     count(*) FILTER (WHERE "costNanoUsd" IS NULL AND status <> 'refused') AS "unpricedCount",
     coalesce(sum("tokensIn"), 0) AS "tokensIn", coalesce(sum("tokensOut"), 0) AS "tokensOut",
     coalesce(sum("tokensInCached"), 0) AS "tokensInCached",
+    coalesce(sum("tokensInCacheWrite"), 0) AS "tokensInCacheWrite",
     coalesce(sum("tokensOutReasoning"), 0) AS "tokensOutReasoning",
     coalesce(sum("costNanoUsd"), 0) AS "costNanoUsd", coalesce(sum("latencyUs"), 0) AS "latencyUs"
   FROM "UsageRecord" WHERE "tenantId" = $1 AND "startedAt" >= $2 AND "startedAt" < $2 + interval '1 minute'

@@ -86,7 +86,9 @@ export class UsageRecordGraph {
   @Field(() => String, { description: 'The end user that the request named, or anonymous.' })
   userId!: string
 
-  @Field(() => String, { description: 'chat_completions, embeddings or models.' })
+  @Field(() => String, {
+    description: 'The door: chat_completions, completions, embeddings, responses, messages, count_tokens or models.',
+  })
   operation!: string
 
   @Field(() => ID, { nullable: true })
@@ -133,6 +135,12 @@ export class UsageRecordGraph {
 
   @Field(() => Float, { nullable: true, description: 'Of tokensIn, served from the cache of the provider.' })
   tokensInCached!: number | null
+
+  @Field(() => Float, {
+    nullable: true,
+    description: 'Of tokensIn, apart from tokensInCached, written into the cache of the provider.',
+  })
+  tokensInCacheWrite!: number | null
 
   @Field(() => Float, { nullable: true, description: 'Of tokensOut, spent on reasoning.' })
   tokensOutReasoning!: number | null
@@ -368,6 +376,9 @@ export class UsageTotalGraph {
   tokensInCached!: bigint
 
   @Field(() => BigIntString)
+  tokensInCacheWrite!: bigint
+
+  @Field(() => BigIntString)
   tokensOutReasoning!: bigint
 
   @Field(() => BigIntString)
@@ -446,6 +457,7 @@ export function usageRecordGraph(row: StoredUsage): UsageRecordGraph {
     ...{ agentId: row.agentId, clusterId: row.clusterId, region: row.region },
     ...{ tokensIn, tokensOut, inputTokens: tokensIn, outputTokens: tokensOut },
     tokensInCached: numberOf(row.tokensInCached),
+    tokensInCacheWrite: numberOf(row.tokensInCacheWrite),
     tokensOutReasoning: numberOf(row.tokensOutReasoning),
     usageSource: row.usageSource,
     costNanoUsd: row.costNanoUsd,
@@ -488,7 +500,8 @@ export function usageTotalGraph(total: UsageTotal): UsageTotalGraph {
     ...{ fallbackCount: total.fallbackCount, unpricedCount: total.unpricedCount },
     ...{ tokensIn: total.tokensIn, tokensOut: total.tokensOut },
     ...{ inputTokens: total.tokensIn, outputTokens: total.tokensOut },
-    ...{ tokensInCached: total.tokensInCached, tokensOutReasoning: total.tokensOutReasoning },
+    ...{ tokensInCached: total.tokensInCached, tokensInCacheWrite: total.tokensInCacheWrite },
+    tokensOutReasoning: total.tokensOutReasoning,
     ...{ costNanoUsd: total.costNanoUsd, costUsd: formatUsd(total.costNanoUsd) },
     latencyMsMean: requestCount === 0n ? null : msOf(latencyUs / requestCount),
   }

@@ -28,6 +28,7 @@ export interface StoredUsage {
   readonly tokensIn: bigint | null
   readonly tokensOut: bigint | null
   readonly tokensInCached: bigint | null
+  readonly tokensInCacheWrite: bigint | null
   readonly tokensOutReasoning: bigint | null
   readonly usageSource: string
   readonly costNanoUsd: bigint | null
@@ -111,6 +112,7 @@ export interface UsageTotal {
   readonly tokensIn: bigint
   readonly tokensOut: bigint
   readonly tokensInCached: bigint
+  readonly tokensInCacheWrite: bigint
   readonly tokensOutReasoning: bigint
   readonly costNanoUsd: bigint
   readonly latencyUs: bigint

@@ -132,7 +132,8 @@ export class UsageReader {
 
 const sums = [
   ...(['requestCount', 'refusedCount', 'failedCount', 'fallbackCount', 'unpricedCount', 'tokensIn'] as const),
-  ...(['tokensOut', 'tokensInCached', 'tokensOutReasoning', 'costNanoUsd', 'latencyUs'] as const),
+  ...(['tokensOut', 'tokensInCached', 'tokensInCacheWrite', 'tokensOutReasoning'] as const),
+  ...(['costNanoUsd', 'latencyUs'] as const),
 ]
 type TotalRow = { bucketAt?: Date } & { [Group in UsageGroup]?: string } & Record<(typeof sums)[number], bigint>
 

@@ -21,6 +21,7 @@ describe('a usage record', () => {
       ...{ startedAt: '2026-01-02T03:04:05.678Z', userId: 'anonymous', teamId: null, routeName: null, code: null },
       ...{
         tokensIn: null,
+        tokensInCacheWrite: null,
         costNanoUsd: null,
         priceVersion: null,
         firstTokenUs: null,
@@ -46,6 +47,12 @@ describe('a usage record', () => {
     ['a negative cost', { costNanoUsd: -1 }, 'costNanoUsd is not a count'],
     ['tokens beyond a safe integer', { tokensOut: 2 ** 60 }, 'tokensOut is not a count'],
     ['more tokens than any request has', { tokensIn: 2 ** 40 + 1 }, 'tokensIn is beyond 1099511627776'],
+    ['a negative cache', { tokensInCacheWrite: -1 }, 'tokensInCacheWrite is not a count'],
+    [
+      'a cache of more than any request has',
+      { tokensInCacheWrite: 2 ** 40 + 1 },
+      'tokensInCacheWrite is beyond 1099511627776',
+    ],
     ['a cost beyond a safe integer', { costNanoUsd: 2 ** 54 }, 'costNanoUsd is not a count'],
     ['an absurd HTTP status', { httpStatus: 70_000 }, 'httpStatus is not a status'],
   ])('with %s is malformed', (_what, more, message) => {
@@ -55,6 +62,23 @@ describe('a usage record', () => {
   it('is malformed when it is not one', () => {
     expect(readUsageRecord(new Uint8Array([0xff, 0xff, 0xff]))).toMatch(/^not a usage record/)
     expect(readUsageRecord(new Uint8Array())).toBe('requestId is missing')
+  })
+
+  it.each<[string, Partial<UsageRecord>, number | null, number | null]>([
+    ['nothing', { tokensIn: 10 }, null, null],
+    ['what adds up', { tokensIn: 10, tokensInCached: 4, tokensInCacheWrite: 6 }, 4, 6],
+    ['more read than there was', { tokensIn: 10, tokensInCached: 40 }, 10, null],
+    ['more written than was left', { tokensIn: 10, tokensInCached: 4, tokensInCacheWrite: 7 }, 4, 6],
+    ['writing of what was all read', { tokensIn: 10, tokensInCached: 12, tokensInCacheWrite: 1 }, 10, 0],
+    ['shares of an input that nobody counted', { tokensInCached: 4, tokensInCacheWrite: 6 }, 4, 6],
+  ])('keeps of an upstream that tells of its cache %s', (_what, more, tokensInCached, tokensInCacheWrite) => {
+    expect(read(more)).toMatchObject({ tokensIn: more.tokensIn ?? null, tokensInCached, tokensInCacheWrite })
+  })
+
+  it('is of any door', () => {
+    for (const operation of ['completions', 'responses', 'messages', 'count_tokens']) {
+      expect(read({ operation })).toMatchObject({ operation })
+    }
   })
 
   it('drops numbers that are none', () => {

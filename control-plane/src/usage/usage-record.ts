@@ -28,6 +28,7 @@ export interface UsageRow {
   readonly tokensIn: number | null
   readonly tokensOut: number | null
   readonly tokensInCached: number | null
+  readonly tokensInCacheWrite: number | null
   readonly tokensOutReasoning: number | null
   readonly usageSource: string
   readonly costNanoUsd: number | null
@@ -93,7 +94,7 @@ function faultOf(record: UsageRecord__Output): string | null {
   return null
 }
 
-const tokens = ['tokensIn', 'tokensOut', 'tokensInCached', 'tokensOutReasoning'] as const
+const tokens = ['tokensIn', 'tokensOut', 'tokensInCached', 'tokensInCacheWrite', 'tokensOutReasoning'] as const
 const counts = [
   ...tokens,
   'costNanoUsd',
@@ -103,6 +104,20 @@ const counts = [
   'firstTokenUs',
   'snapshotGeneration',
 ] as const
+
+/**
+ * What of the input went through the vendor's prompt cache: read from it, else written into it, never more than there was.
+ * Upstreams tell these numbers, so one that does not add up is cut, as it is when it is priced, and loses no record.
+ */
+function cacheShares(record: UsageRecord__Output): Pick<UsageRow, 'tokensInCached' | 'tokensInCacheWrite'> {
+  const whole = record.tokensIn ?? Number.POSITIVE_INFINITY
+  const cached = Math.min(record.tokensInCached ?? 0, whole)
+  const written = Math.min(record.tokensInCacheWrite ?? 0, whole - cached)
+  return {
+    tokensInCached: record.tokensInCached === undefined ? null : cached,
+    tokensInCacheWrite: record.tokensInCacheWrite === undefined ? null : written,
+  }
+}
 
 function rowOf(record: UsageRecord__Output): UsageRow {
   return {
@@ -126,7 +141,7 @@ function rowOf(record: UsageRecord__Output): UsageRow {
     region: text(record.region, indexedTextMax),
     tokensIn: record.tokensIn ?? null,
     tokensOut: record.tokensOut ?? null,
-    tokensInCached: record.tokensInCached ?? null,
+    ...cacheShares(record),
     tokensOutReasoning: record.tokensOutReasoning ?? null,
     usageSource: record.usageSource,
     costNanoUsd: record.costNanoUsd ?? null,

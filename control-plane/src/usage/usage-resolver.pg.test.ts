@@ -31,7 +31,13 @@ async function insert(sequence: number, more: Partial<Prisma.UsageRecordUnchecke
       ...{ apiKeyId: 'key_1', teamId: null, userId: sequence % 2 ? 'anonymous' : 'ada', operation: 'chat_completions' },
       ...{ routeId: 'rte_1', routeName: 'chat', providerId: null, modelId: 'mdl_1', requestedModel: 'chat' },
       ...{ actualModel: 'gpt-4o-2024-08-06', clusterId: 'clu_1', region: 'local', tokensIn: 1000n, tokensOut: 500n },
-      ...{ tokensInCached: 100n, tokensOutReasoning: 50n, usageSource: 'provider', costNanoUsd: 12_500n },
+      ...{
+        tokensInCached: 100n,
+        tokensInCacheWrite: 30n,
+        tokensOutReasoning: 50n,
+        usageSource: 'provider',
+        costNanoUsd: 12_500n,
+      },
       ...{ priceVersion: 3, latencyUs: 1_234_567n, providerLatencyUs: 1_200_000n, guardrailLatencyUs: 0n },
       ...{ firstTokenUs: 200_500n, status: 'ok', code: null, httpStatus: 200, fallbackUsed: true, stream: true },
       hops: [
@@ -45,7 +51,7 @@ async function insert(sequence: number, more: Partial<Prisma.UsageRecordUnchecke
   })
 }
 
-const node = `requestId timestamp userId tokensIn inputTokens tokensOut outputTokens tokensInCached tokensOutReasoning
+const node = `requestId timestamp userId tokensIn inputTokens tokensOut outputTokens tokensInCached tokensInCacheWrite tokensOutReasoning
   costNanoUsd costUsd priceVersion latencyMs providerLatencyMs guardrailLatencyMs ownLatencyMs firstTokenMs model modelId
   status code httpStatus fallbackUsed hops { index outcome httpStatus startedMs durationMs } stream temperature
   promptId cacheHit snapshotGeneration environment { name } provider { name }`
@@ -56,7 +62,7 @@ test('a record in both vocabularies, with exact money', async () => {
   expect(data?.usageRecord).toEqual({
     ...{ requestId: 'req-3', timestamp: '2026-01-01T12:00:01.000Z', userId: 'anonymous' },
     ...{ tokensIn: 1000, inputTokens: 1000, tokensOut: 500, outputTokens: 500 },
-    ...{ tokensInCached: 100, tokensOutReasoning: 50 },
+    ...{ tokensInCached: 100, tokensInCacheWrite: 30, tokensOutReasoning: 50 },
     ...{ costNanoUsd: '12500', costUsd: '0.000012500', priceVersion: 3 },
     ...{
       latencyMs: 1234.567,
@@ -136,13 +142,15 @@ test('sums rollups by bucket and group, exactly', async () => {
           actualModel: 'gpt',
         },
         ...{ requestCount: 4n, refusedCount: 1n, failedCount: 0n, fallbackCount: 0n, unpricedCount: 0n, tokensIn: 10n },
-        ...{ tokensOut: 5n, tokensInCached: 0n, tokensOutReasoning: 0n, costNanoUsd: cost, latencyUs: 8_000n },
+        ...{ tokensOut: 5n, tokensInCached: 1n, tokensInCacheWrite: 2n, tokensOutReasoning: 0n, costNanoUsd: cost },
+        latencyUs: 8_000n,
       },
     })
   }
   const query = `query ($groupBy: [UsageGroup!], $byBucket: Boolean!, $from: DateTime!) {
     usageTotals(filter: { from: $from, to: "2026-01-02T00:00:00Z" }, groupBy: $groupBy, byBucket: $byBucket) {
-      bucketAt providerId teamId requestCount inputTokens costNanoUsd costUsd latencyMsMean } }`
+      bucketAt providerId teamId requestCount inputTokens tokensInCached tokensInCacheWrite costNanoUsd
+      costUsd latencyMsMean } }`
   const totals = async (variables: object) =>
     (await ask(intent.tenant.admin, query, { from: '2026-01-01T00:00:00Z', ...variables })).data?.usageTotals
   const at = (hour: number) => `2026-01-01T${hour}:00:00.000Z`
@@ -160,6 +168,7 @@ test('sums rollups by bucket and group, exactly', async () => {
   expect(await totals({ groupBy: [], byBucket: false })).toEqual([
     {
       ...{ bucketAt: null, providerId: null, teamId: null, requestCount: '12', inputTokens: '30' },
+      ...{ tokensInCached: '3', tokensInCacheWrite: '6' },
       ...{ costNanoUsd: '9007199254740995', costUsd: '9007199.254740995', latencyMsMean: 2 },
     },
   ])

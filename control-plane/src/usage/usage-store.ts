@@ -26,6 +26,7 @@ const columns: Readonly<Record<keyof UsageRow, string>> = {
   tokensIn: 'bigint',
   tokensOut: 'bigint',
   tokensInCached: 'bigint',
+  tokensInCacheWrite: 'bigint',
   tokensOutReasoning: 'bigint',
   usageSource: 'text',
   costNanoUsd: 'bigint',

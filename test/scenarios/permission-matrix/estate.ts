@@ -115,6 +115,13 @@ export class Estate {
           baseUrl: this.#providerUrl,
           region: this.mark,
         },
+        // As no kind has them all: what may be null is not, so that each is looked at.
+        ...{ apiVersion: this.name(), vendorRegion: this.name(), vendorProject: this.name(), slaNote: this.name() },
+        ...{
+          slaAvailabilityPpm: this.figure,
+          vendorRequestsPerMinute: this.figure,
+          vendorTokensPerMinute: this.figure,
+        },
         ...{ connectionsMax: this.figure, createdAt: this.#at(), rowVersion: this.figure, ...rest },
       },
     })
@@ -136,11 +143,13 @@ export class Estate {
     await this.#database.rows.model.create({
       data: {
         ...{ id, tenantId: this.tenantId, name: this.name(), upstreamModel: this.name(), capabilities: ['chat'] },
+        outputTokensMax: this.figure + 1,
         ...{ contextTokensMax: this.figure, createdAt: this.#at(), rowVersion: this.figure, ...more },
         prices: {
           create: {
             ...{ version: this.figure, inputNanoUsdPerMillion: nano, cachedInputNanoUsdPerMillion: nano + 1n },
-            ...{ outputNanoUsdPerMillion: nano + 2n, createdAt: this.#at() },
+            ...{ outputNanoUsdPerMillion: nano + 2n, cacheWriteInputNanoUsdPerMillion: nano + 3n },
+            createdAt: this.#at(),
           },
         },
       },
@@ -225,6 +234,7 @@ export class Estate {
         region: this.mark,
       },
       ...{ tokensIn: figure, tokensOut: figure + 1n, tokensInCached: figure + 2n, tokensOutReasoning: figure + 3n },
+      tokensInCacheWrite: figure + 6n,
       ...{ costNanoUsd: figure + 4n, latencyUs: figure * 1000n + 5n },
     }
     const hop = {

@@ -1,0 +1,85 @@
+import { describe, expect, test } from 'vitest'
+import { endpointInput, isExternalKind, providerKinds } from './provider-kind.js'
+
+const read = (input: object) => endpointInput.safeParse(input)
+const nothing = { apiVersion: null, vendorRegion: null, vendorProject: null }
+const azure = { kind: 'azure-openai', baseUrl: 'https://acme.openai.azure.com', apiVersion: '2024-10-21' }
+const vertex = { kind: 'vertex', vendorRegion: 'europe-west4', vendorProject: 'acme-prod-1' }
+
+describe('where a provider lives, and what its requests need', () => {
+  test.each<[object, object]>([
+    [{ kind: 'openai' }, { baseUrl: 'https://api.openai.com/v1' }],
+    [{ kind: 'openai', baseUrl: 'https://proxy.example.com/v1/' }, { baseUrl: 'https://proxy.example.com/v1' }],
+    [{ kind: 'anthropic' }, { baseUrl: 'https://api.anthropic.com/v1' }],
+    [{ kind: 'vllm', baseUrl: 'http://vllm:8000/v1', apiVersion: null }, { baseUrl: 'http://vllm:8000/v1' }],
+    [azure, { baseUrl: 'https://acme.openai.azure.com', apiVersion: '2024-10-21' }],
+    [
+      { ...azure, apiVersion: '2025-04-01-preview' },
+      { baseUrl: azure.baseUrl, apiVersion: '2025-04-01-preview' },
+    ],
+    [
+      { ...azure, apiVersion: 'v1' },
+      { baseUrl: azure.baseUrl, apiVersion: 'v1' },
+    ],
+    [
+      { kind: 'bedrock', vendorRegion: 'eu-central-1' },
+      { baseUrl: 'https://bedrock-runtime.eu-central-1.amazonaws.com', vendorRegion: 'eu-central-1' },
+    ],
+    [
+      { kind: 'bedrock', vendorRegion: 'us-gov-west-1' },
+      { baseUrl: 'https://bedrock-runtime.us-gov-west-1.amazonaws.com', vendorRegion: 'us-gov-west-1' },
+    ],
+    [
+      { kind: 'bedrock', vendorRegion: 'eu-west-1', baseUrl: 'https://vpce-1.example.com' },
+      { baseUrl: 'https://vpce-1.example.com', vendorRegion: 'eu-west-1' },
+    ],
+    [
+      vertex,
+      {
+        baseUrl: 'https://europe-west4-aiplatform.googleapis.com',
+        ...{ vendorRegion: 'europe-west4', vendorProject: 'acme-prod-1' },
+      },
+    ],
+    [
+      { ...vertex, vendorRegion: 'global', vendorProject: 'example.com:acme-prod' },
+      {
+        baseUrl: 'https://aiplatform.googleapis.com',
+        ...{ vendorRegion: 'global', vendorProject: 'example.com:acme-prod' },
+      },
+    ],
+  ])('%j is complete', (input, expected) => {
+    expect(read(input)).toEqual({ success: true, data: { ...nothing, ...expected } })
+  })
+
+  test.each<[object, string, string]>([
+    [{ kind: 'vllm' }, 'baseUrl', 'needs one, such as http://vllm:8000/v1'],
+    [{ kind: 'ollama' }, 'baseUrl', 'needs one'],
+    [{ kind: 'openai-compatible' }, 'baseUrl', 'needs one'],
+    [{ kind: 'azure-openai', apiVersion: 'v1' }, 'baseUrl', 'https://NAME.openai.azure.com'],
+    [{ kind: 'openai', baseUrl: 'http://169.254.169.254/' }, 'baseUrl', 'metadata'],
+    [{ kind: 'openai', apiVersion: 'v1' }, 'apiVersion', 'kind openai has none'],
+    [{ kind: 'anthropic', vendorRegion: 'eu-central-1' }, 'vendorRegion', 'kind anthropic has none'],
+    [{ kind: 'bedrock', vendorRegion: 'eu-central-1', vendorProject: 'acme-1' }, 'vendorProject', 'has none'],
+    [{ ...azure, vendorRegion: 'westeurope' }, 'vendorRegion', 'has none'],
+    [{ ...azure, apiVersion: undefined }, 'apiVersion', 'needs one: expected a date'],
+    [{ ...azure, apiVersion: '2024-10-21&x=1' }, 'apiVersion', 'expected a date'],
+    [{ ...azure, apiVersion: '' }, 'apiVersion', 'expected a date'],
+    [{ kind: 'bedrock' }, 'vendorRegion', 'needs one: expected an AWS region'],
+    [{ kind: 'bedrock', vendorRegion: 'frankfurt' }, 'vendorRegion', 'expected an AWS region'],
+    [{ kind: 'bedrock', vendorRegion: 'eu-central-1.evil.com/' }, 'vendorRegion', 'expected an AWS region'],
+    [{ kind: 'bedrock', vendorRegion: 'cn-north-1' }, 'baseUrl', 'needs one'],
+    [{ kind: 'bedrock', vendorRegion: 'us-isob-east-1' }, 'baseUrl', 'needs one'],
+    [{ ...vertex, vendorRegion: undefined }, 'vendorRegion', 'needs one: expected a Google Cloud location'],
+    [{ ...vertex, vendorRegion: 'eu-central-1' }, 'vendorRegion', 'expected a Google Cloud location'],
+    [{ ...vertex, vendorRegion: 'eu' }, 'baseUrl', 'needs one'],
+    [{ ...vertex, vendorProject: null }, 'vendorProject', 'needs one: expected the id'],
+    [{ ...vertex, vendorProject: 'a/b' }, 'vendorProject', 'expected the id'],
+  ])('%j is refused by its field', (input, field, words) => {
+    const { error } = read(input)
+    expect(error?.issues).toMatchObject([{ path: [field], message: expect.stringContaining(words) }])
+  })
+
+  test('what runs on machines of the tenant is not external, unless somebody says so', () => {
+    expect(providerKinds.filter((kind) => !isExternalKind(kind))).toEqual(['vllm', 'ollama', 'openai-compatible'])
+  })
+})
