@@ -12,6 +12,9 @@ import { Identity } from './config/identity.js'
 import { LastKnownGood } from './config/last-known-good.js'
 import { Quarantine } from './config/quarantine.js'
 import { StateFolder } from './config/state-folder.js'
+import { AccessTokens } from './providers/access-tokens.js'
+import { Dialects } from './providers/dialects.js'
+import { TokenClient } from './providers/token-client.js'
 import { ThreadTokenCounter } from './request/count-tokens.js'
 import { createRequestHandler } from './request/handle-request.js'
 import { Upstreams } from './request/upstreams.js'
@@ -126,6 +129,7 @@ export class Agent {
       recipient: identity,
       environment: settings.credentialEnvironment,
       folders: settings.credentialFolders,
+      ambient: settings.ambientCredentials,
       filePollMs: credentialFilePollMs,
       clock,
       log: log.child({ service: 'credential-vault' }),
@@ -152,6 +156,10 @@ export class Agent {
 
     const upstreams = new Upstreams(clock)
     this.#running.push({ name: 'upstreams', stop: () => upstreams.stop() })
+    const tokenClient = new TokenClient()
+    this.#running.push({ name: 'token-client', stop: () => tokenClient.stop() })
+    const { ambient } = settings
+    const dialects = new Dialects({ clock, tokens: new AccessTokens(clock), client: tokenClient, ambient })
     const requestLog = log.child({ service: 'request' })
     const telemetry = new RequestTelemetry({ metrics, log: requestLog, clock, logRequests: settings.logRequests })
     await this.#run(telemetry)
@@ -162,6 +170,7 @@ export class Agent {
       vault,
       meter,
       upstreams,
+      dialects,
       limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
       clock,
       log: requestLog,

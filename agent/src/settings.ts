@@ -6,6 +6,8 @@ import {
   setting,
 } from '../../proto/std/settings-table.js'
 import { describeUnknownVariables } from '../../proto/std/unknown-variables.js'
+import { ambientIn } from './ambient-settings.js'
+import type { AmbientSources } from './providers/ambient.js'
 
 /**
  * Every environment variable of the agent; nothing else in it reads the environment. Bounds stand beside their defaults,
@@ -82,6 +84,12 @@ export const settingsTable = {
     shape: 'comma-separated variable names',
     sentence:
       'Environment variables that a credential reference `env:NAME` may name. Others are refused: who writes providers must not read this process.',
+  }),
+  ambientCredentials: setting.list('SWITCHYARD_AGENT_AMBIENT_CREDENTIALS', {
+    pattern: /^(aws|azure|google)$/,
+    shape: 'aws, azure, google',
+    sentence:
+      'Clouds whose identity of this machine a credential reference `ambient:…` may use. Others are refused: who writes providers must not act as this machine.',
   }),
   credentialFolders: setting.list('SWITCHYARD_AGENT_CREDENTIAL_FOLDERS', {
     pattern: /^\//,
@@ -222,6 +230,8 @@ export const settingsTable = {
 export type AgentSettings = SettingsOf<typeof settingsTable> & {
   /** Values of the variables named in `credentialVariables`; absent ones left out. */
   readonly credentialEnvironment: ReadonlyMap<string, string>
+  /** Identities of this machine, of the clouds that are permitted. */
+  readonly ambient: AmbientSources
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -235,7 +245,8 @@ export function readAgentSettings(environment: Environment = process.env): Agent
     const value = environment[name]
     if (value !== undefined && value !== '') credentialEnvironment.set(name, value)
   }
-  return Object.freeze({ ...values, credentialEnvironment })
+  const ambient = ambientIn(environment, values.ambientCredentials)
+  return Object.freeze({ ...values, credentialEnvironment, ambient })
 }
 
 function checkRelations(values: SettingsOf<typeof settingsTable>): void {

@@ -3,6 +3,9 @@ import os from 'node:os'
 import path from 'node:path'
 import grpc from '@grpc/grpc-js'
 import { tuneHeap } from '../../agent/src/heap.js'
+import { AccessTokens } from '../../agent/src/providers/access-tokens.js'
+import { Dialects } from '../../agent/src/providers/dialects.js'
+import { TokenClient } from '../../agent/src/providers/token-client.js'
 import { ThreadTokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler } from '../../agent/src/request/handle-request.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
@@ -70,6 +73,12 @@ const handler = createRequestHandler({
   vault: { get: () => 'sk-bench-0123456789', reportRejected: () => {}, reportAccepted: () => {} },
   meter: new Meter(spool, log),
   upstreams,
+  dialects: new Dialects({
+    clock,
+    tokens: new AccessTokens(clock),
+    client: new TokenClient(),
+    ambient: settings.ambient,
+  }),
   limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
   clock,
   log,

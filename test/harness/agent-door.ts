@@ -1,7 +1,11 @@
 import { hash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { AccessTokens } from '../../agent/src/providers/access-tokens.js'
+import type { AmbientSources } from '../../agent/src/providers/ambient.js'
+import { Dialects } from '../../agent/src/providers/dialects.js'
 import type { ProviderSecret } from '../../agent/src/providers/provider-dialect.js'
+import { TokenClient } from '../../agent/src/providers/token-client.js'
 import type { TokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler, type RequestHandler } from '../../agent/src/request/handle-request.js'
 import type { UsageMeter } from '../../agent/src/request/ports.js'
@@ -205,6 +209,7 @@ export class FixtureTables {
 export interface DoorSpec {
   tables: DecisionTables | null
   secrets?: Record<string, ProviderSecret>
+  ambient?: Partial<AmbientSources>
   limits?: Partial<DoorLimits>
   counter?: TokenCounter
   clientStallMs?: number
@@ -230,6 +235,9 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
   await telemetry.run()
   const tables = new FixtureTables(spec.tables)
   const upstreams = new Upstreams(systemClock)
+  const client = new TokenClient()
+  const ambient = { aws: null, azure: null, google: null, ...spec.ambient }
+  const dialects = new Dialects({ clock: systemClock, tokens: new AccessTokens(systemClock), client, ambient })
   const handler = createRequestHandler({
     tables,
     vault: {
@@ -239,6 +247,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     },
     meter,
     upstreams,
+    dialects,
     limits: { answerBytesMax: spec.answerBytesMax ?? 8 * 1024 * 1024, clientStallMs: spec.clientStallMs ?? 5_000 },
     clock: systemClock,
     log: silentLog,
@@ -278,6 +287,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     stop: async () => {
       await server.stop()
       await upstreams.stop()
+      await client.stop()
       await telemetry.stop()
     },
   }

@@ -74,6 +74,7 @@ async function startClient(joinToken: string | null) {
     recipient: identity,
     environment: new Map([['UPSTREAM_KEY', 'from-environment']]),
     folders: [],
+    ambient: [],
     filePollMs: 20,
     clock: systemClock,
     log,

@@ -39,7 +39,7 @@ afterEach(async () => {
 async function openVault() {
   const opened = new CredentialVault({
     ...{ folder: state, recipient, environment: new Map([['PERMITTED', 'env-secret']]), folders: [secrets] },
-    ...{ filePollMs: 1_000, clock, log },
+    ...{ ambient: ['aws'], filePollMs: 1_000, clock, log },
   })
   await opened.run()
   return opened

@@ -23,11 +23,16 @@ export interface VaultOptions {
   environment: ReadonlyMap<string, string>
   /** Absolute folders that `file:` may point into. */
   folders: readonly string[]
+  /** Clouds whose identity of this machine `ambient:` may name. */
+  ambient: readonly string[]
   /** How often referenced files are looked at. */
   filePollMs: number
   clock: Clock
   log: Log
 }
+
+/** A text, or the identity of the machine; never the one for the other, whatever a text says. */
+export type VaultSecret = string | { readonly ambient: 'aws' | 'azure' | 'google' }
 
 export type CredentialReason = 'ok' | 'credential_missing' | 'credential_unreadable' | 'credential_rejected'
 
@@ -44,7 +49,7 @@ export class CredentialVault implements Service {
   }
 
   /** The secret, or null when it is not here (yet), not readable, or empty. */
-  get(credentialId: string, version: number): string | null {
+  get(credentialId: string, version: number): VaultSecret | null {
     return this.#entries.get(keyOf(credentialId, version))?.value ?? null
   }
 
@@ -137,10 +142,11 @@ export class CredentialVault implements Service {
     if (sealed !== undefined) this.#settle(entry, this.#openSealed(entry.stored, sealed))
     else if (reference?.startsWith('env:')) this.#settle(entry, this.#fromEnvironment(reference.slice(4)))
     else if (reference?.startsWith('file:')) await this.#fromFile(entry, reference.slice(5))
-    else this.#settle(entry, { fault: 'a reference is env:NAME or file:/path' })
+    else if (reference?.startsWith('ambient:')) this.#settle(entry, this.#ambient(reference.slice(8)))
+    else this.#settle(entry, { fault: 'a reference is env:NAME, file:/path or ambient:CLOUD' })
   }
 
-  #settle(entry: Entry, result: { value: string } | { fault: string }): void {
+  #settle(entry: Entry, result: { value: VaultSecret } | { fault: string }): void {
     const fault = 'fault' in result ? result.fault : null
     entry.value = 'value' in result ? result.value : null
     if (fault !== null && fault !== entry.unreadable) {
@@ -150,7 +156,7 @@ export class CredentialVault implements Service {
     entry.unreadable = fault
   }
 
-  #openSealed(stored: StoredEnvelope, sealed: string): { value: string } | { fault: string } {
+  #openSealed(stored: StoredEnvelope, sealed: string): { value: VaultSecret } | { fault: string } {
     const { agentId, sealingPrivateKey } = this.#options.recipient
     const opened = openSealed({
       sealed: Buffer.from(sealed, 'base64'),
@@ -160,11 +166,18 @@ export class CredentialVault implements Service {
     return opened === null ? { fault: 'not sealed to this agent, or damaged' } : secretIn(opened)
   }
 
-  #fromEnvironment(name: string): { value: string } | { fault: string } {
+  #fromEnvironment(name: string): { value: VaultSecret } | { fault: string } {
     const value = this.#options.environment.get(name)
     return value === undefined
       ? { fault: `variable ${name} is not set, or not listed in SWITCHYARD_AGENT_CREDENTIAL_VARIABLES` }
       : secretIn(Buffer.from(value))
+  }
+
+  #ambient(cloud: string): { value: VaultSecret } | { fault: string } {
+    if ((cloud === 'aws' || cloud === 'azure' || cloud === 'google') && this.#options.ambient.includes(cloud)) {
+      return { value: { ambient: cloud } }
+    }
+    return { fault: `${cloud} is not listed in SWITCHYARD_AGENT_AMBIENT_CREDENTIALS` }
   }
 
   /** Reads the file if it is not the one read last. Links are followed first, and where they end must be permitted. */
@@ -245,7 +258,7 @@ interface StoredEnvelope {
 
 interface Entry {
   readonly stored: StoredEnvelope
-  value: string | null
+  value: VaultSecret | null
   /** Why there is no value. */
   unreadable: string | null
   /** Which file was read. */
@@ -256,8 +269,18 @@ interface Entry {
 const keyOf = (credentialId: string, version: number) => `${credentialId}@${version}`
 
 /** Files often end in a line break that nobody meant; anything else that a header cannot carry is refused here. */
-function secretIn(bytes: Buffer): { value: string } | { fault: string } {
-  const text = bytes.toString('utf8').replace(/[\r\n]+$/, '')
+function secretIn(bytes: Buffer): { value: VaultSecret } | { fault: string } {
+  const text = oneLine(bytes.toString('utf8').replace(/[\r\n]+$/, ''))
   if (text === '') return { fault: 'empty' }
   return /^[\x20-\x7e]+$/.test(text) ? { value: text } : { fault: 'holds characters that a header cannot carry' }
+}
+
+/** Service accounts come as JSON of many lines; only what they say counts. */
+function oneLine(text: string): string {
+  if (!text.startsWith('{')) return text
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    return text
+  }
 }

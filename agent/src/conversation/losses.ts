@@ -34,9 +34,7 @@ export class Losses {
 
   /** The first that stands in the way; null when everything left out may be. */
   blocking(dropsSettings: boolean): Loss | null {
-    return (
-      this.#losses.find(({ weight }) => weight === 'content' || (weight === 'setting' && !dropsSettings)) ?? null
-    )
+    return this.#losses.find(({ weight }) => weight === 'content' || (weight === 'setting' && !dropsSettings)) ?? null
   }
 
   content(field: string, reason: string | null = null): void {

@@ -87,7 +87,9 @@ export function checkOptional(
   type: 'boolean' | 'number' | 'string',
 ): RequestRefusal | null {
   const value = fields[name]
-  return value === undefined || value === null || typeof value === type ? null : wrongTypeRefusal(name, `a ${type}`, value)
+  return value === undefined || value === null || typeof value === type
+    ? null
+    : wrongTypeRefusal(name, `a ${type}`, value)
 }
 
 export function missing(field: string, message: string): RequestRefusal {

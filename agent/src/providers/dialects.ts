@@ -1,16 +1,34 @@
+import type { Clock } from '../../../proto/std/clock.js'
+import type { AccessTokens } from './access-tokens.js'
+import type { AmbientSources } from './ambient.js'
 import { anthropicDialect } from './anthropic/dialect.js'
 import { openaiDialect } from './openai/dialect.js'
 import type { ProviderDialect } from './provider-dialect.js'
+import type { TokenClient } from './token-client.js'
 
-const dialects: ReadonlyMap<string, ProviderDialect> = new Map([
-  ['openai', openaiDialect],
-  ['anthropic', anthropicDialect],
-  ['vllm', openaiDialect],
-  ['ollama', openaiDialect],
-  ['openai-compatible', openaiDialect],
-])
+/** What dialects need that sign their calls or exchange their credentials. */
+export interface DialectTools {
+  readonly clock: Clock
+  readonly tokens: AccessTokens
+  readonly client: TokenClient
+  readonly ambient: AmbientSources
+}
 
-/** The wire that providers of `kind` speak; null for a kind this agent does not know yet. */
-export function findDialect(kind: string): ProviderDialect | null {
-  return dialects.get(kind) ?? null
+export class Dialects {
+  readonly #byKind: ReadonlyMap<string, ProviderDialect>
+
+  constructor(_tools: DialectTools) {
+    this.#byKind = new Map<string, ProviderDialect>([
+      ['openai', openaiDialect],
+      ['anthropic', anthropicDialect],
+      ['vllm', openaiDialect],
+      ['ollama', openaiDialect],
+      ['openai-compatible', openaiDialect],
+    ])
+  }
+
+  /** The wire that providers of `kind` speak; null for a kind this agent does not know yet. */
+  find(kind: string): ProviderDialect | null {
+    return this.#byKind.get(kind) ?? null
+  }
 }

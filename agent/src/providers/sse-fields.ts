@@ -4,9 +4,7 @@ import { SseSplitter } from './sse-splitter.js'
  * Server-sent events whose data is a JSON object each: what every vendor but one sends. `[DONE]` and other texts come as
  * they are.
  */
-export type SseData =
-  | { readonly fields: Readonly<Record<string, unknown>> }
-  | { readonly text: string }
+export type SseData = { readonly fields: Readonly<Record<string, unknown>> } | { readonly text: string }
 
 const eventBytesMax = 4 * 1024 * 1024
 
@@ -15,7 +13,7 @@ export class SseFields {
   malformed = false
   readonly #splitter = new SseSplitter(eventBytesMax)
 
-  push(chunk: Buffer, take: (data: SseData) => void): void {
+  push(chunk: Buffer, take: (data: SseData) => void) {
     const splitter = this.#splitter
     splitter.feed(chunk)
     while (!this.malformed && splitter.next()) {
@@ -26,11 +24,11 @@ export class SseFields {
   }
 
   /** A last event without its empty line still counts. */
-  end(take: (data: SseData) => void): void {
+  end(take: (data: SseData) => void) {
     if (this.#splitter.restBytes > 0) this.push(Buffer.from('\n\n'), take)
   }
 
-  #read(text: string, take: (data: SseData) => void): void {
+  #read(text: string, take: (data: SseData) => void) {
     const trimmed = text.trim()
     if (trimmed === '') return
     if (!trimmed.startsWith('{')) return take({ text: trimmed })

@@ -47,7 +47,7 @@ export class TranslatedStream implements StreamReader {
     return this.done || this.malformed || this.error !== null
   }
 
-  readonly #take = (event: ChatEvent): void => {
+  readonly #take = (event: ChatEvent) => {
     if (this.#hasEnded) return
     switch (event.type) {
       case 'usage':
@@ -77,7 +77,7 @@ export class TranslatedStream implements StreamReader {
     this.#out += this.#writer.write(event)
   }
 
-  #finish(): void {
+  #finish() {
     this.done = true
     this.tail = Buffer.from(this.#writer.end(this.usage))
   }

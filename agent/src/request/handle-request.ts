@@ -5,8 +5,15 @@ import { Deadlines } from '../../../proto/std/deadlines.js'
 import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
-import { findDialect } from '../providers/dialects.js'
-import type { Authorization, AuthorizationFault, ProviderDialect, ProviderSecret, RequestBody, UsageDepth } from '../providers/provider-dialect.js'
+import type { Dialects } from '../providers/dialects.js'
+import type {
+  Authorization,
+  AuthorizationFault,
+  ProviderDialect,
+  ProviderSecret,
+  RequestBody,
+  UsageDepth,
+} from '../providers/provider-dialect.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
@@ -34,6 +41,7 @@ export interface RequestHandlerOptions {
   readonly vault: CredentialSource
   readonly meter: UsageMeter
   readonly upstreams: Upstreams
+  readonly dialects: Dialects
   readonly limits: RequestLimits
   readonly clock: Clock
   readonly log: Log
@@ -205,12 +213,18 @@ class Handler implements RequestHandler {
     if (isRefusal(choice)) return this.#refuse(request, choice)
     record.choose(choice)
     head.route = this.#routeNameOf(choice.route)
-    if (operation === 'count_tokens' && !countsTokens(choice)) return this.#countTokens(request, body)
+    if (operation === 'count_tokens' && !this.#countsTokens(choice)) return this.#countTokens(request, body)
     record.open()
     await this.#written()
     if (request.ending !== null) return this.#abort(request, null, body)
     const refusal = await this.#callHops(request, choice, body)
     if (refusal !== null) await this.#refuseAfterOpen(request, refusal)
+  }
+
+  /** The target that is asked first counts tokens itself. */
+  #countsTokens(choice: Choice): boolean {
+    const kind = choice.targets[0]?.provider.kind
+    return kind !== undefined && this.#options.dialects.find(kind)?.native.count_tokens !== undefined
   }
 
   /** No vendor counts for this route: the agent does, with a vocabulary that may be another one than the model's. */
@@ -236,7 +250,7 @@ class Handler implements RequestHandler {
       head.hop = index + 1
       head.target = this.#targetNameOf(target)
       if (index > 0) head.fallbackReason = outcome
-      const dialect = findDialect(target.provider.kind)
+      const dialect = this.#options.dialects.find(target.provider.kind)
       const secret = this.#secretOf(target)
       if (dialect === null || secret === undefined) {
         outcome = 'not_ready'
@@ -576,12 +590,6 @@ function headerText(text: string): string {
 /** A route as OpenAI's clients expect a model to look; when it was made is not theirs to know. */
 function modelOf(route: RouteTable): Record<string, unknown> {
   return { id: route.name, object: 'model', created: 0, owned_by: 'switchyard' }
-}
-
-/** The target that is asked first counts tokens itself. */
-function countsTokens(choice: Choice): boolean {
-  const kind = choice.targets[0]?.provider.kind
-  return kind !== undefined && findDialect(kind)?.native.count_tokens !== undefined
 }
 
 function lessDepth(depth: UsageDepth): UsageDepth | null {

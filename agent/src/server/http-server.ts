@@ -11,8 +11,8 @@ import type { RequestRefusal } from '../request/request-refusal.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import { type Health, writeHealthy, writeReadiness } from './health.js'
 import { HttpCall } from './http-call.js'
-import { matchRoute } from './routes.js'
 import { rawRefusal, writeRefusal } from './respond.js'
+import { matchRoute } from './routes.js'
 
 /**
  * The door for clients. Accepts within limits and refuses beyond them before a body is read; finds the operation; hands

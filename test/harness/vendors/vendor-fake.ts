@@ -141,7 +141,11 @@ export function unknownMembers(value: unknown, known: readonly string[], path: s
 
 export function writeJson(response: ServerResponse, status: number, value: unknown, headers: object = {}): void {
   const body = JSON.stringify(value)
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers })
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    ...headers,
+  })
   response.end(body)
 }
 

@@ -58,7 +58,9 @@ function read(fields: Fields): Conversation | Refusal<FieldRefusalCode> {
   const losses = new Losses()
   const { system, turns } = readMessages(fields, losses)
   if (turns.isEmpty) {
-    return refuse('invalid_value', "'messages' needs a message of a user, an assistant or a tool.", { field: 'messages' })
+    return refuse('invalid_value', "'messages' needs a message of a user, an assistant or a tool.", {
+      field: 'messages',
+    })
   }
   for (const name of hints) {
     if (fields.has(name)) losses.hint(name)

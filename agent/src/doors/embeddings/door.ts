@@ -35,7 +35,8 @@ function parse(bytes: Buffer): RequestBody | RequestRefusal {
 function checkInput(fields: JsonObject): RequestRefusal | null {
   const { input } = fields
   if (input === undefined || input === null) return missing('input', "Missing required parameter: 'input'.")
-  if (typeof input !== 'string' && !Array.isArray(input)) return wrongTypeRefusal('input', 'a string or an array', input)
+  if (typeof input !== 'string' && !Array.isArray(input))
+    return wrongTypeRefusal('input', 'a string or an array', input)
   if (input.length > 0) return null
   return Array.isArray(input)
     ? emptyArray('input')

@@ -33,10 +33,7 @@ function doorOf(operation: Operation, check: (fields: JsonObject) => RequestRefu
   } satisfies Door)
 }
 
-function parse(
-  bytes: Buffer,
-  check: (fields: JsonObject) => RequestRefusal | null,
-): RequestBody | RequestRefusal {
+function parse(bytes: Buffer, check: (fields: JsonObject) => RequestRefusal | null): RequestBody | RequestRefusal {
   const parsed = parseJsonBody(bytes, ['model'])
   if (isRefusal(parsed)) return parsed
   const { fields } = parsed

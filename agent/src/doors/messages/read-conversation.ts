@@ -1,18 +1,18 @@
 import type { Refusal } from '../../../../proto/std/refusal.js'
-import {
-  type AnswerFormat,
-  type AssistantPart,
-  type BytesSource,
-  type Conversation,
-  type FieldNames,
-  type Reasoning,
-  type Settings,
-  type TextPart,
-  type Tool,
-  type ToolChoice,
-  type ToolResultPart,
-  type UrlSource,
-  type UserPart,
+import type {
+  AnswerFormat,
+  AssistantPart,
+  BytesSource,
+  Conversation,
+  FieldNames,
+  Reasoning,
+  Settings,
+  TextPart,
+  Tool,
+  ToolChoice,
+  ToolResultPart,
+  UrlSource,
+  UserPart,
 } from '../../conversation/conversation.js'
 import { type FieldRefusalCode, Fields, readStrictly } from '../../conversation/fields.js'
 import { isJsonObject } from '../../conversation/json-object.js'
@@ -166,7 +166,13 @@ function readSaid(message: Fields, losses: Losses): AssistantPart[] {
         const input = block.json('input')
         const argumentsText = JSON.stringify(input ?? {})
         return [
-          { type: 'tool_call', at: block.at, id: block.requiredText('id'), name: block.requiredText('name'), argumentsText },
+          {
+            type: 'tool_call',
+            at: block.at,
+            id: block.requiredText('id'),
+            name: block.requiredText('name'),
+            argumentsText,
+          },
         ]
       }
       default:

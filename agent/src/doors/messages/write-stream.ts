@@ -12,7 +12,6 @@ import { messageUsage, stopReasonOf } from './write-answer.js'
 type Block = 'text' | 'thinking' | 'tool_use'
 
 export class MessageEventWriter implements ChatStreamWriter {
-  readonly #context: AnswerContext
   #hasBegun = false
   #id: string
   #model: string
@@ -21,7 +20,6 @@ export class MessageEventWriter implements ChatStreamWriter {
   #finish: Finish = { reason: 'stop', stopSequence: null }
 
   constructor(context: AnswerContext) {
-    this.#context = context
     this.#id = context.requestId
     this.#model = context.model
   }
@@ -40,7 +38,9 @@ export class MessageEventWriter implements ChatStreamWriter {
       case 'reasoning_signature':
         return this.#in('thinking', { type: 'signature_delta', signature: event.signature })
       case 'reasoning_redacted':
-        return this.#begin() + this.#close() + this.#open({ type: 'redacted_thinking', data: event.data }) + this.#close()
+        return (
+          this.#begin() + this.#close() + this.#open({ type: 'redacted_thinking', data: event.data }) + this.#close()
+        )
       case 'tool_call':
         return this.#begin() + this.#close() + this.#open(toolUse(event.id, event.name), 'tool_use')
       case 'tool_arguments':

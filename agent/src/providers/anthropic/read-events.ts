@@ -16,17 +16,17 @@ export class AnthropicEventReader implements ChatEventReader {
     this.#events = new MessageEvents(conversation)
   }
 
-  push(chunk: Buffer, take: TakeEvent): void {
+  push(chunk: Buffer, take: TakeEvent) {
     this.#sse.push(chunk, (data) => this.#read(data, take))
     if (this.#sse.malformed) take({ type: 'malformed' })
   }
 
-  end(take: TakeEvent): void {
+  end(take: TakeEvent) {
     this.#sse.end((data) => this.#read(data, take))
     if (this.#sse.malformed) take({ type: 'malformed' })
   }
 
-  #read(data: SseData, take: TakeEvent): void {
+  #read(data: SseData, take: TakeEvent) {
     if ('fields' in data) this.#events.read(data.fields, take)
     else take({ type: 'malformed' })
   }
@@ -44,7 +44,7 @@ export class MessageEvents {
     this.#conversation = conversation
   }
 
-  read(event: JsonObject, take: TakeEvent): void {
+  read(event: JsonObject, take: TakeEvent) {
     switch (event['type']) {
       case 'message_start':
         return this.#readStart(event['message'], take)
@@ -67,7 +67,7 @@ export class MessageEvents {
     }
   }
 
-  #readStart(message: unknown, take: TakeEvent): void {
+  #readStart(message: unknown, take: TakeEvent) {
     if (!isJsonObject(message)) return take({ type: 'malformed' })
     take({ type: 'start', id: textOf(message['id']), model: textOf(message['model']) })
     const usage = isJsonObject(message['usage']) ? tokensOf(message['usage']) : null
@@ -77,7 +77,7 @@ export class MessageEvents {
     take({ type: 'usage', usage: this.#told, final: false })
   }
 
-  #readBlock(block: unknown, take: TakeEvent): void {
+  #readBlock(block: unknown, take: TakeEvent) {
     if (!isJsonObject(block)) return take({ type: 'malformed' })
     this.#isJsonAnswer = false
     switch (block['type']) {
@@ -95,7 +95,7 @@ export class MessageEvents {
     }
   }
 
-  #readDelta(delta: unknown, take: TakeEvent): void {
+  #readDelta(delta: unknown, take: TakeEvent) {
     if (!isJsonObject(delta)) return take({ type: 'malformed' })
     switch (delta['type']) {
       case 'text_delta':
@@ -112,7 +112,7 @@ export class MessageEvents {
     }
   }
 
-  #readEnd(event: JsonObject, take: TakeEvent): void {
+  #readEnd(event: JsonObject, take: TakeEvent) {
     const delta = event['delta']
     if (isJsonObject(delta)) {
       const refusal = refusalIn(delta['stop_details'])

@@ -40,8 +40,7 @@ export function thinkingOf(conversation: Conversation, target: TargetTable, loss
   }
   const wanted = Math.max(budgetTokensMin, reasoning.budgetTokens ?? budgetOfEffort(reasoning.effort ?? 'medium'))
   // Thinking counts against the limit: one that the client did not set makes room for it.
-  const limit =
-    settings.outputTokensMax ?? Math.min(modelMax ?? Number.POSITIVE_INFINITY, wanted + outputTokensMax)
+  const limit = settings.outputTokensMax ?? Math.min(modelMax ?? Number.POSITIVE_INFINITY, wanted + outputTokensMax)
   const budget = Math.min(wanted, limit - 1)
   if (budget < budgetTokensMin) {
     losses.setting(names.reasoning, `it needs ${names.outputTokensMax} above ${budgetTokensMin}`)

@@ -137,18 +137,20 @@ function contentOf(parts: readonly TextPart[]): string | object[] {
 function askedContent(parts: readonly UserPart[], losses: Losses): string | object[] {
   const texts = parts.filter((part) => part.type === 'text')
   if (texts.length === 1 && parts.length === 1) return contentOf(texts)
-  return parts.flatMap((part): object[] => {
-    switch (part.type) {
-      case 'text':
-        return [{ type: 'text', text: part.text }]
-      case 'image':
-        return imageBlock(part, losses)
-      case 'document':
-        return documentBlock(part)
-      case 'tool_result':
-        return [toolResultBlock(part, losses)]
-    }
-  })
+  return parts.flatMap((part) => askedBlock(part, losses))
+}
+
+function askedBlock(part: UserPart, losses: Losses): object[] {
+  switch (part.type) {
+    case 'text':
+      return [{ type: 'text', text: part.text }]
+    case 'image':
+      return imageBlock(part, losses)
+    case 'document':
+      return documentBlock(part)
+    case 'tool_result':
+      return [toolResultBlock(part, losses)]
+  }
 }
 
 function imageBlock({ at, source, detail }: ImagePart, losses: Losses): object[] {

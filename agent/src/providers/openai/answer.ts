@@ -3,7 +3,6 @@ import { countOf, isJsonObject, type JsonObject } from '../../conversation/json-
 import { readMembers } from '../json-reader.js'
 import type { Answer } from '../provider-dialect.js'
 
-
 const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
 
 /**

@@ -11,17 +11,17 @@ export class OpenaiEventReader implements ChatEventReader {
   /** Index of the tool call whose arguments are coming; -1 before the first. */
   #callIndex = -1
 
-  push(chunk: Buffer, take: TakeEvent): void {
+  push(chunk: Buffer, take: TakeEvent) {
     this.#sse.push(chunk, (data) => this.#read(data, take))
     if (this.#sse.malformed) take({ type: 'malformed' })
   }
 
-  end(take: TakeEvent): void {
+  end(take: TakeEvent) {
     this.#sse.end((data) => this.#read(data, take))
     if (this.#sse.malformed) take({ type: 'malformed' })
   }
 
-  #read(data: SseData, take: TakeEvent): void {
+  #read(data: SseData, take: TakeEvent) {
     if ('text' in data) return take(data.text === '[DONE]' ? { type: 'done' } : { type: 'malformed' })
     const chunk = data.fields
     const error = chunk['object'] === 'error' ? chunk : chunk['error']
@@ -41,14 +41,14 @@ export class OpenaiEventReader implements ChatEventReader {
     if (usage !== null) take({ type: 'usage', usage, final: true })
   }
 
-  #readChoice(choice: JsonObject, take: TakeEvent): void {
+  #readChoice(choice: JsonObject, take: TakeEvent) {
     const delta = choice['delta']
     if (isJsonObject(delta)) this.#readDelta(delta, choice, take)
     const reason = textOf(choice['finish_reason'])
     if (reason !== null && reason !== '') take({ type: 'finish', finish: finishOf(choice) })
   }
 
-  #readDelta(delta: JsonObject, choice: JsonObject, take: TakeEvent): void {
+  #readDelta(delta: JsonObject, choice: JsonObject, take: TakeEvent) {
     const reasoning = reasoningIn(delta)
     if (reasoning !== '') take({ type: 'reasoning', text: reasoning })
     const text = textOf(delta['content'])
@@ -58,7 +58,7 @@ export class OpenaiEventReader implements ChatEventReader {
     for (const call of objectsOf(delta['tool_calls'])) this.#readCall(call, take)
   }
 
-  #readCall(call: JsonObject, take: TakeEvent): void {
+  #readCall(call: JsonObject, take: TakeEvent) {
     const index = typeof call['index'] === 'number' ? call['index'] : this.#callIndex + (call['id'] ? 1 : 0)
     const called = isJsonObject(call['function']) ? call['function'] : {}
     if (index > this.#callIndex) {

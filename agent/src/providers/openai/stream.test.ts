@@ -62,7 +62,13 @@ describe('a streamed chat completion', () => {
       expect(sent).toBe(expected)
       expect(reader.tail?.toString()).toBe(done)
       expect(reader).toMatchObject({ done: true, finished: true, malformed: false, error: null, model: 'm-1' })
-      expect(reader.usage).toEqual({ input: 7, output, cachedInput: null, cacheWriteInput: null, reasoningOutput: null })
+      expect(reader.usage).toEqual({
+        input: 7,
+        output,
+        cachedInput: null,
+        cacheWriteInput: null,
+        reasoningOutput: null,
+      })
       expect(reader.deliveredText()).toBe('')
     }
     expect(
@@ -274,6 +280,12 @@ describe('a streamed chat completion', () => {
 
   test('Ollama’s counts', () => {
     const { reader } = read([Buffer.from(event({ model: 'llama3', done: true, prompt_eval_count: 3, eval_count: 4 }))])
-    expect(reader.usage).toEqual({ input: 3, output: 4, cachedInput: null, cacheWriteInput: null, reasoningOutput: null })
+    expect(reader.usage).toEqual({
+      input: 3,
+      output: 4,
+      cachedInput: null,
+      cacheWriteInput: null,
+      reasoningOutput: null,
+    })
   })
 })

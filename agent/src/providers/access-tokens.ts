@@ -1,0 +1,97 @@
+import type { Clock } from '../../../proto/std/clock.js'
+import type { AuthorizationFault } from './provider-dialect.js'
+
+/**
+ * What vendors give for a credential for a while: OAuth access tokens, temporary AWS keys. One request asks, all others
+ * that need the same one wait for it; it is renewed in the background before it ends; a vendor that said no, or could not
+ * be asked, is not asked again at once.
+ */
+export interface Expiring {
+  /** UTC; asked anew before that. */
+  readonly expiresAtMs: number
+}
+
+/** Entries beyond this many: the one used longest ago is forgotten. */
+const entriesMax = 1_000
+/** Renewed when less than this is left; vendors' tokens live for an hour. */
+const renewBeforeMs = 300_000
+/** One that ends sooner is not used any more: the call it is for takes its time too. */
+const unusableBeforeMs = 10_000
+const retryFirstMs = 1_000
+const retryMostMs = 60_000
+
+interface Entry {
+  value: Expiring | null
+  asking: Promise<Expiring | AuthorizationFault> | null
+  fault: AuthorizationFault | null
+  faultCount: number
+  /** Nobody asks before that. */
+  retryAtMs: number
+}
+
+export class AccessTokens {
+  readonly #clock: Clock
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /**
+   * The value under `key`, at once where there is one. `ask` gets one from the vendor; it never rejects. A key names the
+   * credential and its version, so that another tenant's or another version's value is never given.
+   */
+  get<T extends Expiring>(
+    key: string,
+    ask: () => Promise<T | AuthorizationFault>,
+  ): T | AuthorizationFault | Promise<T | AuthorizationFault> {
+    const nowMs = this.#clock.nowMs()
+    const entry = this.#entryOf(key)
+    const leftMs = entry.value === null ? 0 : entry.value.expiresAtMs - nowMs
+    const isUsable = leftMs > unusableBeforeMs
+    if (leftMs < renewBeforeMs && entry.asking === null && nowMs >= entry.retryAtMs)
+      entry.asking = this.#ask(entry, ask)
+    if (isUsable) return entry.value as T
+    if (entry.asking !== null) return entry.asking as Promise<T | AuthorizationFault>
+    return entry.fault ?? { fault: 'unavailable', message: 'no access token yet' }
+  }
+
+  /** The vendor refused a call made with it: it is asked anew, and what was cached is not given again. */
+  forget(key: string): void {
+    this.#entries.delete(key)
+  }
+
+  async #ask<T extends Expiring>(
+    entry: Entry,
+    ask: () => Promise<T | AuthorizationFault>,
+  ): Promise<T | AuthorizationFault> {
+    const outcome = await ask()
+    entry.asking = null
+    if (!('fault' in outcome)) {
+      entry.value = outcome
+      entry.fault = null
+      entry.faultCount = 0
+      entry.retryAtMs = 0
+      return outcome
+    }
+    entry.fault = outcome
+    entry.retryAtMs = this.#clock.nowMs() + Math.min(retryMostMs, retryFirstMs * 2 ** entry.faultCount)
+    entry.faultCount += 1
+    return outcome
+  }
+
+  /** Moved to the end: the first one is the one used longest ago. */
+  #entryOf(key: string): Entry {
+    const known = this.#entries.get(key)
+    const entry = known ?? { value: null, asking: null, fault: null, faultCount: 0, retryAtMs: 0 }
+    if (known !== undefined) this.#entries.delete(key)
+    else if (this.#entries.size >= entriesMax) {
+      for (const oldest of this.#entries.keys()) {
+        this.#entries.delete(oldest)
+        break
+      }
+    }
+    this.#entries.set(key, entry)
+    return entry
+  }
+}
