@@ -12,7 +12,7 @@ import type { Loss } from './losses.js'
 export interface Conversation {
   /** Instructions before the first turn, in order. */
   readonly system: readonly TextPart[]
-  /** Never empty. */
+  /** Empty only where what was lost stands in the way anyhow. */
   readonly turns: readonly Turn[]
   readonly tools: readonly Tool[]
   /** Null: the client said nothing. */

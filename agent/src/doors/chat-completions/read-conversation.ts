@@ -57,7 +57,8 @@ export function readChatConversation(body: RequestBody): Conversation | Refusal<
 function read(fields: Fields): Conversation | Refusal<FieldRefusalCode> {
   const losses = new Losses()
   const { system, turns } = readMessages(fields, losses)
-  if (turns.isEmpty) {
+  // Where something was lost on the way, that is what has to be said.
+  if (turns.isEmpty && losses.blocking(true) === null) {
     return refuse('invalid_value', "'messages' needs a message of a user, an assistant or a tool.", {
       field: 'messages',
     })

@@ -56,7 +56,9 @@ function read(fields: Fields): Conversation {
   const metadata = fields.object('metadata')
   const system = readSystem(fields, losses)
   const turns = readMessages(fields, losses)
-  if (turns.isEmpty) throw fields.invalid('messages', 'at least one message has to say something')
+  // Where something was lost on the way, that is what has to be said.
+  if (turns.isEmpty && losses.blocking(true) === null)
+    throw fields.invalid('messages', 'at least one message has to say something')
   for (const name of hints) {
     if (fields.has(name)) losses.hint(name)
     fields.skip(name)

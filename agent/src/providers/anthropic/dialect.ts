@@ -8,7 +8,10 @@ import { requestBody } from './request-body.js'
 import { MessageStreamReader } from './stream.js'
 import { writeMessageRequest } from './write-request.js'
 
-/** The version of the wire that this agent writes. A client of the native door names its own. */
+/**
+ * The version of the wire that this agent writes: the one that can still say how to sample, to models that listen. A client
+ * of the native door names its own.
+ */
 const version = '2023-06-01'
 const passedHeaders = ['anthropic-version', 'anthropic-beta'] as const
 

@@ -46,7 +46,7 @@ export function writeMessageRequest(
       max_tokens: thinking.outputTokensMax,
       ...(system.length === 0 ? {} : { system: contentOf(system) }),
       messages: conversation.turns.map((turn) => messageOf(turn, losses)),
-      ...samplingOf(conversation, thinking.thinks, losses),
+      ...samplingOf(conversation, target, thinking.thinks, losses),
       ...(stops.length === 0 ? {} : { stop_sequences: stops }),
       ...toolsOf(conversation, thinking.thinks, losses),
       ...thinking.members,
@@ -57,21 +57,27 @@ export function writeMessageRequest(
   )
 }
 
-function samplingOf({ settings, names }: Conversation, thinks: boolean, losses: Losses): object {
-  const { temperature, topP, topK } = settings
-  if (thinks) {
-    const reason = 'it cannot be set while the model thinks'
-    if (temperature !== null && temperature !== 1) losses.setting(names.temperature, reason)
-    if (topP !== null && topP < 0.95) losses.setting(names.topP, reason)
-    if (topK !== null && topK > 0) losses.setting(names.topK, reason)
-    return topP !== null && topP >= 0.95 ? { top_p: topP } : {}
+/** Models up to 4.6 can be told how to sample; later ones refuse all but the defaults. */
+const takesSampling = /claude-(?:3|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|[-@]\d{8}))/
+
+function samplingOf(conversation: Conversation, target: TargetTable, thinks: boolean, losses: Losses): object {
+  const { settings, names } = conversation
+  // Defaults are what leaving them out means: OpenAI's 1, and vLLM's -1 and 0 for `top_k`.
+  const temperature = settings.temperature === 1 ? null : settings.temperature
+  const topP = settings.topP === 1 ? null : settings.topP
+  const topK = settings.topK === null || settings.topK <= 0 ? null : settings.topK
+  if (thinks || !takesSampling.test(target.upstreamModel)) {
+    const reason = thinks ? 'it cannot be set while the model thinks' : 'its newer models have no such setting'
+    if (temperature !== null) losses.setting(names.temperature, reason)
+    if (topP !== null) losses.setting(names.topP, reason)
+    if (topK !== null) losses.setting(names.topK, reason)
+    return {}
   }
   if (temperature !== null && temperature > 1) losses.setting(names.temperature, 'its highest is 1')
   return {
     ...(temperature === null ? {} : { temperature: Math.min(1, temperature) }),
     ...(topP === null ? {} : { top_p: topP }),
-    // vLLM's -1 and its 0 mean all of them, as leaving it out does.
-    ...(topK === null || topK <= 0 ? {} : { top_k: topK }),
+    ...(topK === null ? {} : { top_k: topK }),
   }
 }
 
@@ -123,7 +129,7 @@ function messageOf(turn: Turn, losses: Losses): object {
     case 'system':
       return { role: 'system', content: contentOf(turn.parts) }
     case 'assistant':
-      return { role: 'assistant', content: turn.parts.flatMap((part) => saidBlock(part, losses)) }
+      return { role: 'assistant', content: withoutBlanks(turn.parts).flatMap((part) => saidBlock(part, losses)) }
     case 'user':
       return { role: 'user', content: askedContent(turn.parts, losses) }
   }
@@ -137,7 +143,13 @@ function contentOf(parts: readonly TextPart[]): string | object[] {
 function askedContent(parts: readonly UserPart[], losses: Losses): string | object[] {
   const texts = parts.filter((part) => part.type === 'text')
   if (texts.length === 1 && parts.length === 1) return contentOf(texts)
-  return parts.flatMap((part) => askedBlock(part, losses))
+  return withoutBlanks(parts).flatMap((part) => askedBlock(part, losses))
+}
+
+/** It refuses a text of white space, which models of other vendors say before they call a tool. */
+function withoutBlanks<T extends UserPart | AssistantPart>(parts: readonly T[]): readonly T[] {
+  const saying = parts.filter((part) => part.type !== 'text' || part.text.trim() !== '')
+  return saying.length === 0 ? parts : saying
 }
 
 function askedBlock(part: UserPart, losses: Losses): object[] {
