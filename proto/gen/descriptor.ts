@@ -1204,6 +1204,10 @@ export const descriptor = {
          "rule": "repeated",
          "type": "string",
          "id": 5
+        },
+        "routingPreference": {
+         "type": "string",
+         "id": 6
         }
        }
       },
@@ -1348,6 +1352,42 @@ export const descriptor = {
         "unsupportedSettings": {
          "type": "string",
          "id": 5
+        },
+        "lastResort": {
+         "type": "LastResort",
+         "id": 6
+        },
+        "hedging": {
+         "type": "Hedging",
+         "id": 7
+        }
+       }
+      },
+      "LastResort": {
+       "fields": {
+        "cachedAgeMaxSeconds": {
+         "type": "uint32",
+         "id": 1
+        },
+        "apology": {
+         "type": "string",
+         "id": 2
+        },
+        "safeAnswer": {
+         "type": "string",
+         "id": 3
+        }
+       }
+      },
+      "Hedging": {
+       "fields": {
+        "budgetPpm": {
+         "type": "uint32",
+         "id": 1
+        },
+        "delayMinMs": {
+         "type": "uint32",
+         "id": 2
         }
        }
       },
@@ -1365,6 +1405,26 @@ export const descriptor = {
          "rule": "repeated",
          "type": "Target",
          "id": 3
+        },
+        "strategy": {
+         "type": "string",
+         "id": 4
+        },
+        "stickyBy": {
+         "type": "string",
+         "id": 5
+        },
+        "complexityLowPpm": {
+         "type": "uint32",
+         "id": 6
+        },
+        "complexityHighPpm": {
+         "type": "uint32",
+         "id": 7
+        },
+        "name": {
+         "type": "string",
+         "id": 8
         }
        }
       },
@@ -1389,6 +1449,105 @@ export const descriptor = {
         "deadlines": {
          "type": "HopDeadlines",
          "id": 5
+        },
+        "weight": {
+         "type": "uint32",
+         "id": 6
+        },
+        "tier": {
+         "type": "string",
+         "id": 7
+        },
+        "tasks": {
+         "rule": "repeated",
+         "type": "string",
+         "id": 8
+        },
+        "quality": {
+         "type": "uint32",
+         "id": 9
+        },
+        "nodePool": {
+         "type": "string",
+         "id": 10
+        },
+        "owner": {
+         "type": "string",
+         "id": 11
+        },
+        "parameters": {
+         "type": "TargetParameters",
+         "id": 12
+        },
+        "breaker": {
+         "type": "Breaker",
+         "id": 13
+        },
+        "warmUp": {
+         "type": "WarmUp",
+         "id": 14
+        }
+       }
+      },
+      "TargetParameters": {
+       "oneofs": {
+        "_temperature": {
+         "oneof": [
+          "temperature"
+         ]
+        },
+        "_outputTokensMax": {
+         "oneof": [
+          "outputTokensMax"
+         ]
+        }
+       },
+       "fields": {
+        "temperature": {
+         "type": "double",
+         "id": 1,
+         "options": {
+          "proto3_optional": true
+         }
+        },
+        "outputTokensMax": {
+         "type": "uint32",
+         "id": 2,
+         "options": {
+          "proto3_optional": true
+         }
+        }
+       }
+      },
+      "Breaker": {
+       "fields": {
+        "failures": {
+         "type": "uint32",
+         "id": 1
+        },
+        "openMs": {
+         "type": "uint32",
+         "id": 2
+        },
+        "failurePpm": {
+         "type": "uint32",
+         "id": 3
+        },
+        "windowMs": {
+         "type": "uint32",
+         "id": 4
+        },
+        "requestsMin": {
+         "type": "uint32",
+         "id": 5
+        }
+       }
+      },
+      "WarmUp": {
+       "fields": {
+        "intervalMs": {
+         "type": "uint32",
+         "id": 1
         }
        }
       },

@@ -28,16 +28,19 @@ const target = (id: string, options: { region?: string; capabilities?: string[] 
   },
   upstreamModel: 'llama',
   deadlines: { connectMs: 1, firstTokenMs: 2, idleMs: 3, totalMs: 4 },
+  ...{ weight: 0, tier: null, tasks: new Set<string>(), quality: null, nodePool: '', owner: '' },
+  ...{ parameters: { temperature: null, outputTokensMax: null }, breaker: null, warmUpIntervalMs: null },
 })
 
 const route = (name: string, ...rules: { condition?: string | null; targets: TargetTable[] }[]): RouteTable => ({
   id: `rte_${name}`,
   name,
   totalTimeoutMs: 10,
-  dropsUnsupported: false,
+  ...{ dropsUnsupported: false, lastResort: null, hedging: null },
   rules: rules.map((rule, index) => ({
     id: `rule-${index}`,
     condition: rule.condition ?? null,
+    ...{ name: '', strategy: 'ordered', stickyBy: null, complexityLow: 0.3, complexityHigh: 0.7 },
     targets: rule.targets,
   })),
 })
@@ -49,6 +52,7 @@ const key = (routes: RouteTable[], options: { regions?: string[]; allowed?: stri
     environmentId: 'e',
     environmentName: 'e',
     permittedRegions: new Set(options.regions ?? []),
+    routingPreference: 'balanced',
     routes: new Map(routes.map((one) => [one.name, one])),
   }
   return {

@@ -1,4 +1,7 @@
 import type { ApiKeyResource__Output } from '../gen/switchyard/v1/ApiKeyResource.js'
+import type { Breaker__Output } from '../gen/switchyard/v1/Breaker.js'
+import type { Hedging__Output } from '../gen/switchyard/v1/Hedging.js'
+import type { LastResort__Output } from '../gen/switchyard/v1/LastResort.js'
 import type { ModelResource__Output } from '../gen/switchyard/v1/ModelResource.js'
 import type { ProviderResource__Output } from '../gen/switchyard/v1/ProviderResource.js'
 import type { Resource__Output } from '../gen/switchyard/v1/Resource.js'
@@ -8,10 +11,13 @@ import { assert } from '../std/assert.js'
 import { ShardedMap } from '../std/sharded-map.js'
 import type {
   ApiKeyTable,
+  BreakerTable,
   ClusterTable,
   DecisionTables,
   DenyTable,
   EnvironmentTable,
+  HedgingTable,
+  LastResortTable,
   LookupTable,
   ModelTable,
   ProviderTable,
@@ -405,6 +411,7 @@ function compileStructure(
       environmentId: environment.environmentId,
       environmentName: environment.environmentName,
       permittedRegions: new Set(environment.permittedRegions),
+      routingPreference: oneOf(environment.routingPreference, ['cheapest', 'best'], 'balanced'),
       routes,
     }),
   }
@@ -472,11 +479,18 @@ function routeTable(name: string, route: RouteResource__Output, joined: Joined, 
     name: route.name,
     totalTimeoutMs: route.totalTimeoutMs,
     dropsUnsupported: route.unsupportedSettings === 'drop',
+    lastResort: lastResortTable(route.lastResort),
+    hedging: hedgingTable(route.hedging),
     rules: Object.freeze(
       route.rules.map((rule, ruleIndex) =>
         Object.freeze({
           id: rule.id,
+          name: rule.name,
           condition: rule.condition === '' ? null : rule.condition,
+          strategy: oneOf(rule.strategy, strategies, 'ordered'),
+          stickyBy: oneOf(rule.stickyBy, ['user', 'session'], null),
+          complexityLow: rule.complexityLowPpm / 1_000_000,
+          complexityHigh: rule.complexityHighPpm / 1_000_000,
           targets: Object.freeze(
             rule.targets.flatMap((target, targetIndex) => {
               const path = `rules[${ruleIndex}].targets[${targetIndex}]`
@@ -514,6 +528,42 @@ function targetTable(
         idleMs: deadlines?.idleMs ?? 0,
         totalMs: deadlines?.totalMs ?? 0,
       }),
+      weight: target.weight,
+      tier: oneOf(target.tier, ['low', 'medium', 'high'], null),
+      tasks: new Set(target.tasks),
+      quality: target.quality === 0 ? null : target.quality,
+      nodePool: target.nodePool,
+      owner: target.owner,
+      parameters: Object.freeze({
+        temperature: target.parameters?.temperature ?? null,
+        outputTokensMax: target.parameters?.outputTokensMax ?? null,
+      }),
+      breaker: breakerTable(target.breaker),
+      warmUpIntervalMs: target.warmUp?.intervalMs || null,
     }),
   ]
+}
+
+const strategies = ['weighted', 'least_latency', 'cheapest', 'preference', 'complexity', 'task'] as const
+
+/** `value` where it is one of `options`; a word that this version does not know is the fallback. */
+function oneOf<const T extends string, F>(value: string, options: readonly T[], fallback: F): T | F {
+  return options.find((option) => option === value) ?? fallback
+}
+
+function lastResortTable(lastResort: LastResort__Output | null | undefined): LastResortTable | null {
+  if (!lastResort) return null
+  const { cachedAgeMaxSeconds, apology, safeAnswer } = lastResort
+  return Object.freeze({ cachedAgeMaxSeconds, apology, safeAnswer })
+}
+
+function hedgingTable(hedging: Hedging__Output | null | undefined): HedgingTable | null {
+  if (!hedging || hedging.budgetPpm === 0) return null
+  return Object.freeze({ budgetRatio: hedging.budgetPpm / 1_000_000, delayMinMs: hedging.delayMinMs })
+}
+
+function breakerTable(breaker: Breaker__Output | null | undefined): BreakerTable | null {
+  if (!breaker) return null
+  const { failures, openMs, failurePpm, windowMs, requestsMin } = breaker
+  return Object.freeze({ failures, openMs, failureRatio: failurePpm / 1_000_000, windowMs, requestsMin })
 }

@@ -63,7 +63,50 @@ export interface TargetTable {
     readonly idleMs: number
     readonly totalMs: number
   }
+  /** Share of the sum of a `weighted` rule; 0: never first. */
+  readonly weight: number
+  readonly tier: 'low' | 'medium' | 'high' | null
+  /** Prompt classes or tasks that it is for; empty: any. */
+  readonly tasks: ReadonlySet<string>
+  /** 0..100; null when not known. */
+  readonly quality: number | null
+  readonly nodePool: string
+  readonly owner: string
+  /** Sent where the client said nothing; `outputTokensMax` is also the most that a client may ask for. */
+  readonly parameters: { readonly temperature: number | null; readonly outputTokensMax: number | null }
+  /** Null: the agent's defaults. */
+  readonly breaker: BreakerTable | null
+  /** Milliseconds without a request after which a synthetic one is sent; null: never. */
+  readonly warmUpIntervalMs: number | null
 }
+
+/** When a target is left alone, and when it is tried again. */
+export interface BreakerTable {
+  /** Failures in a row that open it. */
+  readonly failures: number
+  /** Until one request may try it again; doubled each time that fails, up to sixteen times this. */
+  readonly openMs: number
+  /** Share of failures (0..1) in the last `windowMs` that opens it as well, from `requestsMin` requests on. */
+  readonly failureRatio: number
+  readonly windowMs: number
+  readonly requestsMin: number
+}
+
+export interface LastResortTable {
+  /** An answer to the same request kept by the cache may be given up to this age; 0: none. */
+  readonly cachedAgeMaxSeconds: number
+  readonly apology: string
+  /** Empty: none. */
+  readonly safeAnswer: string
+}
+
+export interface HedgingTable {
+  /** Share of requests (0..1) that may be asked twice. */
+  readonly budgetRatio: number
+  readonly delayMinMs: number
+}
+
+export type Strategy = 'ordered' | 'weighted' | 'least_latency' | 'cheapest' | 'preference' | 'complexity' | 'task'
 
 export interface RouteTable {
   readonly id: string
@@ -71,12 +114,25 @@ export interface RouteTable {
   readonly totalTimeoutMs: number
   /** A setting that a vendor has no word for is left out, with a header that says so; otherwise the target is passed over. */
   readonly dropsUnsupported: boolean
+  /** Null: the error. */
+  readonly lastResort: LastResortTable | null
+  /** Null: never. */
+  readonly hedging: HedgingTable | null
   /** Ordered; the first whose condition holds decides. A null condition always holds. */
-  readonly rules: readonly {
-    readonly id: string
-    readonly condition: string | null
-    readonly targets: readonly TargetTable[]
-  }[]
+  readonly rules: readonly RuleTable[]
+}
+
+export interface RuleTable {
+  readonly id: string
+  readonly name: string
+  readonly condition: string | null
+  readonly strategy: Strategy
+  /** With `weighted`: who always draws the same; null: each request draws anew. */
+  readonly stickyBy: 'user' | 'session' | null
+  /** With `complexity`, 0..1: below the first the tier is low, below the second medium, otherwise high. */
+  readonly complexityLow: number
+  readonly complexityHigh: number
+  readonly targets: readonly TargetTable[]
 }
 
 export interface EnvironmentTable {
@@ -85,6 +141,7 @@ export interface EnvironmentTable {
   readonly environmentId: string
   readonly environmentName: string
   readonly permittedRegions: ReadonlySet<string>
+  readonly routingPreference: 'cheapest' | 'balanced' | 'best'
   readonly routes: ReadonlyMap<string, RouteTable>
 }
 

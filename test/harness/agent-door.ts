@@ -23,6 +23,7 @@ import type {
   EnvironmentTable,
   ProviderTable,
   RouteTable,
+  RuleTable,
   TargetTable,
 } from '../../proto/policy/tables.js'
 import { systemClock } from '../../proto/std/clock.js'
@@ -89,6 +90,8 @@ export interface TargetSpec {
   vendorProject?: string
   basePath?: string
   outputTokensMax?: number | null
+  /** Members that only routing reads. */
+  routing?: Partial<TargetTable>
 }
 
 let targetCount = 0
@@ -128,6 +131,9 @@ export function makeTarget(spec: TargetSpec): TargetTable {
     },
     upstreamModel: spec.upstreamModel ?? 'upstream-model',
     deadlines: { connectMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000, totalMs: 10_000, ...spec.deadlines },
+    ...{ weight: 0, tier: null, tasks: new Set<string>(), quality: null, nodePool: '', owner: '' },
+    ...{ parameters: { temperature: null, outputTokensMax: null }, breaker: null, warmUpIntervalMs: null },
+    ...spec.routing,
   }
 }
 
@@ -135,10 +141,19 @@ export interface WorldSpec {
   routes: Record<string, TargetTable[]>
   totalTimeoutMs?: number
   dropsUnsupported?: boolean
+  /** Members of every route, and of its one rule. */
+  route?: Partial<Omit<RouteTable, 'rules'>>
+  rule?: Partial<RuleTable>
+  routingPreference?: EnvironmentTable['routingPreference']
   permittedRegions?: string[]
   spanSamplePpm?: number
   key?: Partial<Pick<ApiKeyTable, 'allowedRoutes' | 'expiresAtMs' | 'inFlightMax' | 'requestsPerMinuteMax' | 'teamId'>>
 }
+
+const plainRule: Omit<RuleTable, 'targets'> = Object.freeze({
+  ...{ id: 'rule', name: 'all', condition: null, strategy: 'ordered', stickyBy: null },
+  ...{ complexityLow: 0.3, complexityHigh: 0.7 },
+} as const)
 
 /** Tables with one key, and that key. */
 export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: string; secretHash: string } {
@@ -150,7 +165,9 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
         name,
         totalTimeoutMs: spec.totalTimeoutMs ?? 20_000,
         dropsUnsupported: spec.dropsUnsupported ?? false,
-        rules: [{ id: 'rule', condition: null, targets }],
+        ...{ lastResort: null, hedging: null },
+        ...spec.route,
+        rules: [{ ...plainRule, targets, ...spec.rule }],
       },
     ]),
   )
@@ -160,6 +177,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
     environmentId: 'env_a',
     environmentName: 'production',
     permittedRegions: new Set(spec.permittedRegions ?? []),
+    routingPreference: spec.routingPreference ?? 'balanced',
     routes,
   }
   const apiKey = makeApiKeyText('production', randomBytes(32).toString('base64url'))

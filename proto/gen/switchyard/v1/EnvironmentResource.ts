@@ -7,6 +7,7 @@ export interface EnvironmentResource {
   'environmentId'?: (string);
   'environmentName'?: (string);
   'permittedRegions'?: (string)[];
+  'routingPreference'?: (string);
 }
 
 export interface EnvironmentResource__Output {
@@ -15,4 +16,5 @@ export interface EnvironmentResource__Output {
   'environmentId': (string);
   'environmentName': (string);
   'permittedRegions': (string)[];
+  'routingPreference': (string);
 }

@@ -1,6 +1,8 @@
 // Original file: proto/switchyard/v1/resource.proto
 
 import type { Rule as _switchyard_v1_Rule, Rule__Output as _switchyard_v1_Rule__Output } from '../../switchyard/v1/Rule.js';
+import type { LastResort as _switchyard_v1_LastResort, LastResort__Output as _switchyard_v1_LastResort__Output } from '../../switchyard/v1/LastResort.js';
+import type { Hedging as _switchyard_v1_Hedging, Hedging__Output as _switchyard_v1_Hedging__Output } from '../../switchyard/v1/Hedging.js';
 
 export interface RouteResource {
   'id'?: (string);
@@ -8,6 +10,8 @@ export interface RouteResource {
   'rules'?: (_switchyard_v1_Rule)[];
   'totalTimeoutMs'?: (number);
   'unsupportedSettings'?: (string);
+  'lastResort'?: (_switchyard_v1_LastResort | null);
+  'hedging'?: (_switchyard_v1_Hedging | null);
 }
 
 export interface RouteResource__Output {
@@ -16,4 +20,6 @@ export interface RouteResource__Output {
   'rules': (_switchyard_v1_Rule__Output)[];
   'totalTimeoutMs': (number);
   'unsupportedSettings': (string);
+  'lastResort': (_switchyard_v1_LastResort__Output | null);
+  'hedging': (_switchyard_v1_Hedging__Output | null);
 }

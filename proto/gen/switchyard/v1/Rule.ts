@@ -6,10 +6,20 @@ export interface Rule {
   'id'?: (string);
   'condition'?: (string);
   'targets'?: (_switchyard_v1_Target)[];
+  'strategy'?: (string);
+  'stickyBy'?: (string);
+  'complexityLowPpm'?: (number);
+  'complexityHighPpm'?: (number);
+  'name'?: (string);
 }
 
 export interface Rule__Output {
   'id': (string);
   'condition': (string);
   'targets': (_switchyard_v1_Target__Output)[];
+  'strategy': (string);
+  'stickyBy': (string);
+  'complexityLowPpm': (number);
+  'complexityHighPpm': (number);
+  'name': (string);
 }
