@@ -109,17 +109,17 @@ export const planted: readonly Planted[] = [
     files: [['control-plane/src/usage/planted-reader.ts', "import { status } from '@grpc/grpc-js'"]],
   },
   {
-    rule: 'agent: server → request → the rest; config and usage never know request, providers never config',
+    rule: 'agent: server → request → the rest; config and usage never know request, providers and doors meet at conversation',
     what: 'the meter knows a request',
     files: [['agent/src/usage/planted.ts', "import type { Admitted } from '../request/admit.js'"]],
   },
   {
-    rule: 'agent: server → request → the rest; config and usage never know request, providers never config',
+    rule: 'agent: server → request → the rest; config and usage never know request, providers and doors meet at conversation',
     what: 'a provider reads configuration',
     files: [['agent/src/providers/planted.ts', "import { TablesHolder } from '../config/decision-tables.js'"]],
   },
   {
-    rule: 'agent: server → request → the rest; config and usage never know request, providers never config',
+    rule: 'agent: server → request → the rest; config and usage never know request, providers and doors meet at conversation',
     what: 'a request knows the server',
     files: [['agent/src/request/planted.ts', "import { HttpServer } from '../server/http-server.js'"]],
   },

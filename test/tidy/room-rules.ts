@@ -189,8 +189,10 @@ export const grpcInItsPlaces: Rule = {
 
 /** What each room of the agent must not know. */
 const agentForbids: Readonly<Record<string, readonly string[]>> = {
-  request: ['server'],
-  providers: ['server', 'request', 'config'],
+  request: ['server', 'doors'],
+  doors: ['server', 'config'],
+  conversation: ['server', 'doors', 'request', 'providers', 'config', 'usage', 'telemetry', 'cache', 'quota'],
+  providers: ['server', 'request', 'doors', 'config'],
   quota: ['server', 'request'],
   cache: ['server', 'request'],
   guardrails: ['server', 'request'],
@@ -200,7 +202,7 @@ const agentForbids: Readonly<Record<string, readonly string[]>> = {
 }
 
 export const agentArrows: Rule = {
-  name: 'agent: server → request → the rest; config and usage never know request, providers never config',
+  name: 'agent: server → request → the rest; config and usage never know request, providers and doors meet at conversation',
   check: (files) =>
     eachImport(
       files.filter((file) => file.path.startsWith('agent/src/') && !isTest(file.path)),
