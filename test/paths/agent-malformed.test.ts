@@ -3,6 +3,7 @@ import { Pool } from 'undici'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomFrom } from '../../deploy/local/simulator-text.js'
 import { type Door, makeTables, makeTarget, openDoor, until } from '../harness/agent-door.js'
+import { answerDamaged, damaged, eachSeed, tableOf } from '../harness/damaged-bytes.js'
 
 /**
  * Bytes that nobody should send, by the thousand and from a seed: damaged answers of upstreams and damaged bodies of
@@ -45,7 +46,7 @@ afterAll(async () => {
 describe('damaged bytes', () => {
   test('from upstreams: an answer, an error with a code, or a stream that says how it ended', async () => {
     const ends = new Map<string, number>()
-    await eachOf(replyCount, async (seed) => {
+    await eachSeed(replyCount, clientCount, async (seed) => {
       const stream = seed % 2 === 0
       const body = { model: seed % 4 < 2 ? 'chat' : 'running', messages: [{ role: 'user', content: 'hi' }], stream }
       const end = await endOf(`reply-${seed}`, Buffer.from(JSON.stringify(body)))
@@ -62,7 +63,7 @@ describe('damaged bytes', () => {
   test('from clients: an error with a code, before anything is sent upstream', async () => {
     const ends = new Map<string, number>()
     const before = door.meter.closed.length
-    await eachOf(bodyCount, async (seed) => {
+    await eachSeed(bodyCount, clientCount, async (seed) => {
       const end = await endOf(`body-${seed}`, damagedBody(seed))
       ends.set(end, (ends.get(end) ?? 0) + 1)
     })
@@ -138,7 +139,7 @@ function serveDamaged(socket: Socket): void {
     const stream = held.includes('"stream":true')
     held = ''
     if (seed === undefined) socket.write(stream ? wholeStream : wholeAnswer)
-    else answerDamaged(socket, Number(seed), stream)
+    else answerDamaged(socket, Number(seed), stream ? wholeStream : wholeAnswer)
   })
 }
 
@@ -162,45 +163,6 @@ function withFrames(head: string, events: readonly string[]): Buffer {
     (event) => `${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`,
   )
   return Buffer.from(`${head}${frames.join('')}0\r\n\r\n`)
-}
-
-/** Damaged bytes in pieces of any size; then the connection is closed, cut, or left open. */
-function answerDamaged(socket: Socket, seed: number, stream: boolean): void {
-  const random = randomFrom(seed)
-  const bytes = damaged(stream ? wholeStream : wholeAnswer, random)
-  const pieceBytes = 1 + Math.floor(random() * bytes.length)
-  const end = random()
-  const next = (at: number) => {
-    if (socket.destroyed) return
-    if (at < bytes.length) {
-      socket.write(bytes.subarray(at, at + pieceBytes))
-      setImmediate(next, at + pieceBytes)
-    } else if (end < 0.6) socket.end()
-    else if (end < 0.9) socket.resetAndDestroy()
-  }
-  next(0)
-}
-
-/** One to three wounds of any kind, more often in the body than in the head. */
-function damaged(whole: Buffer, random: () => number): Buffer {
-  let bytes = Buffer.from(whole)
-  const bodyStart = bytes.indexOf('\r\n\r\n') + 4
-  for (let wounds = 1 + Math.floor(random() * 3); wounds > 0; wounds--) {
-    const from = random() < 0.8 ? Math.min(bodyStart, bytes.length) : 0
-    const at = from + Math.floor(random() * (bytes.length - from))
-    const length = Math.floor(random() * 24)
-    const noise = Buffer.from(Array.from({ length: 1 + (length % 6) }, () => Math.floor(random() * 256)))
-    const kind = Math.floor(random() * 6)
-    if (kind === 0) bytes = Buffer.concat([bytes.subarray(0, at), noise, bytes.subarray(at)])
-    else if (kind === 1) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + length)])
-    else if (kind === 2) bytes = bytes.subarray(0, at)
-    else if (kind === 3) bytes = Buffer.concat([bytes.subarray(0, at + length), bytes.subarray(at)])
-    else if (kind === 4) bytes[at] = noise[0] ?? 0
-    else
-      bytes = Buffer.concat([bytes.subarray(0, at), Buffer.from('"\\}]{[,:\n'.charAt(length % 9)), bytes.subarray(at)])
-    if (bytes.length === 0) return bytes
-  }
-  return bytes
 }
 
 const strange = [
@@ -238,20 +200,4 @@ function damagedBody(seed: number): Buffer {
   }
   const bytes = Buffer.from(JSON.stringify(fields))
   return random() < 0.5 ? damaged(bytes, random) : bytes
-}
-
-/** `task` for each of `count` seeds, as many at once as there are clients. */
-async function eachOf(count: number, task: (seed: number) => Promise<void>): Promise<void> {
-  let next = 0
-  const run = async () => {
-    for (let seed = next++; seed < count; seed = next++) await task(seed)
-  }
-  await Promise.all(Array.from({ length: clientCount }, run))
-}
-
-function tableOf(ends: ReadonlyMap<string, number>): string {
-  return [...ends]
-    .sort(([, a], [, b]) => b - a)
-    .map(([end, count]) => `${end} ${count}`)
-    .join(', ')
 }
