@@ -2,9 +2,12 @@ import type { Clock } from '../../../proto/std/clock.js'
 import type { AccessTokens } from './access-tokens.js'
 import type { AmbientSources } from './ambient.js'
 import { anthropicDialect } from './anthropic/dialect.js'
+import { azureOpenaiDialect } from './azure-openai/dialect.js'
+import { bedrockDialect } from './bedrock/dialect.js'
 import { openaiDialect } from './openai/dialect.js'
 import type { ProviderDialect } from './provider-dialect.js'
 import type { TokenClient } from './token-client.js'
+import { vertexDialect } from './vertex/dialect.js'
 
 /** What dialects need that sign their calls or exchange their credentials. */
 export interface DialectTools {
@@ -17,10 +20,13 @@ export interface DialectTools {
 export class Dialects {
   readonly #byKind: ReadonlyMap<string, ProviderDialect>
 
-  constructor(_tools: DialectTools) {
+  constructor(tools: DialectTools) {
     this.#byKind = new Map<string, ProviderDialect>([
       ['openai', openaiDialect],
       ['anthropic', anthropicDialect],
+      ['azure-openai', azureOpenaiDialect(tools)],
+      ['bedrock', bedrockDialect(tools)],
+      ['vertex', vertexDialect(tools)],
       ['vllm', openaiDialect],
       ['ollama', openaiDialect],
       ['openai-compatible', openaiDialect],

@@ -3,6 +3,7 @@ import type { TargetSpec } from '../agent-door.js'
 import { AnthropicFake } from './anthropic-fake.js'
 import { OpenaiFake } from './openai-fake.js'
 import type { VendorFake } from './vendor-fake.js'
+import { VertexFake } from './vertex-fake.js'
 
 /** Every vendor that conversations are tested against, and how a target and a credential for it look. */
 export interface Vendor {
@@ -24,6 +25,13 @@ export const vendors: readonly Vendor[] = [
       const fake = await new AnthropicFake().start()
       const target = { kind: fake.kind, origin: fake.origin, upstreamModel: 'claude-sonnet-4-20250514' }
       return { fake, target, secret: fake.secret }
+    },
+  },
+  {
+    name: 'vertex',
+    open: async () => {
+      const fake = await new VertexFake().start()
+      return { fake, target: fake.target(), secret: fake.secret }
     },
   },
 ]

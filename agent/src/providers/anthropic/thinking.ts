@@ -1,5 +1,11 @@
 import type { TargetTable } from '../../../../proto/policy/tables.js'
-import { budgetOfEffort, type Conversation, effortOfBudget, type Reasoning } from '../../conversation/conversation.js'
+import {
+  budgetOfEffort,
+  type Conversation,
+  effortOfBudget,
+  type Reasoning,
+  type ReasoningPart,
+} from '../../conversation/conversation.js'
 import type { Losses } from '../../conversation/losses.js'
 
 /**
@@ -67,8 +73,11 @@ function obstacleOf({ toolChoice, turns }: Conversation): string | null {
   // After a tool's result it wants to see its own signed thoughts from before the call, which only its own clients keep.
   const called = turns.findLast((turn) => turn.role === 'assistant')
   if (called?.role !== 'assistant' || !called.parts.some(({ type }) => type === 'tool_call')) return null
-  const isSigned = called.parts.some(
-    (part) => part.type === 'reasoning' && (part.redacted !== null || (part.signature ?? '') !== ''),
-  )
-  return isSigned ? null : 'it thinks on after a tool’s result only with its thoughts from before'
+  const wasSigned = called.parts.some((part) => part.type === 'reasoning' && (part.redacted !== null || isSigned(part)))
+  return wasSigned ? null : 'it thinks on after a tool’s result only with its thoughts from before'
+}
+
+/** Signed by its own models. Signatures are base64; with a colon they are another vendor's, under its name. */
+export function isSigned({ signature }: ReasoningPart): boolean {
+  return signature !== null && signature !== '' && !signature.includes(':')
 }

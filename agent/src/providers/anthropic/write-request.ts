@@ -15,7 +15,7 @@ import { parseJsonObject } from '../../conversation/json-object.js'
 import type { Losses } from '../../conversation/losses.js'
 import type { UsageDepth } from '../provider-dialect.js'
 import { jsonTool } from './json-tool.js'
-import { thinkingOf } from './thinking.js'
+import { isSigned, thinkingOf } from './thinking.js'
 
 /** A conversation as a message request's body. Source: Anthropic's API reference, "Create a Message". */
 const imageTypes: ReadonlySet<string> = new Set(['image/jpeg', 'image/png', 'image/gif', 'image/webp'])
@@ -205,7 +205,7 @@ function saidBlock(part: AssistantPart, losses: Losses): object[] {
       ]
     case 'reasoning':
       if (part.redacted !== null) return [{ type: 'redacted_thinking', data: part.redacted }]
-      if (part.signature !== null && part.signature !== '') {
+      if (isSigned(part)) {
         return [{ type: 'thinking', thinking: part.text, signature: part.signature }]
       }
       // Thoughts of another vendor's model, which it did not sign and would refuse.

@@ -1,0 +1,31 @@
+import type { Conversation } from '../../conversation/conversation.js'
+import type { OutgoingCall, ProviderDialect, ProviderSecret, UsageDepth } from '../provider-dialect.js'
+import { authorizeVertex, type VertexTools } from './authorize.js'
+import { modelPath } from './model-path.js'
+import { readContentAnswer } from './read-answer.js'
+import { readErrorMessage } from './read-error.js'
+import { GeminiEventReader } from './read-events.js'
+import { writeContentRequest } from './write-request.js'
+
+/** Gemini on Google Cloud's Vertex AI, v1. No door speaks its wire, so every conversation is translated. */
+export function vertexDialect(tools: VertexTools): ProviderDialect {
+  return Object.freeze({
+    native: Object.freeze({}),
+    chat: Object.freeze({
+      path: modelPath,
+      headers: (stream: boolean) => [
+        ...['content-type', 'application/json'],
+        ...['accept', stream ? 'text/event-stream' : 'application/json'],
+      ],
+      write: writeContentRequest,
+      readAnswer: readContentAnswer,
+      streamContentType: 'text/event-stream',
+      eventReader: (conversation: Conversation) => new GeminiEventReader(conversation),
+      readError: readErrorMessage,
+    }),
+    authorize: (call: OutgoingCall, secret: ProviderSecret | null) => authorizeVertex(tools, call, secret),
+    // Every stream tells its tokens at its end, unasked.
+    usageDepth: (): UsageDepth => 'final',
+    refusesUsageDepth: () => false,
+  } satisfies ProviderDialect)
+}
