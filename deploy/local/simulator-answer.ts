@@ -3,6 +3,7 @@ import { generateTokens, randomFrom, sampleOf, seedOf, tokensOf } from './simula
 
 /** Everything that will be said, decided before the first byte: a pure function of the request, the seed and the knobs. */
 export interface Answer {
+  readonly form: ChatRequest['form']
   readonly id: string
   readonly created: number
   readonly model: string
@@ -28,7 +29,8 @@ export function composeAnswer(request: ChatRequest, options: AnswerOptions): Ans
   const random = randomFrom(seedOf(`${options.seed}\n${request.seedText}`))
   const id = seedOf(`${options.seed}/${options.ordinal}/${options.nowMs}`).toString(16).padStart(8, '0')
   const common = {
-    id: `chatcmpl-sim-${id}${options.ordinal.toString(16).padStart(8, '0')}`,
+    form: request.form,
+    id: `${request.form === 'chat' ? 'chatcmpl' : 'cmpl'}-sim-${id}${options.ordinal.toString(16).padStart(8, '0')}`,
     created: Math.floor(options.nowMs / 1000),
     model: request.model.id,
     fingerprint: `fp_simulator_${seedOf(`${options.seed}`).toString(16).padStart(8, '0')}`,
@@ -112,11 +114,12 @@ export function usageOf(promptTokens: number, completionTokens: number, cachedPr
 export function completionBody(answer: Answer, usage: Usage): string {
   const text = answer.pieces.map((piece) => piece.text).join('')
   const call = answer.toolCall
+  if (answer.form === 'text') {
+    const choices = [textChoice(text, answer.finishReason)]
+    return JSON.stringify({ ...headOf(answer, 'text_completion'), choices, usage })
+  }
   return JSON.stringify({
-    id: answer.id,
-    object: 'chat.completion',
-    created: answer.created,
-    model: answer.model,
+    ...headOf(answer, 'chat.completion'),
     choices: [
       {
         index: 0,
@@ -140,21 +143,31 @@ export function completionBody(answer: Answer, usage: Usage): string {
 
 /** One server-sent event of a stream. `usage` undefined leaves the member out. */
 export function chunkEvent(answer: Answer, choices: readonly object[], usage: Usage | null | undefined): string {
-  const chunk = {
-    id: answer.id,
-    object: 'chat.completion.chunk',
-    created: answer.created,
-    model: answer.model,
-    service_tier: 'default',
-    system_fingerprint: answer.fingerprint,
-    choices,
-    usage,
-  }
+  const chunk =
+    answer.form === 'text'
+      ? { ...headOf(answer, 'text_completion'), choices, usage }
+      : {
+          ...headOf(answer, 'chat.completion.chunk'),
+          service_tier: 'default',
+          system_fingerprint: answer.fingerprint,
+          choices,
+          usage,
+        }
   return `data: ${JSON.stringify(chunk)}\n\n`
 }
 
-/** The first choice of a stream: the role and, for a tool call, its name. */
-export function openingChoice(answer: Answer): object {
+function headOf({ id, created, model }: Answer, object: string): object {
+  return { id, object, created, model }
+}
+
+/** What both a text and a chunk of one have as their choice. */
+function textChoice(text: string, finishReason: string | null): object {
+  return { index: 0, text, logprobs: null, finish_reason: finishReason }
+}
+
+/** The first choice of a stream: the role and, for a tool call, its name; null where a stream begins with its text. */
+export function openingChoice(answer: Answer): object | null {
+  if (answer.form === 'text') return null
   const call = answer.toolCall
   const delta = call
     ? {
@@ -167,10 +180,12 @@ export function openingChoice(answer: Answer): object {
 }
 
 export function pieceChoice(answer: Answer, text: string): object {
+  if (answer.form === 'text') return textChoice(text, null)
   const delta = answer.toolCall ? { tool_calls: [{ index: 0, function: { arguments: text } }] } : { content: text }
   return { index: 0, delta, logprobs: null, finish_reason: null }
 }
 
 export function closingChoice(answer: Answer): object {
+  if (answer.form === 'text') return textChoice('', answer.finishReason)
   return { index: 0, delta: {}, logprobs: null, finish_reason: answer.finishReason }
 }

@@ -123,7 +123,8 @@ export class SimulatorAnswerer {
       'cache-control': 'no-cache',
       'openai-processing-ms': String(Math.round(this.#secondsSince(exchange) * 1_000)),
     })
-    response.write(chunkEvent(answer, [openingChoice(answer)], usageOfChunk()))
+    const opening = openingChoice(answer)
+    if (opening !== null) response.write(chunkEvent(answer, [opening], usageOfChunk()))
     metrics.firstTokenS.observe(this.#secondsSince(exchange))
     let malformed = false
     // Paced against the start, so that timers that fire late do not slow the stream down.
@@ -131,7 +132,7 @@ export class SimulatorAnswerer {
     for (const piece of answer.pieces) {
       if (failure !== null && accepted.completionTokens >= behaviour.failAfterTokens) {
         if (failure !== 'malformed_chunk') return this.#breakStream(exchange, failure)
-        if (!malformed) response.write(`data: {"id":"${answer.id}","object":"chat.completion.chunk","choi\n\n`)
+        if (!malformed) response.write(`data: {"id":"${answer.id}","object":"${answer.form}","choi\n\n`)
         malformed = true
       }
       if (behaviour.tokensPerSecond > 0) {

@@ -1,12 +1,14 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 
+export type SimulatedOperation = 'chat' | 'completions' | 'embeddings'
+
 /** One request that the simulator accepted, and how far its answer got. */
 export interface AcceptedRequest {
   /** `x-request-id` as received, or the simulator's own. */
   readonly id: string
   /** `traceparent` as received. */
   readonly traceparent: string | null
-  readonly operation: 'chat' | 'embeddings'
+  readonly operation: SimulatedOperation
   readonly model: string
   readonly stream: boolean
   readonly acceptedAtMs: number

@@ -16,6 +16,8 @@ export interface SimulatedModel {
 }
 
 export interface ChatRequest {
+  /** Which API was asked, and so how the answer looks: messages, or a text that is continued. */
+  readonly form: 'chat' | 'text'
   readonly model: SimulatedModel
   readonly stream: boolean
   readonly includeUsage: boolean
@@ -73,6 +75,65 @@ export function parseChat(body: unknown, models: readonly SimulatedModel[]): Cha
     if (typeof counted !== 'number') return counted
     promptTokens += counted
   }
+  const generation = parseGeneration(body, ['max_completion_tokens', 'max_tokens'])
+  if (isApiError(generation)) return generation
+  const toolCall = chooseTool(body)
+  if (toolCall !== null && isApiError(toolCall)) return toolCall
+  if (Array.isArray(body['tools']) && body['tools'].length > 0)
+    promptTokens += tokensOf(JSON.stringify(body['tools'])).length
+  const tooLong = checkLength(model, promptTokens, generation.outputTokensMax, 'messages')
+  if (tooLong) return tooLong
+  return {
+    form: 'chat',
+    model,
+    promptTokens,
+    ...generation,
+    seedText: JSON.stringify([model.id, body['seed'] ?? null, messages]),
+    toolCall,
+    jsonSchema: jsonSchemaOf(body['response_format']),
+  }
+}
+
+/** What OpenAI and vLLM generate where nobody says how much. */
+const completionTokensDefault = 16
+
+/** The request of the older API for texts in `body`, or the error that vLLM would answer. */
+export function parseCompletion(body: unknown, models: readonly SimulatedModel[]): ChatRequest | ApiError {
+  if (!isObject(body)) return apiError(400, 'We could not parse the JSON body of your request: expected an object.')
+  const model = findModel(body, models, 'chat')
+  if (isApiError(model)) return model
+  const { prompt } = body
+  if (prompt === undefined || prompt === null) return missing('prompt')
+  const prompts = prompt === '' ? [{ text: '', tokenCount: 1 }] : inputsOf(prompt)
+  if (prompts?.length !== 1) return wrong('prompt', 'the simulator continues one text: expected a string or its tokens')
+  for (const name of ['suffix', 'echo']) {
+    if ((body[name] ?? false) !== false) return wrong(name, 'the simulator has no such thing')
+  }
+  const generation = parseGeneration(body, ['max_tokens'])
+  if (isApiError(generation)) return generation
+  const promptTokens = prompts[0]?.tokenCount ?? 1
+  const outputTokensMax = generation.outputTokensMax ?? completionTokensDefault
+  const tooLong = checkLength(model, promptTokens, outputTokensMax, 'prompt')
+  if (tooLong) return tooLong
+  return {
+    form: 'text',
+    model,
+    promptTokens,
+    ...generation,
+    outputTokensMax,
+    seedText: JSON.stringify([model.id, body['seed'] ?? null, prompts[0]?.text]),
+    toolCall: null,
+    jsonSchema: null,
+  }
+}
+
+type Generation = Pick<
+  ChatRequest,
+  'stream' | 'includeUsage' | 'continuousUsage' | 'outputTokensMax' | 'ignoreEnd' | 'stop'
+>
+
+/** How to generate and to answer, which both APIs say alike. The first of `maxNames` that is there is the limit. */
+function parseGeneration(body: Record<string, unknown>, maxNames: readonly string[]): Generation | ApiError {
   const stream = body['stream'] ?? false
   if (typeof stream !== 'boolean') return wrong('stream', 'expected a boolean')
   const streamOptions = body['stream_options'] ?? null
@@ -93,37 +154,35 @@ export function parseChat(body: unknown, models: readonly SimulatedModel[]): Cha
   }
   const seed = body['seed'] ?? null
   if (seed !== null && !Number.isInteger(seed)) return wrong('seed', 'expected an integer')
-  const outputTokensMax = body['max_completion_tokens'] ?? body['max_tokens'] ?? null
-  if (outputTokensMax !== null && !(Number.isInteger(outputTokensMax) && Number(outputTokensMax) >= 1))
-    return wrong(
-      body['max_completion_tokens'] == null ? 'max_tokens' : 'max_completion_tokens',
-      'expected an integer of 1 or more',
-    )
+  const maxName = maxNames.find((name) => (body[name] ?? null) !== null)
+  const outputTokensMax = maxName === undefined ? null : body[maxName]
+  if (maxName !== undefined && !(Number.isInteger(outputTokensMax) && Number(outputTokensMax) >= 1))
+    return wrong(maxName, 'expected an integer of 1 or more')
   const stop = stopsOf(body['stop'])
   if (!stop) return wrong('stop', 'expected a string or an array of up to 4 strings')
-  const toolCall = chooseTool(body)
-  if (toolCall !== null && isApiError(toolCall)) return toolCall
-  if (Array.isArray(body['tools']) && body['tools'].length > 0)
-    promptTokens += tokensOf(JSON.stringify(body['tools'])).length
-  if (promptTokens + Number(outputTokensMax ?? 1) > model.contextTokensMax)
-    return apiError(
-      400,
-      `This model's maximum context length is ${model.contextTokensMax} tokens. However, you requested ${promptTokens + Number(outputTokensMax ?? 1)} tokens (${promptTokens} in the messages, ${Number(outputTokensMax ?? 1)} in the completion). Please reduce the length of the messages or completion.`,
-      { param: 'messages', code: 'context_length_exceeded' },
-    )
   return {
-    model,
     stream,
     includeUsage: streamOptions?.['include_usage'] === true,
     continuousUsage: streamOptions?.['continuous_usage_stats'] === true,
-    promptTokens,
     outputTokensMax: outputTokensMax === null ? null : Number(outputTokensMax),
     ignoreEnd: body['ignore_eos'] === true,
     stop,
-    seedText: JSON.stringify([model.id, seed, messages]),
-    toolCall,
-    jsonSchema: jsonSchemaOf(body['response_format']),
   }
+}
+
+function checkLength(
+  model: SimulatedModel,
+  promptTokens: number,
+  outputTokensMax: number | null,
+  param: 'messages' | 'prompt',
+): ApiError | null {
+  const wanted = outputTokensMax ?? 1
+  if (promptTokens + wanted <= model.contextTokensMax) return null
+  return apiError(
+    400,
+    `This model's maximum context length is ${model.contextTokensMax} tokens. However, you requested ${promptTokens + wanted} tokens (${promptTokens} in the ${param}, ${wanted} in the completion). Please reduce the length of the ${param} or completion.`,
+    { param, code: 'context_length_exceeded' },
+  )
 }
 
 /** The embeddings request in `body`, or the error that OpenAI would answer. Token arrays count one token each. */

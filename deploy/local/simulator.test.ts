@@ -82,6 +82,30 @@ describe('with the official openai client', () => {
     expect(chunks.slice(0, -1).every((chunk) => chunk.usage === null)).toBe(true)
   })
 
+  test('a text is continued, whole and streamed alike, as far as vLLM does where nobody says how far', async () => {
+    const client = await startSimulator()
+    const ask = { model: 'simulator-small', prompt: 'Once upon a time' }
+    const whole = await client.completions.create(ask)
+    expect(whole.object).toBe('text_completion')
+    expect(whole.usage?.completion_tokens).toBeLessThanOrEqual(16)
+    const stream = await client.completions.create({ ...ask, stream: true, stream_options: { include_usage: true } })
+    let text = ''
+    let usage: OpenAI.CompletionUsage | null | undefined = null
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.text ?? ''
+      usage = chunk.usage ?? usage
+    }
+    expect(text).toBe(whole.choices[0]?.text)
+    expect(text.length).toBeGreaterThan(0)
+    expect(usage).toEqual(whole.usage)
+    expect(simulator.accepted()[0]).toMatchObject({ operation: 'completions', finished: true })
+    const tokens = await client.completions.create({ ...ask, prompt: [1, 2, 3] })
+    expect(tokens.usage?.prompt_tokens).toBe(3)
+    for (const wrong of [{ prompt: ['a', 'b'] }, { suffix: '.' }, { n: 2 }, { max_tokens: 0 }]) {
+      await expect(client.completions.create({ ...ask, ...wrong })).rejects.toMatchObject({ status: 400 })
+    }
+  })
+
   test('embeddings come as the base64 that the client asks for and as floats, alike', async () => {
     const client = await startSimulator()
     const ask = { model: 'simulator-embedding', input: ['one', 'two', 'one'], dimensions: 16 }

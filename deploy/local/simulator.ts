@@ -6,13 +6,14 @@ import { type Exchange, SimulatorAnswerer } from './simulator-answerer.js'
 import { type Behaviour, parseBehaviour } from './simulator-behaviour.js'
 import { SimulatorConduct } from './simulator-conduct.js'
 import { answerJson, answerText, readJson, refuse, textHeader } from './simulator-http.js'
-import { type AcceptedRequest, SimulatorLedger } from './simulator-ledger.js'
+import { type AcceptedRequest, type SimulatedOperation, SimulatorLedger } from './simulator-ledger.js'
 import { SimulatorMetrics } from './simulator-metrics.js'
 import {
   type ApiError,
   apiError,
   isApiError,
   parseChat,
+  parseCompletion,
   parseEmbeddings,
   type SimulatedModel,
 } from './simulator-request.js'
@@ -38,6 +39,8 @@ export const simulatorModels: readonly SimulatedModel[] = Object.freeze([
   { id: 'simulator-large', kind: 'chat', contextTokensMax: 131_072 },
   { id: 'simulator-embedding', kind: 'embeddings', contextTokensMax: 8_192 },
 ])
+
+const parsers = Object.freeze({ chat: parseChat, completions: parseCompletion, embeddings: parseEmbeddings })
 
 /**
  * A stand-in for an inference server: it speaks OpenAI's wire with vLLM's extensions and metrics, says words that depend on
@@ -154,6 +157,7 @@ export class Simulator {
     const path = (request.url ?? '/').split('?')[0] ?? '/'
     const operation = `${request.method} ${path}`
     if (operation === 'POST /v1/chat/completions') return this.#infer(request, response, 'chat')
+    if (operation === 'POST /v1/completions') return this.#infer(request, response, 'completions')
     if (operation === 'POST /v1/embeddings') return this.#infer(request, response, 'embeddings')
     if (operation === 'GET /v1/models') return this.#listModels(request, response)
     if (operation === 'GET /metrics') return answerText(response, this.#metricsText())
@@ -182,7 +186,7 @@ export class Simulator {
     refuse(response, apiError(404, `Invalid URL (${operation})`))
   }
 
-  async #infer(request: IncomingMessage, response: ServerResponse, operation: 'chat' | 'embeddings'): Promise<void> {
+  async #infer(request: IncomingMessage, response: ServerResponse, operation: SimulatedOperation): Promise<void> {
     const startedUs = this.#clock.monotonicUs()
     // Before the body, hence before the model is known: knobs for all models decide.
     const refuses = this.#conduct.behaviourOf(request, '').failure === 'refuse_connection'
@@ -197,7 +201,7 @@ export class Simulator {
     }
     const body = await readJson(request)
     if (body instanceof Error) return refuse(response, apiError(400, body.message))
-    const parsed = operation === 'chat' ? parseChat(body, this.#models) : parseEmbeddings(body, this.#models)
+    const parsed = parsers[operation](body, this.#models)
     if (isApiError(parsed)) return refuse(response, parsed)
     const model = parsed.model.id
     const behaviour = this.#conduct.behaviourOf(request, model)

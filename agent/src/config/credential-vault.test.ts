@@ -62,6 +62,7 @@ const reference = (credentialId: string, text: string): CredentialEnvelope__Outp
 const provider = (id: string, credential: ProviderTable['credential']): ProviderTable => ({
   ...{ id, name: id, kind: 'openai', origin: 'https://h', basePath: '', region: 'eu', connectionsMax: 1, credential },
   ...{ apiVersion: '', vendorRegion: '', vendorProject: '', external: true },
+  ...{ replicas: [{ origin: 'https://h', basePath: '' }], replicaScrapeMs: null },
 })
 
 describe('the credential vault', () => {
@@ -83,6 +84,49 @@ describe('the credential vault', () => {
   ])('resolves %s as permitted', async (_, text, expected) => {
     await vault.take([reference('crd_1', text)])
     expect(vault.get('crd_1', 1)).toBe(expected)
+  })
+
+  it.each([
+    ['permitted', 'ambient:aws', { ambient: 'aws' }],
+    ['not permitted', 'ambient:azure', null],
+    ['unknown', 'ambient:alibaba', null],
+    ['without a name', 'ambient:', null],
+    ['written in another way', 'ambient:AWS', null],
+  ])('resolves the identity of a cloud that is %s', async (_, text, expected) => {
+    await vault.take([reference('crd_1', text)])
+    expect(vault.get('crd_1', 1)).toEqual(expected)
+    const [status] = vault.status([provider('prv_1', { id: 'crd_1', version: 1 })])
+    expect(status?.reason).toBe(expected === null ? 'credential_unreadable' : 'ok')
+    expect(log.at('warn')).toHaveLength(expected === null ? 1 : 0)
+    await vault.stop()
+    vault = await openVault()
+    expect(vault.get('crd_1', 1)).toEqual(expected)
+  })
+
+  it('takes a text for a text, whatever it says', async () => {
+    const file = path.join(secrets, 'key')
+    await writeFile(file, 'ambient:aws\n')
+    await vault.take([
+      sealed('crd_1', 'ambient:aws'),
+      reference('crd_2', `file:${file}`),
+      sealed('crd_3', 'env:PERMITTED'),
+    ])
+    expect([vault.get('crd_1', 1), vault.get('crd_2', 1)]).toEqual(['ambient:aws', 'ambient:aws'])
+    expect(vault.get('crd_3', 1)).toBe('env:PERMITTED')
+  })
+
+  it('makes one line of JSON of many, and leaves alone what only begins like JSON', async () => {
+    const account = { type: 'service_account', private_key: '-----BEGIN PRIVATE KEY-----\nMII\n-----END-----\n', n: 1 }
+    const files = ['account', 'braced', 'broken', 'crlf'].map((name) => path.join(secrets, name))
+    await writeFile(files[0] ?? '', `${JSON.stringify(account, null, 2)}\n`)
+    await writeFile(files[1] ?? '', '{not-json}\n')
+    await writeFile(files[2] ?? '', '{"a":\n')
+    await writeFile(files[3] ?? '', `${JSON.stringify(account, null, '\t').replaceAll('\n', '\r\n')}\r\n`)
+    await vault.take(files.map((file, index) => reference(`crd_${index}`, `file:${file}`)))
+    const line = '{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----\\nMII\\n-----END-----\\n","n":1}'
+    expect(files.map((_, index) => vault.get(`crd_${index}`, 1))).toEqual([line, '{not-json}', '{"a":', line])
+    await vault.take([sealed('crd_9', JSON.stringify(account, null, 2))])
+    expect(vault.get('crd_9', 1)).toBe(line)
   })
 
   it('reads a file inside a listed folder, without its line break, and again when it changes', async () => {

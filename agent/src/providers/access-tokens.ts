@@ -13,7 +13,7 @@ export interface Expiring {
 
 /** Entries beyond this many: the one used longest ago is forgotten. */
 const entriesMax = 1_000
-/** Renewed when less than this is left; vendors' tokens live for an hour. */
+/** Renewed when no more than this is left, but not before half of its life; vendors' tokens live for an hour. */
 const renewBeforeMs = 300_000
 /** One that ends sooner is not used any more: the call it is for takes its time too. */
 const unusableBeforeMs = 10_000
@@ -22,6 +22,8 @@ const retryMostMs = 60_000
 
 interface Entry {
   value: Expiring | null
+  /** From when on a new value is asked for while this one still serves. */
+  renewAtMs: number
   asking: Promise<Expiring | AuthorizationFault> | null
   fault: AuthorizationFault | null
   faultCount: number
@@ -47,10 +49,9 @@ export class AccessTokens {
   ): T | AuthorizationFault | Promise<T | AuthorizationFault> {
     const nowMs = this.#clock.nowMs()
     const entry = this.#entryOf(key)
-    const leftMs = entry.value === null ? 0 : entry.value.expiresAtMs - nowMs
-    const isUsable = leftMs > unusableBeforeMs
-    if (leftMs < renewBeforeMs && entry.asking === null && nowMs >= entry.retryAtMs)
-      entry.asking = this.#ask(entry, ask)
+    const isUsable = entry.value !== null && entry.value.expiresAtMs - nowMs > unusableBeforeMs
+    const isWanted = !isUsable || nowMs >= entry.renewAtMs
+    if (isWanted && entry.asking === null && nowMs >= entry.retryAtMs) entry.asking = this.#ask(entry, ask)
     if (isUsable) return entry.value as T
     if (entry.asking !== null) return entry.asking as Promise<T | AuthorizationFault>
     return entry.fault ?? { fault: 'unavailable', message: 'no access token yet' }
@@ -65,17 +66,22 @@ export class AccessTokens {
     entry: Entry,
     ask: () => Promise<T | AuthorizationFault>,
   ): Promise<T | AuthorizationFault> {
-    const outcome = await ask()
+    // A promise broken by us must not stay the credential's end: the next one asks anew.
+    const outcome = await ask().catch(brokenPromise)
     entry.asking = null
+    const nowMs = this.#clock.nowMs()
     if (!('fault' in outcome)) {
       entry.value = outcome
+      // One that lives hardly longer than that is not asked for anew with each call.
+      const lifeMs = outcome.expiresAtMs - nowMs
+      entry.renewAtMs = nowMs + Math.max(lifeMs - renewBeforeMs, lifeMs / 2)
       entry.fault = null
       entry.faultCount = 0
       entry.retryAtMs = 0
       return outcome
     }
     entry.fault = outcome
-    entry.retryAtMs = this.#clock.nowMs() + Math.min(retryMostMs, retryFirstMs * 2 ** entry.faultCount)
+    entry.retryAtMs = nowMs + Math.min(retryMostMs, retryFirstMs * 2 ** entry.faultCount)
     entry.faultCount += 1
     return outcome
   }
@@ -83,7 +89,7 @@ export class AccessTokens {
   /** Moved to the end: the first one is the one used longest ago. */
   #entryOf(key: string): Entry {
     const known = this.#entries.get(key)
-    const entry = known ?? { value: null, asking: null, fault: null, faultCount: 0, retryAtMs: 0 }
+    const entry = known ?? { value: null, renewAtMs: 0, asking: null, fault: null, faultCount: 0, retryAtMs: 0 }
     if (known !== undefined) this.#entries.delete(key)
     else if (this.#entries.size >= entriesMax) {
       for (const oldest of this.#entries.keys()) {
@@ -94,4 +100,9 @@ export class AccessTokens {
     this.#entries.set(key, entry)
     return entry
   }
+}
+
+/** Names the fault of ours and nothing of what was at hand, which is secret. */
+function brokenPromise(thrown: unknown): AuthorizationFault {
+  return { fault: 'unavailable', message: `asking failed: ${thrown instanceof Error ? thrown.name : typeof thrown}` }
 }

@@ -4,7 +4,7 @@ import type { AmbientSources } from './ambient.js'
 import { anthropicDialect } from './anthropic/dialect.js'
 import { azureOpenaiDialect } from './azure-openai/dialect.js'
 import { bedrockDialect } from './bedrock/dialect.js'
-import { openaiDialect } from './openai/dialect.js'
+import { openaiDialect, openaiOwnDialect } from './openai/dialect.js'
 import type { ProviderDialect } from './provider-dialect.js'
 import type { TokenClient } from './token-client.js'
 import { vertexDialect } from './vertex/dialect.js'
@@ -22,7 +22,7 @@ export class Dialects {
 
   constructor(tools: DialectTools) {
     this.#byKind = new Map<string, ProviderDialect>([
-      ['openai', openaiDialect],
+      ['openai', openaiOwnDialect],
       ['anthropic', anthropicDialect],
       ['azure-openai', azureOpenaiDialect(tools)],
       ['bedrock', bedrockDialect(tools)],

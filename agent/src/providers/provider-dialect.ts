@@ -7,7 +7,14 @@ import type { Losses } from '../conversation/losses.js'
 import type { Members } from './json-members.js'
 
 /** What a client asks for: one per door. */
-export type Operation = 'chat_completions' | 'embeddings' | 'messages' | 'count_tokens' | 'models'
+export type Operation =
+  | 'chat_completions'
+  | 'completions'
+  | 'responses'
+  | 'embeddings'
+  | 'messages'
+  | 'count_tokens'
+  | 'models'
 /** Operations that go upstream. */
 export type UpstreamOperation = Exclude<Operation, 'models'>
 
@@ -86,6 +93,8 @@ export interface Endpoint {
  * is asked about usage.
  */
 export interface NativeWire extends Endpoint {
+  /** Absent: all providers of the kind. Where it says no, the operation is translated. */
+  readonly serves?: (provider: ProviderTable) => boolean
   /** The client's headers that go on: versions and betas of the wire, never credentials. */
   readonly passedHeaders: readonly string[]
   body(body: RequestBody, target: TargetTable, depth: UsageDepth): Buffer

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { Agent, request } from 'undici'
 import {
   ForbiddenAddressError,
@@ -52,11 +52,18 @@ export class TokenClient {
     return { status: response.statusCode, body: await response.body.text() }
   }
 
-  /** A token file that a platform keeps fresh: read each time it is needed, never kept. */
+  /** A token file that a platform keeps fresh: read each time it is needed, never kept; rejects where it holds none. */
   async readTokenFile(path: string): Promise<string> {
-    const text = await readFile(path, 'utf8')
-    if (text.length > fileBytesMax) throw new Error(`${path} is larger than ${fileBytesMax} bytes`)
-    return text.trim()
+    const file = await open(path)
+    try {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(fileBytesMax + 1))
+      if (bytesRead > fileBytesMax) throw new Error(`${path} is larger than ${fileBytesMax} bytes`)
+      const text = buffer.toString('utf8', 0, bytesRead).trim()
+      if (text === '') throw new Error(`${path} is empty`)
+      return text
+    } finally {
+      await file.close()
+    }
   }
 
   async stop(): Promise<void> {

@@ -126,5 +126,7 @@ function pushHead(headers: string[], head: ResponseHead): void {
   }
   if (head.fallbackReason !== null) headers.push('x-switchyard-fallback-reason', head.fallbackReason)
   if (head.dropped !== null) headers.push('x-switchyard-dropped', head.dropped)
+  if (head.capped !== null) headers.push('x-switchyard-capped', head.capped)
+  if (head.lastResort !== null) headers.push('x-switchyard-last-resort', head.lastResort)
   if (head.retryAfterSeconds !== null) headers.push('retry-after', String(head.retryAfterSeconds))
 }

@@ -5,6 +5,8 @@ describe('routes', () => {
   test.each([
     ['POST', '/v1/chat/completions', 'chat_completions', null],
     ['POST', '/v1/chat/completions?x=1', 'chat_completions', null],
+    ['POST', '/v1/completions', 'completions', null],
+    ['POST', '/v1/responses', 'responses', null],
     ['POST', '/v1/embeddings', 'embeddings', null],
     ['GET', '/v1/models', 'models', null],
     ['GET', '/v1/models/a', 'models', 'a'],
@@ -28,6 +30,10 @@ describe('routes', () => {
     ['GET', '/__proto__', 'unknown_url'],
     ['GET', 'http://elsewhere/v1/models', 'unknown_url'],
     ['GET', '/v1/chat/completions', 'method_not_allowed'],
+    ['GET', '/v1/responses', 'method_not_allowed'],
+    // What a provider keeps is not asked for: this door has no answers to give again.
+    ['GET', '/v1/responses/resp_1', 'unknown_url'],
+    ['POST', '/v1/responses/compact', 'unknown_url'],
     ['POST', '/v1/models/a', 'method_not_allowed'],
     ['OPTIONS', '/v1/models', 'method_not_allowed'],
   ])('not %s %s', (method, url, refused) => {

@@ -11,6 +11,8 @@ interface PathTable {
 const paths: ReadonlyMap<string, PathTable> = new Map(
   Object.entries({
     '/v1/chat/completions': Object.freeze({ POST: 'chat_completions' } as const),
+    '/v1/completions': Object.freeze({ POST: 'completions' } as const),
+    '/v1/responses': Object.freeze({ POST: 'responses' } as const),
     '/v1/messages': Object.freeze({ POST: 'messages' } as const),
     '/v1/messages/count_tokens': Object.freeze({ POST: 'count_tokens' } as const),
     '/v1/embeddings': Object.freeze({ POST: 'embeddings' } as const),

@@ -1,6 +1,8 @@
 import type { ProviderSecret } from '../../../agent/src/providers/provider-dialect.js'
 import type { TargetSpec } from '../agent-door.js'
 import { AnthropicFake } from './anthropic-fake.js'
+import { AzureOpenaiFake } from './azure-openai-fake.js'
+import { BedrockFake } from './bedrock-fake.js'
 import { OpenaiFake } from './openai-fake.js'
 import type { VendorFake } from './vendor-fake.js'
 import { VertexFake } from './vertex-fake.js'
@@ -24,6 +26,23 @@ export const vendors: readonly Vendor[] = [
     open: async () => {
       const fake = await new AnthropicFake().start()
       const target = { kind: fake.kind, origin: fake.origin, upstreamModel: 'claude-sonnet-4-20250514' }
+      return { fake, target, secret: fake.secret }
+    },
+  },
+  ...['2024-10-21', 'v1'].map((apiVersion) => ({
+    name: `azure-openai ${apiVersion}`,
+    open: async () => {
+      const fake = await new AzureOpenaiFake({ apiVersion }).start()
+      const target = { kind: fake.kind, origin: fake.origin, basePath: '', apiVersion, upstreamModel: fake.deployment }
+      return { fake, target, secret: fake.secret }
+    },
+  })),
+  {
+    name: 'bedrock',
+    open: async () => {
+      const fake = await new BedrockFake().start()
+      const upstreamModel = 'anthropic.claude-sonnet-4-20250514-v1:0'
+      const target = { kind: fake.kind, origin: fake.origin, basePath: '', vendorRegion: fake.region, upstreamModel }
       return { fake, target, secret: fake.secret }
     },
   },

@@ -45,7 +45,7 @@ export function writeMessageRequest(
       model: target.upstreamModel,
       max_tokens: thinking.outputTokensMax,
       ...(system.length === 0 ? {} : { system: contentOf(system) }),
-      messages: conversation.turns.map((turn) => messageOf(turn, losses)),
+      messages: conversation.turns.flatMap((turn) => messagesOf(turn, losses)),
       ...samplingOf(conversation, target, thinking.thinks, losses),
       ...(stops.length === 0 ? {} : { stop_sequences: stops }),
       ...toolsOf(conversation, thinking.thinks, losses),
@@ -124,14 +124,17 @@ function toolOf({ name, description, parameters, strict }: Tool): object {
   }
 }
 
-function messageOf(turn: Turn, losses: Losses): object {
+function messagesOf(turn: Turn, losses: Losses): object[] {
   switch (turn.role) {
     case 'system':
-      return { role: 'system', content: contentOf(turn.parts) }
-    case 'assistant':
-      return { role: 'assistant', content: withoutBlanks(turn.parts).flatMap((part) => saidBlock(part, losses)) }
+      return [{ role: 'system', content: contentOf(turn.parts) }]
+    case 'assistant': {
+      // Nothing is left of a turn that only thought with another vendor's model.
+      const said = withoutBlanks(turn.parts).flatMap((part) => saidBlock(part, losses))
+      return said.length === 0 ? [] : [{ role: 'assistant', content: said }]
+    }
     case 'user':
-      return { role: 'user', content: askedContent(turn.parts, losses) }
+      return [{ role: 'user', content: askedContent(turn.parts, losses) }]
   }
 }
 

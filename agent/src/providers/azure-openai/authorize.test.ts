@@ -51,8 +51,8 @@ function callOf(credential: ProviderTable['credential'] = { id: 'crd', version: 
   const provider: ProviderTable = {
     ...{ id: 'prv', name: 'azure', kind: 'azure-openai', origin: 'https://a.openai.azure.com', basePath: '' },
     ...{ region: 'eu', credential, connectionsMax: 1, apiVersion: 'v1', vendorRegion: '', vendorProject: '' },
-    ...{ replicas: [{ origin: 'https://a.openai.azure.com', basePath: '' }], replicaScrapeMs: 1_000 },
-    ...{ external: true, replicas: [{ origin: 'https://a.openai.azure.com', basePath: '' }], replicaScrapeMs: 1_000 },
+    ...{ replicas: [{ origin: 'https://a.openai.azure.com', basePath: '' }], replicaScrapeMs: null },
+    ...{ external: true, replicas: [{ origin: 'https://a.openai.azure.com', basePath: '' }], replicaScrapeMs: null },
   }
   return { provider, path: '/', headers: [], body: Buffer.alloc(0), timeoutMs: 1_234 }
 }
@@ -152,6 +152,11 @@ describe('a call to Azure OpenAI', () => {
       { fault: 'unavailable', message: 'Entra ID answered HTTP 403' },
     ],
     ['a redirect', { status: 302, body: '' }, { fault: 'unavailable', message: 'Entra ID answered HTTP 302' }],
+    [
+      'an error beside no refusal',
+      answerOf(302, { error: 'invalid_client' }),
+      { fault: 'unavailable', message: 'Entra ID answered HTTP 302 (invalid_client)' },
+    ],
     [
       'an error that is no code',
       answerOf(400, { error: `x ${application.clientSecret}` }),

@@ -1,6 +1,6 @@
 import type { ProviderTable, TargetTable } from '../../../../proto/policy/tables.js'
 import { readAnswer } from '../openai/answer.js'
-import { openaiDialect } from '../openai/dialect.js'
+import { openaiDialect, responsesWire } from '../openai/dialect.js'
 import { readChatAnswer, readErrorMessage } from '../openai/read-answer.js'
 import { OpenaiEventReader } from '../openai/read-events.js'
 import { requestBody } from '../openai/request-body.js'
@@ -61,6 +61,11 @@ export function azureOpenaiDialect(tools: AzureTools): ProviderDialect {
         readAnswer,
         streamReader: null,
       }),
+      // Dated versions have it on other paths with other names: they get it translated.
+      responses: responsesWire(
+        (target) => pathOf(target, 'responses'),
+        ({ apiVersion }) => isUndated(apiVersion),
+      ),
     }),
     chat: Object.freeze({
       path: chatPath,

@@ -1,9 +1,18 @@
 import type { ProviderTable, TargetTable } from '../../../../proto/policy/tables.js'
-import type { ProviderDialect, ProviderSecret, StreamReaderOptions, UsageDepth } from '../provider-dialect.js'
+import type {
+  NativeWire,
+  ProviderDialect,
+  ProviderSecret,
+  StreamReaderOptions,
+  UsageDepth,
+} from '../provider-dialect.js'
 import { readAnswer } from './answer.js'
 import { readChatAnswer, readErrorMessage } from './read-answer.js'
 import { OpenaiEventReader } from './read-events.js'
 import { requestBody } from './request-body.js'
+import { responseRequestBody } from './response-request.js'
+import { ResponseStreamReader } from './response-stream.js'
+import { readResponse } from './response-usage.js'
 import { ChatStreamReader } from './stream.js'
 import { writeChatRequest } from './write-request.js'
 
@@ -12,7 +21,7 @@ const jsonHeaders = (stream: boolean) => [
   ...['accept', stream ? 'text/event-stream' : 'application/json'],
 ]
 
-/** OpenAI and what speaks like it: vLLM, Ollama and any compatible server. */
+/** What speaks like OpenAI: vLLM, Ollama and any compatible server. */
 export const openaiDialect: ProviderDialect = Object.freeze({
   native: Object.freeze({
     chat_completions: Object.freeze({
@@ -21,6 +30,15 @@ export const openaiDialect: ProviderDialect = Object.freeze({
       passedHeaders: [],
       body: requestBody,
       readAnswer,
+      streamReader: (options: StreamReaderOptions) => new ChatStreamReader(options),
+    }),
+    completions: Object.freeze({
+      path: (target: TargetTable) => `${target.provider.basePath}/completions`,
+      headers: jsonHeaders,
+      passedHeaders: [],
+      body: requestBody,
+      readAnswer,
+      // Its chunks differ from chat's in where a choice's text stands, and the reader knows both.
       streamReader: (options: StreamReaderOptions) => new ChatStreamReader(options),
     }),
     embeddings: Object.freeze({
@@ -51,3 +69,33 @@ export const openaiDialect: ProviderDialect = Object.freeze({
     (status === 400 || status === 422) &&
     (body.includes('stream_options') || body.includes('continuous_usage_stats') || body.includes('include_usage')),
 } satisfies ProviderDialect)
+
+/**
+ * The Responses API, which OpenAI serves, and Azure on its v1 paths. What vLLM, Ollama and others have of it differs with
+ * every version and model (vLLM streams calls of tools as text for models with a parser of reasoning: its issues 29725 and
+ * 36435; Ollama has it since 0.13.3 only), while all of them serve chat completions well. So they get it translated, and a
+ * client finds the same door whatever stands behind it.
+ */
+export function responsesWire(
+  path: (target: TargetTable) => string,
+  serves: (provider: ProviderTable) => boolean = () => true,
+): NativeWire {
+  return Object.freeze({
+    path,
+    serves,
+    headers: jsonHeaders,
+    passedHeaders: [],
+    body: responseRequestBody,
+    readAnswer: readResponse,
+    streamReader: () => new ResponseStreamReader(),
+  })
+}
+
+/** OpenAI itself. */
+export const openaiOwnDialect: ProviderDialect = Object.freeze({
+  ...openaiDialect,
+  native: Object.freeze({
+    ...openaiDialect.native,
+    responses: responsesWire((target) => `${target.provider.basePath}/responses`),
+  }),
+})

@@ -29,12 +29,13 @@ export class OpenaiEventReader implements ChatEventReader {
       const message = isJsonObject(error) ? textOf(error['message']) : textOf(error)
       return take({ type: 'error', message: message ?? 'the upstream reported an error' })
     }
-    if (!this.#hasBegun) {
-      this.#hasBegun = true
-      take({ type: 'start', id: textOf(chunk['id']), model: textOf(chunk['model']) })
-    }
     // Only the first choice: more were not asked for.
     const choice = objectsOf(chunk['choices'])[0]
+    // Azure's first chunk, about the prompt, has none and names nothing.
+    if (choice && !this.#hasBegun) {
+      this.#hasBegun = true
+      take({ type: 'start', id: textOf(chunk['id']) || null, model: textOf(chunk['model']) || null })
+    }
     if (choice) this.#readChoice(choice, take)
     const usage = usageOf(chunk)
     // A running total counts what its own chunk brought, so it comes after.

@@ -1,5 +1,5 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
-import { isJsonObject, parseJsonObject } from '../../conversation/json-object.js'
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../conversation/json-object.js'
 import { findMembers } from '../json-members.js'
 import type { StreamReader, StreamReaderOptions } from '../provider-dialect.js'
 import { SseSplitter } from '../sse-splitter.js'
@@ -53,6 +53,8 @@ export class ChatStreamReader implements StreamReader {
 
   readonly #splitter = new SseSplitter(eventBytesMax)
   readonly #options: StreamReaderOptions
+  /** The first event was looked at as a whole. */
+  #isProven = false
   #said: Buffer = nothing
   #saidBytes = 0
   #template: Template | null = null
@@ -132,8 +134,11 @@ export class ChatStreamReader implements StreamReader {
       this.malformed = true
       return
     }
-    if (!this.started && !this.#readFirst(text)) return
-    this.started = true
+    if (!this.#isProven && !this.#readFirst(text)) return
+    this.#isProven = true
+    // Azure's first chunk is about the prompt: no choice, no model's name, and nothing that the model has done.
+    this.started ||= !noChoices.test(text)
+    if (this.model === null && text.includes('"model"')) this.#readModel(parseJsonObject(text))
     const isFinish = finishReason.test(text)
     if (isFinish) this.finished = true
     if ((text.startsWith('{"error"') || !text.includes('"choices"')) && this.#readError(text)) return
@@ -238,10 +243,14 @@ export class ChatStreamReader implements StreamReader {
       this.malformed = true
       return false
     }
-    if (typeof chunk['model'] === 'string') this.model = latin1ToText(chunk['model'])
     // Ollama's own counts, on servers that send only those.
     if (chunk['usage'] === undefined) this.usage = usageOf(chunk)
     return !this.#readError(text)
+  }
+
+  #readModel(chunk: JsonObject | null): void {
+    const model = chunk?.['model']
+    if (typeof model === 'string' && model !== '') this.model = latin1ToText(model)
   }
 
   #readError(text: string): boolean {

@@ -88,7 +88,7 @@ function messagesOfTurn(turn: Turn, losses: Losses): object[] {
     case 'system':
       return [{ role: 'system', content: contentOf(turn.parts) }]
     case 'assistant':
-      return [assistantMessage(turn, losses)]
+      return assistantMessages(turn, losses)
     case 'user': {
       const results = turn.parts.filter((part) => part.type === 'tool_result')
       const said = turn.parts.filter((part) => part.type !== 'tool_result')
@@ -140,12 +140,14 @@ function toolMessage(result: ToolResultPart, losses: Losses): object {
   return { role: 'tool', tool_call_id: result.callId, content: texts.length === 0 ? '' : contentOf(texts) }
 }
 
-function assistantMessage(turn: AssistantTurn, losses: Losses): object {
+/** None where nothing is left to say: thoughts alone are another vendor's. */
+function assistantMessages(turn: AssistantTurn, losses: Losses): object[] {
   const texts = turn.parts.filter((part) => part.type === 'text')
   const calls = turn.parts.filter((part) => part.type === 'tool_call')
   const reasoning = turn.parts.find((part) => part.type === 'reasoning')
   if (reasoning) losses.hint(reasoning.at)
-  return {
+  if (texts.length === 0 && calls.length === 0) return []
+  const message = {
     role: 'assistant',
     content: texts.length === 0 ? null : contentOf(texts),
     ...(calls.length === 0
@@ -158,6 +160,7 @@ function assistantMessage(turn: AssistantTurn, losses: Losses): object {
           })),
         }),
   }
+  return [message]
 }
 
 function toolOf({ name, description, parameters, strict }: Tool): object {
