@@ -105,7 +105,7 @@ const conversation: fc.Arbitrary<Conversation> = fc.record({
   losses: fc.constant([]),
 })
 
-const context = { requestId: 'req_1', createdAtSeconds: 1, model: 'm', wantsUsage: true }
+const context = { requestId: 'req_1', createdAtSeconds: 1, model: 'm', wantsUsage: true, body: {} as RequestBody }
 
 /** Without what belongs to one body: places and names. */
 function plain(value: unknown): unknown {
