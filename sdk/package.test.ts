@@ -9,7 +9,7 @@ const root = path.dirname(sdk)
 let folder: string
 let packed: string
 
-/** What npm would publish, unpacked into a project that has nothing but the package and its dependency. */
+/** What npm would publish, unpacked into a project that has nothing but the package and its dependencies. */
 beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'sdk-package-'))
   const copy = path.join(folder, 'source')
@@ -29,7 +29,8 @@ beforeAll(() => {
   mkdirSync(packed, { recursive: true })
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? ''
   execFileSync('tar', ['-xzf', path.join(folder, tarball), '--strip-components=1', '-C', packed])
-  symlinkSync(path.join(root, 'node_modules', 'commander'), path.join(folder, 'project', 'node_modules', 'commander'))
+  for (const name of ['commander', 'yaml'])
+    symlinkSync(path.join(root, 'node_modules', name), path.join(folder, 'project', 'node_modules', name))
 }, 60_000)
 
 afterAll(() => {

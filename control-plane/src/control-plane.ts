@@ -13,6 +13,10 @@ import { AuditReader } from './audit/audit-reader.js'
 import { AuditResolver } from './audit/audit-resolver.js'
 import { AuditService } from './audit/audit-service.js'
 import { AuditStore } from './audit/audit-store.js'
+import { CachingReader } from './caching/caching-reader.js'
+import { CachingResolver, RouteCacheResolver } from './caching/caching-resolver.js'
+import { CachingService } from './caching/caching-service.js'
+import { CachingStore } from './caching/caching-store.js'
 import { applyMigrations } from './database/apply-migrations.js'
 import { Database } from './database/database.js'
 import { AgentStatusStore } from './fleet/agent-status-store.js'
@@ -47,10 +51,15 @@ import { ProviderService } from './providers/provider-service.js'
 import { ProviderStore } from './providers/provider-store.js'
 import { ProviderTester } from './providers/provider-tester.js'
 import { resolverClasses } from './resolvers.js'
+import { ExplanationResolver } from './routes/explanation-resolver.js'
+import { ExplanationService } from './routes/explanation-service.js'
 import { RouteReader } from './routes/route-reader.js'
 import { RouteResolver, TargetResolver } from './routes/route-resolver.js'
 import { RouteService } from './routes/route-service.js'
 import { RouteStore } from './routes/route-store.js'
+import { RoutingTables } from './routes/routing-tables.js'
+import { SavingResolver } from './routes/saving-resolver.js'
+import { SavingService } from './routes/saving-service.js'
 import type { Settings } from './settings.js'
 import { IntentReader } from './snapshots/load-intent.js'
 import { Reconciler } from './snapshots/reconciler.js'
@@ -80,6 +89,7 @@ import { LaneStore } from './usage/lane-store.js'
 import { PlacementReader } from './usage/placement-reader.js'
 import { RollupStore } from './usage/rollup-store.js'
 import { RollupWorker } from './usage/rollup-worker.js'
+import { TargetUsageReader } from './usage/target-usage-reader.js'
 import { UsageIntake } from './usage/usage-intake.js'
 import { UsageReader } from './usage/usage-reader.js'
 import { UsageResolver } from './usage/usage-resolver.js'
@@ -310,10 +320,20 @@ export class ControlPlane {
       ...{ ...shared, routes: new RouteStore(database), reader: routeReader },
       ...{ providers: providerReader, models: modelReader },
     })
+    const caching = new CachingService({
+      ...{ ...shared, caches: new CachingStore(database), reader: new CachingReader(database) },
+      ...{ routes, environments: routeReader },
+    })
     const apiKeys = new ApiKeyService({
       ...{ ...shared, environments: environmentStore, teams: teamStore, apiKeys: apiKeyStore },
       unknownRoutes: (environmentId, names) => routeReader.unknownNames(environmentId, names),
     })
+
+    const tables = new RoutingTables(new IntentReader(database, clock))
+    const findApiKey = apiKeys.find.bind(apiKeys)
+    const explanations = new ExplanationService({ reader: routeReader, tables, findApiKey, clock })
+    const usage = new TargetUsageReader(database)
+    const savings = new SavingService({ routes, reader: routeReader, tables, usage, clock })
 
     const fleet = new FleetService({
       ...{ ...shared, reader: new FleetReader({ database, clock }), authority: delivery.authority },
@@ -330,6 +350,10 @@ export class ControlPlane {
       new ModelResolver(models),
       new RouteResolver(routes, environments),
       new TargetResolver(providers, models),
+      new ExplanationResolver(explanations),
+      new SavingResolver(savings),
+      new CachingResolver(caching),
+      new RouteCacheResolver(caching),
       new UsageResolver(new UsageService(new UsageReader(database)), environments, providers),
       new FleetResolver(fleet),
       new AgentResolver(fleet),

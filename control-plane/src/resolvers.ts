@@ -1,10 +1,13 @@
 import type { ResolverClass } from './api/schema.js'
 import { AuditResolver } from './audit/audit-resolver.js'
+import { CachingResolver, RouteCacheResolver } from './caching/caching-resolver.js'
 import { DeliveryResolver } from './fleet/delivery-resolver.js'
 import { AgentResolver, AgentTargetResolver, FleetResolver } from './fleet/fleet-resolver.js'
 import { ModelResolver } from './models/model-resolver.js'
 import { ProviderResolver } from './providers/provider-resolver.js'
+import { ExplanationResolver } from './routes/explanation-resolver.js'
 import { RouteResolver, TargetResolver } from './routes/route-resolver.js'
+import { SavingResolver } from './routes/saving-resolver.js'
 import { ApiKeyResolver } from './tenancy/api-key-resolver.js'
 import { EnvironmentResolver } from './tenancy/environment-resolver.js'
 import { MemberResolver } from './tenancy/member-resolver.js'
@@ -23,6 +26,10 @@ export const resolverClasses: readonly ResolverClass[] = [
   ModelResolver,
   RouteResolver,
   TargetResolver,
+  ExplanationResolver,
+  SavingResolver,
+  CachingResolver,
+  RouteCacheResolver,
   UsageResolver,
   FleetResolver,
   AgentResolver,

@@ -773,6 +773,21 @@ export const descriptor = {
          "oneof": [
           "tokensInCacheWrite"
          ]
+        },
+        "_savedNanoUsd": {
+         "oneof": [
+          "savedNanoUsd"
+         ]
+        },
+        "_savedTokensIn": {
+         "oneof": [
+          "savedTokensIn"
+         ]
+        },
+        "_savedTokensOut": {
+         "oneof": [
+          "savedTokensOut"
+         ]
         }
        },
        "fields": {
@@ -987,10 +1002,52 @@ export const descriptor = {
          "options": {
           "proto3_optional": true
          }
+        },
+        "routingOverride": {
+         "type": "string",
+         "id": 44
+        },
+        "savedNanoUsd": {
+         "type": "int64",
+         "id": 45,
+         "options": {
+          "proto3_optional": true
+         }
+        },
+        "savedTokensIn": {
+         "type": "uint64",
+         "id": 46,
+         "options": {
+          "proto3_optional": true
+         }
+        },
+        "savedTokensOut": {
+         "type": "uint64",
+         "id": 47,
+         "options": {
+          "proto3_optional": true
+         }
         }
        }
       },
       "Hop": {
+       "oneofs": {
+        "_tokensIn": {
+         "oneof": [
+          "tokensIn"
+         ]
+        },
+        "_tokensOut": {
+         "oneof": [
+          "tokensOut"
+         ]
+        },
+        "_costNanoUsd": {
+         "oneof": [
+          "costNanoUsd"
+         ]
+        }
+       },
        "fields": {
         "index": {
          "type": "uint32",
@@ -1027,6 +1084,27 @@ export const descriptor = {
         "durationUs": {
          "type": "uint64",
          "id": 9
+        },
+        "tokensIn": {
+         "type": "uint64",
+         "id": 10,
+         "options": {
+          "proto3_optional": true
+         }
+        },
+        "tokensOut": {
+         "type": "uint64",
+         "id": 11,
+         "options": {
+          "proto3_optional": true
+         }
+        },
+        "costNanoUsd": {
+         "type": "int64",
+         "id": 12,
+         "options": {
+          "proto3_optional": true
+         }
         }
        }
       },
@@ -1208,6 +1286,11 @@ export const descriptor = {
         "routingPreference": {
          "type": "string",
          "id": 6
+        },
+        "cachePurges": {
+         "rule": "repeated",
+         "type": "CachePurge",
+         "id": 7
         }
        }
       },
@@ -1260,6 +1343,15 @@ export const descriptor = {
         "external": {
          "type": "bool",
          "id": 12
+        },
+        "replicaUrls": {
+         "rule": "repeated",
+         "type": "string",
+         "id": 13
+        },
+        "replicaScrapeMs": {
+         "type": "uint32",
+         "id": 14
         }
        }
       },
@@ -1359,6 +1451,117 @@ export const descriptor = {
         },
         "hedging": {
          "type": "Hedging",
+         "id": 7
+        },
+        "cache": {
+         "type": "CachePolicy",
+         "id": 8
+        },
+        "defaultRouteId": {
+         "type": "string",
+         "id": 9
+        }
+       }
+      },
+      "CachePolicy": {
+       "fields": {
+        "anyTemperature": {
+         "type": "bool",
+         "id": 1
+        },
+        "sharedBy": {
+         "type": "string",
+         "id": 2
+        },
+        "ttls": {
+         "rule": "repeated",
+         "type": "CacheTtl",
+         "id": 3
+        },
+        "ttlSeconds": {
+         "type": "uint32",
+         "id": 4
+        },
+        "ageMaxSeconds": {
+         "type": "uint32",
+         "id": 5
+        },
+        "staleSeconds": {
+         "type": "uint32",
+         "id": 6
+        },
+        "shared": {
+         "type": "bool",
+         "id": 7
+        },
+        "semantic": {
+         "type": "SemanticCache",
+         "id": 8
+        },
+        "detailApiKeyIds": {
+         "rule": "repeated",
+         "type": "string",
+         "id": 9
+        },
+        "tags": {
+         "rule": "repeated",
+         "type": "string",
+         "id": 10
+        }
+       }
+      },
+      "CacheTtl": {
+       "fields": {
+        "promptClass": {
+         "type": "string",
+         "id": 1
+        },
+        "seconds": {
+         "type": "uint32",
+         "id": 2
+        }
+       }
+      },
+      "SemanticCache": {
+       "fields": {
+        "thresholdPpm": {
+         "type": "uint32",
+         "id": 1
+        },
+        "embeddingRoute": {
+         "type": "string",
+         "id": 2
+        }
+       }
+      },
+      "CachePurge": {
+       "fields": {
+        "id": {
+         "type": "string",
+         "id": 1
+        },
+        "atUnixMs": {
+         "type": "int64",
+         "id": 2
+        },
+        "routeId": {
+         "type": "string",
+         "id": 3
+        },
+        "promptId": {
+         "type": "string",
+         "id": 4
+        },
+        "promptVersion": {
+         "type": "string",
+         "id": 5
+        },
+        "tag": {
+         "type": "string",
+         "id": 6
+        },
+        "documentId": {
+         "type": "string",
          "id": 7
         }
        }
@@ -1601,6 +1804,14 @@ export const descriptor = {
         "requestsPerMinuteMax": {
          "type": "uint32",
          "id": 7
+        },
+        "internalOnly": {
+         "type": "bool",
+         "id": 8
+        },
+        "mayPin": {
+         "type": "bool",
+         "id": 9
         }
        }
       },

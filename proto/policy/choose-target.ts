@@ -1,59 +1,98 @@
 import { type Refusal, refuse } from '../std/refusal.js'
-import { matchRule } from './match-rule.js'
-import type { ApiKeyTable, RouteTable, TargetTable } from './tables.js'
+import { type Exclusion, findExclusions } from './exclude-targets.js'
+import { type HealthFacts, nothingKnown } from './health.js'
+import { type Candidate, orderTargets } from './order-targets.js'
+import { Readings } from './readings.js'
+import { capabilityOf, type RequestFacts } from './request-facts.js'
+import type { ApiKeyTable, RouteTable, RuleTable, TargetTable } from './tables.js'
+
+export type { RequestFacts } from './request-facts.js'
 
 /**
  * Which targets may serve a request, in which order. Pure: the agent enforces it, the control plane explains it with the
- * very same call. The list of targets is the rule's own frozen array whenever nothing had to be left out, so the usual
- * case allocates one small object.
+ * very same call, and the same facts give the same answer. The first rule whose condition holds decides; a condition that
+ * cannot be said to hold (a header that is not there) does not, and is counted. The list of targets is the rule's own frozen
+ * array whenever nothing had to be left out or moved, so the usual case allocates two small objects.
  */
-export interface RequestFacts {
-  readonly operation: 'chat_completions' | 'embeddings'
-  /** What the client put into `model`: the name of a route. */
-  readonly model: string
-}
-
-export type ExclusionReason = 'capability_missing' | 'region_not_permitted'
-
-export interface Exclusion {
-  readonly target: TargetTable
-  readonly reason: ExclusionReason
-}
-
 export interface Choice {
   readonly route: RouteTable
+  readonly rule: RuleTable
   readonly ruleId: string
   /** Hops in order; never empty. */
   readonly targets: readonly TargetTable[]
   readonly excluded: readonly Exclusion[]
+  /** Conditions of which nobody could say whether they hold, before the rule that applied. */
+  readonly conditionFailureCount: number
+  /** What was read of the request; for explanations. */
+  readonly readings: Readings
+  /** `targets` with their health as it was; null: nobody asked for it, because nothing depends on it. */
+  readonly seen: readonly Candidate[] | null
 }
 
 export type ChoiceRefusalCode = 'model_not_found' | 'operation_not_supported' | 'no_eligible_target'
+
+/** A choice, or what of one there was when it was refused. */
+export interface Decision extends Omit<Choice, 'route' | 'rule' | 'ruleId'> {
+  readonly route: RouteTable | null
+  readonly rule: RuleTable | null
+  readonly ruleId: string
+  readonly refusal: Refusal<ChoiceRefusalCode> | null
+}
 
 /**
  * The ordered hops of a request made with `key`, or why there are none. A route that the key may not use is answered
  * exactly like one that does not exist, so that nobody can feel for names.
  */
-export function chooseTarget(facts: RequestFacts, key: ApiKeyTable): Choice | Refusal<ChoiceRefusalCode> {
+export function chooseTarget(
+  facts: RequestFacts,
+  key: ApiKeyTable,
+  health: HealthFacts = nothingKnown,
+): Choice | Refusal<ChoiceRefusalCode> {
+  const decision = decide(facts, key, health)
+  return decision.refusal ?? (decision as Choice)
+}
+
+/** As `chooseTarget`, with what was looked at when the answer is no. */
+export function decide(facts: RequestFacts, key: ApiKeyTable, health: HealthFacts = nothingKnown): Decision {
+  const readings = new Readings(facts, key)
   const route = findRoute(facts.model, key)
   if (route === null) {
-    return refuse('model_not_found', `The model \`${facts.model}\` does not exist or you do not have access to it.`, {
-      field: 'model',
-    })
+    const message = `The model \`${facts.model}\` does not exist or you do not have access to it.`
+    return refused(readings, null, null, refuse('model_not_found', message, { field: 'model' }))
   }
+  let conditionFailureCount = 0
   for (const rule of route.rules) {
-    if (!matchRule(rule.condition)) continue
-    const excluded = exclusionsOf(rule.targets, facts, key)
-    if (excluded.length === 0 && rule.targets.length > 0) {
-      return { route, ruleId: rule.id, targets: rule.targets, excluded }
+    const held = testRule(rule, readings)
+    if (typeof held === 'string') conditionFailureCount += 1
+    if (held !== true) continue
+    const excluded = findExclusions(rule.targets, readings, key)
+    if (excluded.length === rule.targets.length) {
+      return refused(readings, route, rule, refuseAll(route.name, facts, excluded), excluded, conditionFailureCount)
     }
-    const targets = rule.targets.filter((target) => !excluded.some((exclusion) => exclusion.target === target))
-    if (targets.length > 0) return { route, ruleId: rule.id, targets, excluded }
-    return refuseAll(route.name, facts, excluded)
+    const { targets, seen } = order(rule, excluded, readings, health)
+    // Member by member: spreading would cost as much as the choice.
+    return {
+      route,
+      rule,
+      ruleId: rule.id,
+      targets,
+      excluded,
+      conditionFailureCount,
+      readings,
+      seen,
+      refusal: null,
+    }
   }
-  return refuse('no_eligible_target', `No rule of the model \`${route.name}\` applies to this request.`, {
-    field: 'model',
-  })
+  const message = `No rule of the model \`${route.name}\` applies to this request.`
+  const refusal = refuse('no_eligible_target', message, { field: 'model' })
+  return refused(readings, route, null, refusal, nothingExcluded, conditionFailureCount)
+}
+
+/** Whether the rule's condition holds, or in words why nobody can say. Without one it always does. */
+export function testRule(rule: RuleTable, readings: Readings): boolean | string {
+  if (rule.condition === null) return true
+  // Tables are compiled with their conditions; one that nobody compiled never holds (closed is the way to fail).
+  return rule.program === null ? 'nobody compiled it' : rule.program.test(readings)
 }
 
 /** The route of that name if the key may use it. */
@@ -82,30 +121,48 @@ export function hopDueUs(target: TargetTable, hopStartedUs: number, routeDueUs: 
 
 const nothingExcluded: readonly Exclusion[] = Object.freeze([])
 
-function exclusionsOf(targets: readonly TargetTable[], facts: RequestFacts, key: ApiKeyTable): readonly Exclusion[] {
-  let excluded: Exclusion[] | null = null
-  for (const target of targets) {
-    const reason = exclusionOf(target, facts, key)
-    if (reason === null) continue
-    excluded ??= []
-    excluded.push({ target, reason })
-  }
-  return excluded ?? nothingExcluded
+interface Ordered {
+  readonly targets: readonly TargetTable[]
+  readonly seen: readonly Candidate[] | null
 }
 
-function exclusionOf(target: TargetTable, facts: RequestFacts, key: ApiKeyTable): ExclusionReason | null {
-  if (!target.model.capabilities.has(facts.operation === 'embeddings' ? 'embeddings' : 'chat')) {
-    return 'capability_missing'
-  }
-  // An environment without a list of regions is not restricted; with one, data never leaves it whatever a route says.
-  const regions = key.environment.permittedRegions
-  return regions.size === 0 || regions.has(target.provider.region) ? null : 'region_not_permitted'
+function order(rule: RuleTable, excluded: readonly Exclusion[], readings: Readings, health: HealthFacts): Ordered {
+  const eligible =
+    excluded.length === 0
+      ? rule.targets
+      : rule.targets.filter((target) => !excluded.some((exclusion) => exclusion.target === target))
+  // While no target is left alone, only latency is worth asking for.
+  const asks = rule.strategy === 'least_latency' || health.calm !== true
+  if (!asks && (rule.strategy === 'ordered' || eligible.length === 1)) return { targets: eligible, seen: null }
+  const from = asks ? health : nothingKnown
+  const candidates = eligible.map((target) => ({ target, health: from.of(target) }))
+  const ordered = orderTargets(candidates, { rule, readings })
+  // What nothing moved stays the rule's own frozen list.
+  const targets = ordered === candidates ? eligible : ordered.map(({ target }) => target)
+  return { targets, seen: asks && health !== nothingKnown ? ordered : null }
+}
+
+function refused(
+  readings: Readings,
+  route: RouteTable | null,
+  rule: RuleTable | null,
+  refusal: Refusal<ChoiceRefusalCode>,
+  excluded = nothingExcluded,
+  conditionFailureCount = 0,
+): Decision {
+  const nothing = { targets: [], ruleId: rule?.id ?? '', seen: null }
+  return { ...nothing, route, rule, excluded, conditionFailureCount, readings, refusal }
 }
 
 function refuseAll(name: string, facts: RequestFacts, excluded: readonly Exclusion[]): Refusal<ChoiceRefusalCode> {
-  if (excluded.length > 0 && excluded.every((exclusion) => exclusion.reason === 'capability_missing')) {
-    const operation = facts.operation === 'embeddings' ? 'embeddings' : 'chat completions'
+  const is = (reason: Exclusion['reason']) => excluded.length > 0 && excluded.every((one) => one.reason === reason)
+  if (is('capability_missing')) {
+    const operation = capabilityOf(facts) === 'embeddings' ? 'embeddings' : 'chat completions'
     return refuse('operation_not_supported', `The model \`${name}\` does not serve ${operation}.`, { field: 'model' })
+  }
+  if (excluded.some(({ reason }) => reason === 'external_not_permitted')) {
+    const message = `This API key may not call external models, and the model \`${name}\` has no other for it.`
+    return refuse('no_eligible_target', message, { field: 'model', detail: { reason: 'external_not_permitted' } })
   }
   return refuse('no_eligible_target', `No target of the model \`${name}\` may serve this environment.`, {
     field: 'model',

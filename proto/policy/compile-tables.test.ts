@@ -75,6 +75,33 @@ describe('compiled tables', () => {
     expect(tables.keys.get(hex('nobody'))).toBeUndefined()
   })
 
+  it('hold the replicas of a provider, and the provider itself where it has none', () => {
+    const providerOf = (more: object) => {
+      const own = named('provider/prv_1', { provider: { id: 'prv_1', kind: 'vllm', baseUrl: 'http://a/v1', ...more } })
+      const { tables } = start({ name: env, changed: [environment, own, model(), route(), key('key_1')] })
+      return tables.keys.get(hex('key_1'))?.environment.routes.get('fast')?.rules[0]?.targets[0]?.provider
+    }
+    expect(providerOf({})).toMatchObject({
+      replicas: [{ origin: 'http://a', basePath: '/v1' }],
+      replicaScrapeMs: null,
+    })
+    expect(providerOf({ replicaUrls: ['http://b:8000/v1', 'https://c/x/v1/'], replicaScrapeMs: 500 })).toMatchObject({
+      ...{ origin: 'http://a', basePath: '/v1', replicaScrapeMs: 500 },
+      replicas: [
+        { origin: 'http://b:8000', basePath: '/v1' },
+        { origin: 'https://c', basePath: '/x/v1' },
+      ],
+    })
+  })
+
+  it('refuse a replica that is no address, by where it stands', () => {
+    const wrong = named('provider/prv_1', {
+      provider: { id: 'prv_1', kind: 'vllm', baseUrl: 'http://a', replicaUrls: ['http://b', 'ftp://c'] },
+    })
+    const compiled = compileTables(header(1), [{ name: env, changed: [environment, wrong] }])
+    expect(compiled).toMatchObject([{ code: 'url_invalid', resource: 'provider/prv_1', path: 'replicaUrls[1]' }])
+  })
+
   it.each([
     [
       'a missing provider',
@@ -185,5 +212,99 @@ describe('compiled tables', () => {
     expect(yields).toBe(1)
     const after = next(before, { name: 'deny', changed: [deny('key_77')] })
     expect(after.keys).toBe(before.keys)
+  })
+})
+
+describe('rules', () => {
+  const rules = (...list: object[]) =>
+    named('route/rte_1', { route: { id: 'rte_1', name: 'fast', totalTimeoutMs: 9, rules: list } })
+  const rule = (over: object = {}, target: object = {}) => ({
+    ...{ id: 'r', targets: [{ id: 't', providerId: 'prv_1', modelId: 'mdl_1', ...target }] },
+    ...over,
+  })
+  const compile = (...routes: ReturnType<typeof named>[]) =>
+    compileTables(header(1), [{ name: env, changed: [environment, provider(), model(), ...routes] }])
+
+  it.each([
+    ['a strategy', rule({ strategy: 'fastest' }), 'word_unknown', 'rules[0].strategy'],
+    ['whom it sticks to', rule({ stickyBy: 'team' }), 'word_unknown', 'rules[0].stickyBy'],
+    ['a tier', rule({}, { tier: 'huge' }), 'word_unknown', 'rules[0].targets[0].tier'],
+    ['a condition', rule({ condition: 'team = "a"' }), 'condition_invalid', 'rules[0].condition'],
+    ['weights that are all 0', rule({ strategy: 'weighted' }), 'weights_missing', 'rules[0].targets'],
+    ['complexity without tiers', rule({ strategy: 'complexity' }), 'tiers_missing', 'rules[0].targets'],
+    [
+      'thresholds out of order',
+      rule({ strategy: 'complexity', complexityLowPpm: 7, complexityHighPpm: 3 }, { tier: 'low' }),
+      'thresholds_invalid',
+      'rules[0].complexityLowPpm',
+    ],
+    [
+      'a threshold beyond 1',
+      rule({ strategy: 'complexity', complexityHighPpm: 1_000_001 }, { tier: 'low' }),
+      'thresholds_invalid',
+      'rules[0].complexityHighPpm',
+    ],
+    [
+      'a breaker that never opens',
+      rule({}, { breaker: { failures: 0, openMs: 1, failurePpm: 1, windowMs: 1, requestsMin: 1 } }),
+      'breaker_invalid',
+      'rules[0].targets[0].breaker',
+    ],
+  ])('are refused for %s', (_, bad, code, path) => {
+    expect(compile(rules(bad))).toMatchObject([{ code, resource: 'route/rte_1', path }])
+  })
+
+  it('say where a condition goes wrong', () => {
+    expect(compile(rules(rule({ condition: 'team = "a"' })))).toMatchObject([
+      { message: 'at character 6: a single = compares nothing; write ==' },
+    ])
+  })
+
+  it('are refused for a conduct and a preference that nobody knows', () => {
+    const odd = named('route/rte_1', {
+      route: { id: 'rte_1', name: 'f', unsupportedSettings: 'warn', rules: [rule()] },
+    })
+    expect(compile(odd)).toMatchObject([{ code: 'word_unknown', path: 'unsupportedSettings' }])
+    const fond = named('environment/env_1', { environment: { environmentId: 'env_1', routingPreference: 'fast' } })
+    expect(compileTables(header(1), [{ name: env, changed: [fond] }])).toMatchObject([
+      { code: 'word_unknown', resource: 'environment/env_1', path: 'routingPreference' },
+    ])
+  })
+
+  it('compile their conditions, and say what must be measured', () => {
+    const compiled = compile(
+      rules(
+        rule({ condition: 'complexity > 0.5 && team != ""' }),
+        rule({ id: 'r2', strategy: 'cheapest' }),
+        rule({ id: 'r3', strategy: 'task' }, { tasks: ['code'] }),
+      ),
+    )
+    if (!isCompiled(compiled)) throw new Error(JSON.stringify(compiled))
+    const route = compiled.tables.environments.get(env)?.routes.get('fast')
+    expect([...(route?.measures ?? [])].sort()).toEqual(['complexity', 'prompt_class', 'tokens_in'])
+    expect(route?.rules.map(({ program }) => program?.text ?? null)).toEqual([
+      'complexity > 0.5 && team != ""',
+      null,
+      null,
+    ])
+    expect(route?.ownRuleCount).toBe(3)
+  })
+
+  it('are followed by those of the route that a route takes its defaults from', () => {
+    const own = (id: string, name: string, ruleId: string, defaultRouteId = '') =>
+      named(`route/${id}`, { route: { id, name, defaultRouteId, rules: [rule({ id: ruleId })] } })
+    const compiled = compile(own('rte_2', 'law', 'own', 'rte_1'), own('rte_1', 'chat', 'default'))
+    if (!isCompiled(compiled)) throw new Error(JSON.stringify(compiled))
+    const routes = compiled.tables.environments.get(env)?.routes
+    expect(routes?.get('law')).toMatchObject({ ownRuleCount: 1, rules: [{ id: 'own' }, { id: 'default' }] })
+    expect(routes?.get('chat')).toMatchObject({ ownRuleCount: 1, rules: [{ id: 'default' }] })
+    expect(compile(own('rte_2', 'law', 'own', 'rte_9'))).toMatchObject([
+      { code: 'default_route_missing', path: 'defaultRouteId' },
+    ])
+  })
+
+  it('tell a key that may not go outside', () => {
+    const { tables } = start({ name: env, changed: [environment, key('a'), key('b', 'b', { internalOnly: true })] })
+    expect([tables.keys.get(hex('a'))?.allowExternal, tables.keys.get(hex('b'))?.allowExternal]).toEqual([true, false])
   })
 })

@@ -1,17 +1,23 @@
 import type { ApiKeyResource__Output } from '../gen/switchyard/v1/ApiKeyResource.js'
 import type { Breaker__Output } from '../gen/switchyard/v1/Breaker.js'
+import type { CachePolicy__Output } from '../gen/switchyard/v1/CachePolicy.js'
+import type { CachePurge__Output } from '../gen/switchyard/v1/CachePurge.js'
 import type { Hedging__Output } from '../gen/switchyard/v1/Hedging.js'
 import type { LastResort__Output } from '../gen/switchyard/v1/LastResort.js'
 import type { ModelResource__Output } from '../gen/switchyard/v1/ModelResource.js'
 import type { ProviderResource__Output } from '../gen/switchyard/v1/ProviderResource.js'
 import type { Resource__Output } from '../gen/switchyard/v1/Resource.js'
 import type { RouteResource__Output } from '../gen/switchyard/v1/RouteResource.js'
+import type { Rule__Output } from '../gen/switchyard/v1/Rule.js'
 import type { Target__Output } from '../gen/switchyard/v1/Target.js'
 import { assert } from '../std/assert.js'
 import { ShardedMap } from '../std/sharded-map.js'
+import { type Condition, compileCondition, isCondition } from './condition.js'
 import type {
   ApiKeyTable,
   BreakerTable,
+  CachePurgeTable,
+  CacheTable,
   ClusterTable,
   DecisionTables,
   DenyTable,
@@ -19,9 +25,12 @@ import type {
   HedgingTable,
   LastResortTable,
   LookupTable,
+  Measure,
   ModelTable,
   ProviderTable,
+  ReplicaPlace,
   RouteTable,
+  RuleTable,
   TargetTable,
 } from './tables.js'
 
@@ -46,8 +55,15 @@ export interface CompileRefusal {
   readonly code:
     | 'resource_malformed'
     | 'environment_missing'
+    | 'default_route_missing'
     | 'target_provider_missing'
     | 'target_model_missing'
+    | 'condition_invalid'
+    | 'word_unknown'
+    | 'weights_missing'
+    | 'tiers_missing'
+    | 'thresholds_invalid'
+    | 'breaker_invalid'
     | 'url_invalid'
     | 'key_hash_invalid'
     | 'key_hash_taken'
@@ -216,14 +232,16 @@ export function* joinTables(options: JoinOptions): Generator<void, CompiledSnaps
   if (taken.length > 0) return taken
   const keys = keptKeys.with(keyAdditions)
   const denied = keptDenied.with(denyAdditions)
-  const sameKeys =
-    keys === before?.keys &&
+  const sameEnvironments =
     options.gone.length === 0 &&
     compilations.every(({ section, before: old }) => section.environment === (old?.environment ?? null))
+  const environments = sameEnvironments && before !== null ? before.tables.environments : environmentsOf(sections)
+  const sameKeys = keys === before?.keys && environments === before.tables.environments
   const tables: DecisionTables = Object.freeze({
     ...header,
     cluster: [...sections.values()].find((section) => section.cluster !== null)?.cluster ?? null,
-    keys: sameKeys && before !== null ? before.tables.keys : new KeyLookup(keys, environmentsOf(sections)),
+    environments,
+    keys: sameKeys ? before.tables.keys : new KeyLookup(keys, environments),
     denied: denied === before?.denied ? before.tables.denied : new DenyLookup(denied),
   })
   return Object.freeze({ tables, sections, keys, denied })
@@ -322,6 +340,8 @@ function keyRow(section: string, name: string, key: ApiKeyResource__Output, repo
       teamId: key.teamId === '' ? null : key.teamId,
       allowedRoutes: key.allowedRoutes.length === 0 ? null : new Set(key.allowedRoutes),
       expiresAtMs: expiryOf(key.expiresAtUnixMs),
+      mayPin: key.mayPin,
+      allowExternal: !key.internalOnly,
       inFlightMax: key.inFlightMax,
       requestsPerMinuteMax: key.requestsPerMinuteMax,
     }),
@@ -388,15 +408,11 @@ function compileStructure(
     if (found) cluster = clusterTable(found)
     if (model) models.set(model.id, modelTable(model))
     if (provider) {
-      const table = providerTable(provider)
+      const table = providerTable(provider, (path) => report('url_invalid', 'not an http or https URL', name, path))
       if (table) providers.set(provider.id, table)
-      else report('url_invalid', 'not an http or https URL', name, 'baseUrl')
     }
   }
-  const routes = new Map<string, RouteTable>()
-  for (const [name, { route }] of resources) {
-    if (route) routes.set(route.name, routeTable(name, route, { providers, models }, report))
-  }
+  const routes = joinRoutes(resources, { providers, models }, report)
   const environment = [...resources.values()].find((resource) => resource.environment)?.environment
   if (environment === undefined || environment === null) {
     if (routes.size > 0) report('environment_missing', 'routes without the environment they belong to', section)
@@ -411,7 +427,8 @@ function compileStructure(
       environmentId: environment.environmentId,
       environmentName: environment.environmentName,
       permittedRegions: new Set(environment.permittedRegions),
-      routingPreference: oneOf(environment.routingPreference, ['cheapest', 'best'], 'balanced'),
+      routingPreference: preferenceOf(environment, report),
+      cachePurges: Object.freeze(environment.cachePurges.map(cachePurgeTable)),
       routes,
     }),
   }
@@ -422,16 +439,18 @@ function clusterTable(cluster: NonNullable<Resource__Output['cluster']>): Cluste
   return Object.freeze({ id, name, region, cloud, spanSamplePpm })
 }
 
-function providerTable(provider: ProviderResource__Output): ProviderTable | null {
-  if (!URL.canParse(provider.baseUrl)) return null
-  const url = new URL(provider.baseUrl)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') return null
+function providerTable(provider: ProviderResource__Output, reportUrl: (path: string) => void): ProviderTable | null {
+  const place = placeOf(provider.baseUrl)
+  const replicas = provider.replicaUrls.map(placeOf)
+  if (place === null) reportUrl('baseUrl')
+  const wrongIndex = replicas.indexOf(null)
+  if (wrongIndex !== -1) reportUrl(`replicaUrls[${wrongIndex}]`)
+  if (place === null || !replicas.every((replica) => replica !== null)) return null
   return Object.freeze({
     id: provider.id,
     name: provider.name,
     kind: provider.kind,
-    origin: url.origin,
-    basePath: url.pathname.replace(/\/+$/, ''),
+    ...place,
     region: provider.region,
     credential:
       provider.credentialId === ''
@@ -442,7 +461,17 @@ function providerTable(provider: ProviderResource__Output): ProviderTable | null
     vendorRegion: provider.vendorRegion,
     vendorProject: provider.vendorProject,
     external: provider.external,
+    replicas: Object.freeze(replicas.length === 0 ? [place] : replicas),
+    replicaScrapeMs: provider.replicaScrapeMs === 0 ? null : provider.replicaScrapeMs,
   })
+}
+
+/** Null: not an http or https URL. */
+function placeOf(baseUrl: string): ReplicaPlace | null {
+  if (!URL.canParse(baseUrl)) return null
+  const url = new URL(baseUrl)
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return null
+  return Object.freeze({ origin: url.origin, basePath: url.pathname.replace(/\/+$/, '') })
 }
 
 function modelTable(model: ModelResource__Output): ModelTable {
@@ -465,6 +494,7 @@ function modelTable(model: ModelResource__Output): ModelTable {
                 : BigInt(model.price.cacheWriteInputNanoUsdPerMillion),
           }),
     outputTokensMax: model.outputTokensMax === 0 ? null : model.outputTokensMax,
+    contextTokensMax: model.contextTokensMax === 0 ? null : model.contextTokensMax,
   })
 }
 
@@ -473,36 +503,125 @@ interface Joined {
   readonly models: ReadonlyMap<string, ModelTable>
 }
 
-function routeTable(name: string, route: RouteResource__Output, joined: Joined, report: Report): RouteTable {
+/** Every route with its rules, and behind them those of the route that it takes its defaults from. */
+function joinRoutes(
+  resources: ReadonlyMap<string, Resource__Output>,
+  joined: Joined,
+  report: Report,
+): Map<string, RouteTable> {
+  const own = new Map<string, OwnRoute>()
+  for (const [name, { route }] of resources) {
+    if (route) own.set(route.id, { name, route, rules: ruleTables(name, route, joined, report) })
+  }
+  const routes = new Map<string, RouteTable>()
+  for (const { name, route, rules } of own.values()) {
+    const defaults = route.defaultRouteId ? own.get(route.defaultRouteId) : undefined
+    if (route.defaultRouteId && (defaults === undefined || defaults.route === route)) {
+      report('default_route_missing', `route ${route.defaultRouteId} is not there`, name, 'defaultRouteId')
+    }
+    routes.set(route.name, routeTable(name, route, rules, defaults?.rules ?? [], report))
+  }
+  return routes
+}
+
+interface OwnRoute {
+  readonly name: string
+  readonly route: RouteResource__Output
+  readonly rules: readonly RuleTable[]
+}
+
+function routeTable(
+  name: string,
+  route: RouteResource__Output,
+  own: readonly RuleTable[],
+  defaults: readonly RuleTable[],
+  report: Report,
+): RouteTable {
+  const conducts = ['refuse', 'drop'] as const
+  const conduct = known(route.unsupportedSettings || 'refuse', conducts, (message) =>
+    report('word_unknown', message, name, 'unsupportedSettings'),
+  )
+  const rules = Object.freeze([...own, ...defaults])
   return Object.freeze({
     id: route.id,
     name: route.name,
     totalTimeoutMs: route.totalTimeoutMs,
-    dropsUnsupported: route.unsupportedSettings === 'drop',
+    dropsUnsupported: conduct === 'drop',
     lastResort: lastResortTable(route.lastResort),
     hedging: hedgingTable(route.hedging),
-    rules: Object.freeze(
-      route.rules.map((rule, ruleIndex) =>
-        Object.freeze({
-          id: rule.id,
-          name: rule.name,
-          condition: rule.condition === '' ? null : rule.condition,
-          strategy: oneOf(rule.strategy, strategies, 'ordered'),
-          stickyBy: oneOf(rule.stickyBy, ['user', 'session'], null),
-          complexityLow: rule.complexityLowPpm / 1_000_000,
-          complexityHigh: rule.complexityHighPpm / 1_000_000,
-          targets: Object.freeze(
-            rule.targets.flatMap((target, targetIndex) => {
-              const path = `rules[${ruleIndex}].targets[${targetIndex}]`
-              return targetTable(target, joined, (code, message, field) =>
-                report(code, message, name, `${path}.${field}`),
-              )
-            }),
-          ),
-        }),
+    cache: cacheTable(route.cache),
+    rules,
+    ownRuleCount: own.length,
+    measures: measuresOf(rules),
+  })
+}
+
+/** What must be known of a prompt before these rules can decide. */
+function measuresOf(rules: readonly RuleTable[]): ReadonlySet<Measure> {
+  const measures = new Set<Measure>()
+  for (const { program, strategy } of rules) {
+    if (program?.reads.has('complexity') || strategy === 'complexity') measures.add('complexity')
+    if (program?.reads.has('prompt_class') || strategy === 'task') measures.add('prompt_class')
+    if (program?.reads.has('tokens_in') || strategy === 'cheapest' || strategy === 'preference')
+      measures.add('tokens_in')
+  }
+  return measures
+}
+
+function ruleTables(name: string, route: RouteResource__Output, joined: Joined, report: Report): readonly RuleTable[] {
+  return route.rules.map((rule, index) => {
+    const path = `rules[${index}]`
+    return ruleTable(rule, joined, (code, message, field) => report(code, message, name, `${path}.${field}`))
+  })
+}
+
+type ReportField = (code: CompileRefusal['code'], message: string, field: string) => void
+
+function ruleTable(rule: Rule__Output, joined: Joined, report: ReportField): RuleTable {
+  const strategy = known(rule.strategy || 'ordered', strategies, (message) =>
+    report('word_unknown', message, 'strategy'),
+  )
+  const stickyBy = known(rule.stickyBy || null, stickyNames, (message) => report('word_unknown', message, 'stickyBy'))
+  const condition = rule.condition === '' ? null : rule.condition
+  const table: RuleTable = Object.freeze({
+    id: rule.id,
+    name: rule.name,
+    condition,
+    program: condition === null ? null : compiledCondition(condition, report),
+    strategy: strategy ?? 'ordered',
+    stickyBy,
+    complexityLow: rule.complexityLowPpm / 1_000_000,
+    complexityHigh: rule.complexityHighPpm / 1_000_000,
+    targets: Object.freeze(
+      rule.targets.flatMap((target, index) =>
+        targetTable(target, joined, (code, message, field) => report(code, message, `targets[${index}].${field}`)),
       ),
     ),
   })
+  if (table.targets.length === rule.targets.length) checkStrategy(table, report)
+  return table
+}
+
+function compiledCondition(text: string, report: ReportField): Condition | null {
+  const condition = compileCondition(text)
+  if (isCondition(condition)) return condition
+  report('condition_invalid', `at character ${condition.at}: ${condition.message}`, 'condition')
+  return null
+}
+
+/** A strategy with nothing to go by would choose by accident. */
+function checkStrategy({ strategy, targets, complexityLow, complexityHigh }: RuleTable, report: ReportField): void {
+  if (strategy === 'weighted' && targets.every(({ weight }) => weight === 0)) {
+    report('weights_missing', 'the weights are all 0, so that no target could be first', 'targets')
+  }
+  if (strategy !== 'complexity') return
+  if (targets.every(({ tier }) => tier === null)) {
+    report('tiers_missing', 'no target says for which tier it is', 'targets')
+  }
+  if (complexityLow > complexityHigh || complexityHigh > 1) {
+    const field = complexityHigh > 1 ? 'complexityHighPpm' : 'complexityLowPpm'
+    report('thresholds_invalid', 'the lower threshold is at most the upper one, and that at most 1', field)
+  }
 }
 
 function targetTable(
@@ -529,7 +648,7 @@ function targetTable(
         totalMs: deadlines?.totalMs ?? 0,
       }),
       weight: target.weight,
-      tier: oneOf(target.tier, ['low', 'medium', 'high'], null),
+      tier: known(target.tier || null, tiers, (message) => report('word_unknown', message, 'tier')),
       tasks: new Set(target.tasks),
       quality: target.quality === 0 ? null : target.quality,
       nodePool: target.nodePool,
@@ -538,17 +657,39 @@ function targetTable(
         temperature: target.parameters?.temperature ?? null,
         outputTokensMax: target.parameters?.outputTokensMax ?? null,
       }),
-      breaker: breakerTable(target.breaker),
+      breaker: breakerTable(target.breaker, (message) => report('breaker_invalid', message, 'breaker')),
       warmUpIntervalMs: target.warmUp?.intervalMs || null,
     }),
   ]
 }
 
-const strategies = ['weighted', 'least_latency', 'cheapest', 'preference', 'complexity', 'task'] as const
+const strategies = [
+  ...(['ordered', 'weighted', 'least_latency', 'cheapest', 'preference', 'complexity', 'task'] as const),
+] as const
+const stickyNames = ['user', 'session'] as const
+const tiers = ['low', 'medium', 'high'] as const
+const preferences = ['cheapest', 'balanced', 'best'] as const
 
-/** `value` where it is one of `options`; a word that this version does not know is the fallback. */
-function oneOf<const T extends string, F>(value: string, options: readonly T[], fallback: F): T | F {
-  return options.find((option) => option === value) ?? fallback
+function preferenceOf(
+  { environmentId, routingPreference }: NonNullable<Resource__Output['environment']>,
+  report: Report,
+): EnvironmentTable['routingPreference'] {
+  const preference = known(routingPreference || 'balanced', preferences, (message) =>
+    report('word_unknown', message, `environment/${environmentId}`, 'routingPreference'),
+  )
+  return preference ?? 'balanced'
+}
+
+/** `word` where it is one of `words`, null for null; a word that this version does not know is told, never guessed at. */
+function known<const T extends string>(
+  word: string | null,
+  words: readonly T[],
+  report: (message: string) => void,
+): T | null {
+  if (word === null) return null
+  const found = words.find((one) => one === word)
+  if (found === undefined) report(`this version knows ${words.join(', ')}, not ${JSON.stringify(word.slice(0, 40))}`)
+  return found ?? null
 }
 
 function lastResortTable(lastResort: LastResort__Output | null | undefined): LastResortTable | null {
@@ -562,8 +703,42 @@ function hedgingTable(hedging: Hedging__Output | null | undefined): HedgingTable
   return Object.freeze({ budgetRatio: hedging.budgetPpm / 1_000_000, delayMinMs: hedging.delayMinMs })
 }
 
-function breakerTable(breaker: Breaker__Output | null | undefined): BreakerTable | null {
+const cacheShares = ['environment', 'team', 'api_key'] as const
+
+function cacheTable(cache: CachePolicy__Output | null | undefined): CacheTable | null {
+  if (!cache) return null
+  const { anyTemperature, sharedBy, ttls, ttlSeconds, ageMaxSeconds, staleSeconds, shared, semantic } = cache
+  return Object.freeze({
+    anyTemperature,
+    // A word of a later version shares with fewest.
+    sharedBy: sharedBy === '' ? 'environment' : (cacheShares.find((share) => share === sharedBy) ?? 'user'),
+    ttlSeconds: new Map(ttls.map(({ promptClass, seconds }) => [promptClass, seconds])),
+    otherTtlSeconds: ttlSeconds,
+    ...{ ageMaxSeconds, staleSeconds, shared },
+    semantic: semantic
+      ? Object.freeze({ threshold: semantic.thresholdPpm / 1_000_000, embeddingRoute: semantic.embeddingRoute })
+      : null,
+    detailApiKeys: new Set(cache.detailApiKeyIds),
+    tags: Object.freeze([...cache.tags]),
+  })
+}
+
+function cachePurgeTable(purge: CachePurge__Output): CachePurgeTable {
+  const { id, atUnixMs, routeId, promptId, promptVersion, tag, documentId } = purge
+  return Object.freeze({
+    ...{ id, atMs: atUnixMs },
+    ...{ routeId: routeId || null, promptId: promptId || null, promptVersion: promptVersion || null },
+    ...{ tag: tag || null, documentId: documentId || null },
+  })
+}
+
+function breakerTable(
+  breaker: Breaker__Output | null | undefined,
+  report: (message: string) => void,
+): BreakerTable | null {
   if (!breaker) return null
   const { failures, openMs, failurePpm, windowMs, requestsMin } = breaker
+  if ([failures, openMs, windowMs, requestsMin].some((value) => value < 1)) report('every number of it is above zero')
+  if (failurePpm < 1 || failurePpm > 1_000_000) report('the share of failures is above zero and at most one')
   return Object.freeze({ failures, openMs, failureRatio: failurePpm / 1_000_000, windowMs, requestsMin })
 }

@@ -17,9 +17,11 @@ export interface TargetHealth {
 
 export interface HealthFacts {
   of(target: TargetTable): TargetHealth
+  /** True: surely no target is `open`, so who goes by nothing else need not ask for each. */
+  readonly calm?: boolean
 }
 
 const unknown: TargetHealth = Object.freeze({ state: 'closed', retryInMs: 0, latencyUs: null, inFlightCount: 0 })
 
 /** Nothing is known: every target counts as healthy. */
-export const nothingKnown: HealthFacts = Object.freeze({ of: () => unknown })
+export const nothingKnown: HealthFacts = Object.freeze({ of: () => unknown, calm: true })

@@ -1,3 +1,5 @@
+import type { Condition } from './condition.js'
+
 /**
  * Decision tables: what a snapshot compiles to. Frozen, joined (a target holds its provider and model, not their ids),
  * and the only thing a decision reads besides the request's facts and `now`.
@@ -30,6 +32,16 @@ export interface ProviderTable {
   readonly vendorProject: string
   /** Outside the tenant's own walls. */
   readonly external: boolean
+  /** Servers that are alike, of which each request goes to one; never empty: without any of its own, the provider itself. */
+  readonly replicas: readonly ReplicaPlace[]
+  /** Milliseconds between two readings of each replica's metrics; null: nobody said. */
+  readonly replicaScrapeMs: number | null
+}
+
+/** Where one of a provider's servers lives, as the provider's own members of these names. */
+export interface ReplicaPlace {
+  readonly origin: string
+  readonly basePath: string
 }
 
 export interface PriceTable {
@@ -50,7 +62,12 @@ export interface ModelTable {
   readonly price: PriceTable | null
   /** Most tokens of one answer; null when not known. */
   readonly outputTokensMax: number | null
+  /** Most tokens of prompt and answer together; null when not known. */
+  readonly contextTokensMax: number | null
 }
+
+/** How dear and able a target is, for `complexity`. */
+export type Tier = 'low' | 'medium' | 'high'
 
 export interface TargetTable {
   readonly id: string
@@ -65,7 +82,7 @@ export interface TargetTable {
   }
   /** Share of the sum of a `weighted` rule; 0: never first. */
   readonly weight: number
-  readonly tier: 'low' | 'medium' | 'high' | null
+  readonly tier: Tier | null
   /** Prompt classes or tasks that it is for; empty: any. */
   readonly tasks: ReadonlySet<string>
   /** 0..100; null when not known. */
@@ -100,6 +117,37 @@ export interface LastResortTable {
   readonly safeAnswer: string
 }
 
+/** What is kept of a route's answers and given again. */
+export interface CacheTable {
+  /** Also where the temperature is not 0 and the client does not ask for it. */
+  readonly anyTemperature: boolean
+  readonly sharedBy: 'environment' | 'team' | 'api_key' | 'user'
+  /** Seconds that an answer is fresh, by class of its prompt. */
+  readonly ttlSeconds: ReadonlyMap<string, number>
+  /** For prompts of none of those classes. */
+  readonly otherTtlSeconds: number
+  readonly ageMaxSeconds: number
+  /** Beyond its freshness, while a new one is fetched. */
+  readonly staleSeconds: number
+  readonly shared: boolean
+  /** Null: only the very same request gets a kept answer. */
+  readonly semantic: { readonly threshold: number; readonly embeddingRoute: string } | null
+  /** Ids of keys whose clients are told similarity and matched question. */
+  readonly detailApiKeys: ReadonlySet<string>
+  readonly tags: readonly string[]
+}
+
+/** What was kept before `atMs` and fits is not given any more; a null member fits everything. */
+export interface CachePurgeTable {
+  readonly id: string
+  readonly atMs: number
+  readonly routeId: string | null
+  readonly promptId: string | null
+  readonly promptVersion: string | null
+  readonly tag: string | null
+  readonly documentId: string | null
+}
+
 export interface HedgingTable {
   /** Share of requests (0..1) that may be asked twice. */
   readonly budgetRatio: number
@@ -118,14 +166,27 @@ export interface RouteTable {
   readonly lastResort: LastResortTable | null
   /** Null: never. */
   readonly hedging: HedgingTable | null
-  /** Ordered; the first whose condition holds decides. A null condition always holds. */
+  /** Null: nothing is kept and given again. */
+  readonly cache: CacheTable | null
+  /**
+   * Ordered; the first whose condition holds decides. A null condition always holds. Its own ones, then those of the route
+   * that it takes its defaults from.
+   */
   readonly rules: readonly RuleTable[]
+  /** How many of `rules` are its own. */
+  readonly ownRuleCount: number
+  /** What must be measured of a prompt to decide; whoever measures by asking somebody else asks only for that. */
+  readonly measures: ReadonlySet<Measure>
 }
+
+export type Measure = 'complexity' | 'prompt_class' | 'tokens_in'
 
 export interface RuleTable {
   readonly id: string
   readonly name: string
   readonly condition: string | null
+  /** `condition`, compiled; null where there is none. */
+  readonly program: Condition | null
   readonly strategy: Strategy
   /** With `weighted`: who always draws the same; null: each request draws anew. */
   readonly stickyBy: 'user' | 'session' | null
@@ -142,6 +203,7 @@ export interface EnvironmentTable {
   readonly environmentName: string
   readonly permittedRegions: ReadonlySet<string>
   readonly routingPreference: 'cheapest' | 'balanced' | 'best'
+  readonly cachePurges: readonly CachePurgeTable[]
   readonly routes: ReadonlyMap<string, RouteTable>
 }
 
@@ -151,6 +213,10 @@ export interface ApiKeyTable {
   readonly environment: EnvironmentTable
   /** Null: every route of the environment. */
   readonly allowedRoutes: ReadonlySet<string> | null
+  /** May call models outside the tenant's own walls. */
+  readonly allowExternal: boolean
+  /** May choose a target and go without fallbacks by header. */
+  readonly mayPin: boolean
   /** Infinity: never. */
   readonly expiresAtMs: number
   readonly inFlightMax: number
@@ -168,6 +234,8 @@ export interface DecisionTables {
   readonly generation: number
   readonly rootHash: string
   readonly cluster: ClusterTable | null
+  /** By section. The same map while only keys and denials change. */
+  readonly environments: ReadonlyMap<string, EnvironmentTable>
   /** By SHA-256 of the whole key, lower-case hexadecimal. */
   readonly keys: LookupTable<ApiKeyTable>
   /** By the same hash; looked at first. An entry past its `expiresAtMs` may stay: denying an expired key harms nobody. */

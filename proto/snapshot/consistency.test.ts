@@ -75,6 +75,37 @@ describe('an environment section', () => {
     expect(found(...resources).map((text) => text.split(' ').at(-1))).toContain(code)
   })
 
+  it.each([
+    ['azure-openai', 'apiVersion', {}],
+    ['bedrock', 'vendorRegion', {}],
+    ['vertex', 'vendorRegion', { vendorProject: 'acme' }],
+    ['vertex', 'vendorProject', { vendorRegion: 'global' }],
+  ])('with a provider of %s without %s is refused', (kind, field, more) => {
+    expect(found(provider({ kind, ...more }), model(), route())).toEqual([
+      `provider/prv_1 ${field} vendor_field_missing`,
+    ])
+  })
+
+  it('with a provider that has what its vendor needs is fit', () => {
+    const whole = provider({ kind: 'vertex', vendorRegion: 'global', vendorProject: 'acme' })
+    expect(found(whole, model(), route())).toEqual([])
+  })
+
+  it('takes default rules from a route that is there and has none itself', () => {
+    const other = (id: string, defaultRouteId = '') =>
+      named(`route/${id}`, {
+        route: { id, name: id, totalTimeoutMs: 9, defaultRouteId, rules: [{ id: 'r', targets: [target()] }] },
+      })
+    const all = [provider(), model()]
+    expect(found(...all, other('rte_1'), other('rte_2', 'rte_1'))).toEqual([])
+    const missing = 'route/rte_2 defaultRouteId default_route_missing'
+    expect(found(...all, other('rte_2', 'rte_1'))).toEqual([missing])
+    expect(found(...all, other('rte_2', 'rte_2'))).toEqual([missing])
+    expect(found(...all, other('rte_1'), other('rte_2', 'rte_1'), other('rte_3', 'rte_2'))).toEqual([
+      'route/rte_3 defaultRouteId default_route_missing',
+    ])
+  })
+
   it('needs its own environment', () => {
     expect(checkSection(section, []).map((r) => r.code)).toEqual(['environment_missing'])
     expect(checkSection(environmentSection('ten_1', 'env_2'), [environment]).map((r) => r.code)).toEqual([

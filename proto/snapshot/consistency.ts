@@ -7,7 +7,8 @@ import { type SnapshotRefusal, type SnapshotRefusalCode, snapshotRefusal } from 
 /**
  * Whether a section makes sense by itself: everything it names is in it, and nothing in it contradicts the rest. The control
  * plane asks before it signs, the agent asks again before it applies. A section stands alone on purpose, so that a broken
- * one can keep its last good content while the others advance.
+ * one can keep its last good content while the others advance. What the words of its rules mean (strategies, conditions) is
+ * the business of `proto/policy/compile-tables.ts`, which both ask next.
  */
 export interface NamedResource {
   /** `<kind>/<id>`. */
@@ -120,16 +121,33 @@ function checkEnvironment(section: string, resources: readonly NamedResource[], 
   )
   const models = new Map(resources.flatMap(({ resource: { model } }) => (model ? [[model.id, model]] : [])))
   const routes = new Map<string, string>()
+  const routesById = new Map(resources.flatMap(({ resource: { route } }) => (route ? [[route.id, route]] : [])))
   const regions = new Set(environment.permittedRegions)
   for (const { name, resource } of resources) {
-    if (resource.provider && !isBaseUrl(resource.provider.baseUrl)) {
-      report('url_invalid', 'an http or https URL without credentials, query or trailing slash', name, 'baseUrl')
-    }
+    if (resource.provider) checkProvider(name, resource.provider, report)
     if (!resource.route) continue
     const taken = routes.get(resource.route.name)
     if (taken !== undefined) report('route_name_taken', `${taken} has the same name`, name, 'name')
     routes.set(resource.route.name, name)
-    checkRoute(name, resource.route, { providers, models, regions }, report)
+    checkRoute(name, resource.route, { providers, models, regions, routes: routesById }, report)
+  }
+}
+
+/** What a vendor's requests cannot be made without. */
+const vendorFields: Readonly<Record<string, readonly ('apiVersion' | 'vendorRegion' | 'vendorProject')[]>> = {
+  'azure-openai': ['apiVersion'],
+  bedrock: ['vendorRegion'],
+  vertex: ['vendorRegion', 'vendorProject'],
+}
+
+function checkProvider(name: string, provider: NonNullable<Resource__Output['provider']>, report: Report): void {
+  if (!isBaseUrl(provider.baseUrl)) {
+    report('url_invalid', 'an http or https URL without credentials, query or trailing slash', name, 'baseUrl')
+  }
+  const fields = Object.hasOwn(vendorFields, provider.kind) ? vendorFields[provider.kind] : undefined
+  for (const field of fields ?? []) {
+    // Absent where a test or an older release made the resource by hand: as good as empty.
+    if ((provider[field] ?? '') === '') report('vendor_field_missing', `${provider.kind} needs it`, name, field)
   }
 }
 
@@ -137,17 +155,16 @@ interface Surroundings {
   readonly providers: ReadonlyMap<string, NonNullable<Resource__Output['provider']>>
   readonly models: ReadonlyMap<string, NonNullable<Resource__Output['model']>>
   readonly regions: ReadonlySet<string>
+  readonly routes: ReadonlyMap<string, RouteResource__Output>
 }
 
 function checkRoute(name: string, route: RouteResource__Output, around: Surroundings, report: Report): void {
   if (route.rules.length === 0) report('rule_missing', 'a route needs at least one rule', name, 'rules')
   if (route.totalTimeoutMs <= 0) report('deadline_invalid', 'a deadline is above zero', name, 'totalTimeoutMs')
+  if (route.defaultRouteId) checkDefaults(name, route, around, report)
   const targetIds = new Set<string>()
   for (const [ruleIndex, rule] of route.rules.entries()) {
     const rulePath = `rules[${ruleIndex}]`
-    // Conditions come with the room that evaluates them; until then one that is not empty must not be ignored.
-    if (rule.condition !== '')
-      report('condition_unsupported', 'this version has no conditions', name, `${rulePath}.condition`)
     if (rule.targets.length === 0)
       report('target_missing', 'a rule needs at least one target', name, `${rulePath}.targets`)
     for (const [targetIndex, target] of rule.targets.entries()) {
@@ -159,6 +176,17 @@ function checkRoute(name: string, route: RouteResource__Output, around: Surround
     checkCapabilities(rule.targets, around, (message) =>
       report('target_capability_mismatch', message, name, `${rulePath}.targets`),
     )
+  }
+}
+
+/** Rules that follow a route's own: of a route that is there, and one step only, so that no circle can be written. */
+function checkDefaults(name: string, route: RouteResource__Output, around: Surroundings, report: Report): void {
+  const { defaultRouteId } = route
+  const defaults = around.routes.get(defaultRouteId)
+  if (defaults === undefined) {
+    report('default_route_missing', `route ${defaultRouteId} is not there`, name, 'defaultRouteId')
+  } else if (defaults.id === route.id || defaults.defaultRouteId) {
+    report('default_route_missing', `${defaults.name} has no rules that end with it`, name, 'defaultRouteId')
   }
 }
 

@@ -16,11 +16,13 @@ export const idPrefixes = {
   credential: 'crd',
   model: 'mdl',
   route: 'rte',
+  rule: 'rul',
   target: 'tgt',
   apiKey: 'key',
   audit: 'aud',
   installation: 'ins',
   request: 'req',
+  cachePurge: 'pur',
 } as const
 
 export type IdKind = keyof typeof idPrefixes

@@ -51,9 +51,13 @@ export function addKeysCommand(program: Command, open: () => Session): void {
     .option('--environment <name>', 'default: production, or the only one')
     .option('--team <id>', 'whose costs it makes')
     .option('--route <name...>', 'routes that it may use (default: all)')
+    .option('--internal-only', 'may not call external models')
     .option('--expires <instant>', 'for example 2026-12-31T00:00:00Z')
     .action(
-      async (name: string, options: { environment?: string; team?: string; route?: string[]; expires?: string }) => {
+      async (
+        name: string,
+        options: { environment?: string; team?: string; route?: string[]; internalOnly?: boolean; expires?: string },
+      ) => {
         const session = open()
         const tenantId = await session.fetchTenantId()
         const environmentId = await session.fetchEnvironmentId(tenantId, options.environment)
@@ -63,6 +67,7 @@ export function addKeysCommand(program: Command, open: () => Session): void {
             name,
             teamId: options.team ?? null,
             allowedRoutes: options.route ?? null,
+            internalOnly: options.internalOnly ?? null,
             expiresAt: options.expires ?? null,
           },
         })

@@ -69,9 +69,16 @@ test('status says who you are', async () => {
 
 test('keys create asks for a key of the only environment and shows it once', async () => {
   answers['createApiKey'] = { createApiKey: { apiKey: key, secret: 'sk-sy-whole', intentRevision: '4' } }
-  expect(await run('keys', 'create', 'ci', '--route', 'chat')).toContain('sk-sy-whole')
+  expect(await run('keys', 'create', 'ci', '--route', 'chat', '--internal-only')).toContain('sk-sy-whole')
   expect(asked.at(-1)?.variables).toEqual({
-    input: { environmentId: 'env_1', name: 'ci', teamId: null, allowedRoutes: ['chat'], expiresAt: null },
+    input: {
+      environmentId: 'env_1',
+      name: 'ci',
+      teamId: null,
+      allowedRoutes: ['chat'],
+      internalOnly: true,
+      expiresAt: null,
+    },
   })
 })
 
@@ -180,5 +187,73 @@ describe('where the control plane is', () => {
 
   test('nothing known says what to do', () => {
     expect(() => readCliSettings({}, {}, nowhere)).toThrow(/npm start/)
+  })
+})
+
+describe('routes', () => {
+  const explained = {
+    ...{ outcome: 'chosen', routeName: 'chat', ruleName: 'law', strategy: 'ORDERED', sentences: ['first', 'second'] },
+    targets: [
+      { targetId: 'tgt_1', upstreamModel: 'large', providerName: 'openai-eu' },
+      { targetId: 'tgt_2', upstreamModel: 'small', providerName: 'local' },
+    ],
+    excluded: [],
+  }
+  const suiteFile = (text: string) => {
+    const file = path.join(mkdtempSync(path.join(tmpdir(), 'suite-')), 'routing.yaml')
+    writeFileSync(file, text)
+    return file
+  }
+
+  test('explain asks what is said, and prints the sentences', async () => {
+    answers['explainRoute'] = { explainRoute: explained }
+    const args = [
+      '--prompt',
+      'Why?',
+      '--header',
+      'x-a=b=c',
+      '--complexity',
+      '0.7',
+      '--class',
+      'code',
+      '--open',
+      'tgt_1',
+    ]
+    expect(await run('routes', 'explain', 'chat', ...args, '--operation', 'messages')).toBe('first\nsecond\n')
+    expect(asked.at(-1)?.variables).toMatchObject({
+      input: {
+        ...{ environmentId: 'env_1', model: 'chat', prompt: 'Why?', headers: [{ name: 'x-a', value: 'b=c' }] },
+        ...{ complexity: 0.7, promptClass: 'CODE', operation: 'MESSAGES', tokensIn: null },
+        health: [{ targetId: 'tgt_1', state: 'OPEN' }],
+      },
+    })
+    await expect(run('routes', 'explain', 'chat', '--complexity', 'much')).rejects.toThrow('expected a number')
+    await expect(run('routes', 'explain', 'chat', '--prompt-file', '/nowhere')).rejects.toThrow(
+      'cannot be read: ENOENT',
+    )
+  })
+
+  test('test prints each decision, and fails when one is not as expected', async () => {
+    answers['explainRoute'] = { explainRoute: explained }
+    const good = suiteFile(
+      'cases: [{ name: law, request: { model: chat }, expect: { rule: law, target: large@openai-eu } }]',
+    )
+    expect(await run('routes', 'test', good)).toMatch(/ok +law +law +large@openai-eu[\s\S]*1 passed, 0 failed/)
+    const bad = suiteFile(
+      `environment: production
+cases:
+  - name: law
+    request: { model: chat, user: ada }
+    expect: { rule: law }
+  - request: { model: chat }
+    expect: { rule: tiers, target: small, targets: [small, large] }`,
+    )
+    await expect(run('routes', 'test', bad)).rejects.toThrow('1 of 2 decisions are not as expected')
+    expect(asked.filter(({ operationName }) => operationName === 'explainRoute')).toHaveLength(3)
+  })
+
+  test('a suite that is written wrong is refused before anything is asked', async () => {
+    await expect(run('routes', 'test', suiteFile('cases: []'))).rejects.toThrow('expected at least one')
+    expect(asked).toEqual([])
   })
 })

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { addFleetCommand } from './fleet-command.js'
 import { addKeysCommand } from './keys-command.js'
+import { addRoutesCommand } from './routes-command.js'
 import { type GlobalOptions, Session } from './session.js'
 import { addStatusCommand } from './status-command.js'
 import { addUsageCommand } from './usage-command.js'
@@ -14,6 +15,8 @@ Examples:
   switchyard keys revoke key_01hx… --abort
   switchyard usage --last 5
   switchyard usage --by model --since 7d --json
+  switchyard routes explain chat --prompt "Why is the sky blue?"
+  switchyard routes test routing.yaml
 
 Which control plane: --url and --token, else SWITCHYARD_URL and SWITCHYARD_TOKEN, else .switchyard/local.json of this
 folder or one above it, which npm start writes.
@@ -35,5 +38,6 @@ export function buildProgram(version: string, write: (text: string) => void, now
   addFleetCommand(program, open)
   addUsageCommand(program, open)
   addKeysCommand(program, open)
+  addRoutesCommand(program, open)
   return program
 }

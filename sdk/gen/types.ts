@@ -27,6 +27,19 @@ export type AuditFilterInput = {
   readonly until?: string | null | undefined;
 };
 
+export type BreakerInput = {
+  /** 0.5 when left out. */
+  readonly failureRatio?: number | null | undefined;
+  /** 5 when left out. */
+  readonly failures?: number | null | undefined;
+  /** 10000 when left out. */
+  readonly openMs?: number | null | undefined;
+  /** 20 when left out. */
+  readonly requestsMin?: number | null | undefined;
+  /** 30000 when left out. */
+  readonly windowMs?: number | null | undefined;
+};
+
 export type Capability =
   | 'CHAT'
   | 'EMBEDDINGS';
@@ -43,6 +56,8 @@ export type CreateApiKeyInput = {
   readonly expiresAt?: string | null | undefined;
   /** Per agent; 200 when left out. */
   readonly inFlightMax?: number | null | undefined;
+  /** Never call external providers; false when left out. */
+  readonly internalOnly?: boolean | null | undefined;
   readonly name: string;
   /** Per agent; 12000 when left out. */
   readonly requestsPerMinuteMax?: number | null | undefined;
@@ -64,6 +79,8 @@ export type CreateEnvironmentInput = {
   readonly name: string;
   /** 1 to 50 regions, for example eu-central-1. */
   readonly permittedRegions: ReadonlyArray<string>;
+  /** BALANCED when left out. */
+  readonly routingPreference?: RoutingPreference | null | undefined;
   /** For platform admins; everybody else has one of their own. */
   readonly tenantId?: string | null | undefined;
 };
@@ -117,6 +134,16 @@ export type CreateProviderInput = {
   readonly name: string;
   /** Where it computes; environments use it only if they permit this region. */
   readonly region: string;
+  /**
+   * Milliseconds between two readings of each server's /metrics, 250 to 60000. When left
+   * out: 1000, of VLLM and of providers with several replicas; others are not read.
+   */
+  readonly replicaScrapeMs?: number | null | undefined;
+  /**
+   * Of VLLM, OLLAMA and OPENAI_COMPATIBLE: base URLs of servers that are alike, at most 64. Each request
+   * goes to the one that has most of its prompt cached and is not overloaded; baseUrl is then used for tests only.
+   */
+  readonly replicaUrls?: ReadonlyArray<string> | null | undefined;
   /** As the vendor states it, in parts per million, to 1000000. */
   readonly slaAvailabilityPpm?: number | null | undefined;
   /** At most 500 characters. */
@@ -134,12 +161,20 @@ export type CreateProviderInput = {
 };
 
 export type CreateRouteInput = {
+  /** A route of the same environment that has none itself. */
+  readonly defaultRouteId?: string | null | undefined;
   readonly environmentId: string;
+  /** When left out: never. */
+  readonly hedging?: HedgingInput | null | undefined;
+  /** When left out: the error. */
+  readonly lastResort?: LastResortInput | null | undefined;
   /** 1 to 128 letters, digits and . _ : / @ + -; never changes. */
   readonly name: string;
-  /** In the order they are tried, 1 to 16. */
-  readonly targets: ReadonlyArray<TargetInput>;
-  /** The sum of the targets when left out, at most ten minutes. */
+  /** In the order they are looked at, 1 to 32. */
+  readonly rules?: ReadonlyArray<RuleInput> | null | undefined;
+  /** In the order they are tried, 1 to 16: one rule that always applies. Either this or rules. */
+  readonly targets?: ReadonlyArray<TargetInput> | null | undefined;
+  /** When left out, the sum of the targets of the longest rule, at most ten minutes. */
   readonly totalTimeoutMs?: number | null | undefined;
   /** REFUSE when left out. */
   readonly unsupportedSettings?: UnsupportedSettings | null | undefined;
@@ -179,6 +214,79 @@ export type CredentialKind =
   | 'REFERENCE'
   | 'SECRET';
 
+export type ExclusionReason =
+  | 'CAPABILITY_MISSING'
+  | 'CONTEXT_TOO_LONG'
+  | 'EXTERNAL_NOT_PERMITTED'
+  | 'REGION_NOT_PERMITTED';
+
+/** A request that nobody sends. What is left out is not known, as it may be for an agent. */
+export type ExplainRouteInput = {
+  /** Whose team, routes and permissions count; needs api-key.read. */
+  readonly apiKeyId?: string | null | undefined;
+  /** Now when left out. */
+  readonly at?: string | null | undefined;
+  /** Instead of the estimate: 0 to 1. */
+  readonly complexity?: number | null | undefined;
+  /** What is drawn for WEIGHTED and LEAST_LATENCY: from 0, below 1. 0 when left out. */
+  readonly draw?: number | null | undefined;
+  readonly environmentId: string;
+  readonly headers?: ReadonlyArray<HeaderInput> | null | undefined;
+  readonly health?: ReadonlyArray<SupposedHealthInput> | null | undefined;
+  /** Without an API key: of one that may not call external models. */
+  readonly internalOnly?: boolean | null | undefined;
+  /** What a client would put into model. */
+  readonly model: string;
+  /** CHAT_COMPLETIONS when left out. */
+  readonly operation?: Operation | null | undefined;
+  /** What the client asks for as max_tokens. */
+  readonly outputTokensMax?: number | null | undefined;
+  /** The user's newest turns: complexity, class and tokens are estimated from it. */
+  readonly prompt?: string | null | undefined;
+  /** Instead of the estimate. */
+  readonly promptClass?: PromptClass | null | undefined;
+  /** Of the cluster whose agent would decide. */
+  readonly region?: string | null | undefined;
+  readonly sessionId?: string | null | undefined;
+  readonly stream?: boolean | null | undefined;
+  /** Without an API key: the team of one. */
+  readonly teamId?: string | null | undefined;
+  /** Instead of the estimate. */
+  readonly tokensIn?: number | null | undefined;
+  /** 0 when left out. */
+  readonly toolCount?: number | null | undefined;
+  /** 1 when left out. */
+  readonly turnCount?: number | null | undefined;
+  readonly userId?: string | null | undefined;
+};
+
+export type HeaderInput = {
+  readonly name: string;
+  readonly value: string;
+};
+
+/** CLOSED: well. OPEN: left alone. HALF_OPEN: one request may try it. */
+export type HealthState =
+  | 'CLOSED'
+  | 'HALF_OPEN'
+  | 'OPEN';
+
+export type HedgingInput = {
+  /** 0.05 when left out. */
+  readonly budgetRatio?: number | null | undefined;
+  /** 100 when left out. */
+  readonly delayMinMs?: number | null | undefined;
+};
+
+export type LastResortInput = {
+  /** At most 1000 characters. */
+  readonly apology?: string | null | undefined;
+  /** 0 when left out. */
+  readonly cachedAgeMaxSeconds?: number | null | undefined;
+  /** At most 10000 characters. */
+  readonly safeAnswer?: string | null | undefined;
+};
+
 export type LiftQuarantineInput = {
   readonly agentVersion: string;
   /** 64 hexadecimal characters. */
@@ -201,6 +309,32 @@ export type ModelPriceInput = {
   readonly inputUsdPerMillion: string;
   readonly outputUsdPerMillion: string;
 };
+
+/** The door at which a request comes in. */
+export type Operation =
+  | 'CHAT_COMPLETIONS'
+  | 'COMPLETIONS'
+  | 'COUNT_TOKENS'
+  | 'EMBEDDINGS'
+  | 'MESSAGES'
+  | 'RESPONSES';
+
+export type PreferenceSavingInput = {
+  readonly environmentId: string;
+  /** 7 days before to when left out; at most 31 days before it. */
+  readonly from?: string | null | undefined;
+  /** Now when left out. */
+  readonly to?: string | null | undefined;
+};
+
+export type PromptClass =
+  | 'CHAT'
+  | 'CODE'
+  | 'EXTRACTION'
+  | 'OTHER'
+  | 'REASONING'
+  | 'SUMMARISATION'
+  | 'TRANSLATION';
 
 export type ProviderFilterInput = {
   readonly includeArchived?: boolean | null | undefined;
@@ -259,12 +393,71 @@ export type RouteFilterInput = {
   readonly providerId?: string | null | undefined;
 };
 
+/** CHEAPEST: by expected cost. BEST: by quality. BALANCED: the cheapest of those whose quality is the median or better. */
+export type RoutingPreference =
+  | 'BALANCED'
+  | 'BEST'
+  | 'CHEAPEST';
+
+export type RuleInput = {
+  /** 0.7 when left out. */
+  readonly complexityHigh?: number | null | undefined;
+  /** 0.3 when left out. */
+  readonly complexityLow?: number | null | undefined;
+  /** For example: team == "team_01…" && complexity >= 0.7. Left out: always. */
+  readonly condition?: string | null | undefined;
+  /** 1 to 63 lower-case letters, digits, dashes and underscores, once per route; rule-N when left out. A rule keeps its id by it. */
+  readonly name?: string | null | undefined;
+  /** With WEIGHTED only. */
+  readonly stickyBy?: StickyBy | null | undefined;
+  /** ORDERED when left out. */
+  readonly strategy?: Strategy | null | undefined;
+  /** 1 to 16. */
+  readonly targets: ReadonlyArray<TargetInput>;
+};
+
+/** FAILED: nobody could say whether the condition holds, for example because a header is not there; so it does not. */
+export type RuleOutcome =
+  | 'FAILED'
+  | 'HELD'
+  | 'NOT_HELD';
+
 export type SetModelPriceInput = {
   readonly modelId: string;
   readonly price: ModelPriceInput;
 };
 
+export type StickyBy =
+  | 'SESSION'
+  | 'USER';
+
+/**
+ * Which of a rule's targets is tried first. ORDERED: as given. WEIGHTED: by share. LEAST_LATENCY: the less loaded of two
+ * that are drawn. CHEAPEST: by expected cost, if the prompt fits. PREFERENCE: as the environment prefers. COMPLEXITY: by tier.
+ * TASK: by class of the prompt. The others stand behind it, and what is unhealthy behind them.
+ */
+export type Strategy =
+  | 'CHEAPEST'
+  | 'COMPLEXITY'
+  | 'LEAST_LATENCY'
+  | 'ORDERED'
+  | 'PREFERENCE'
+  | 'TASK'
+  | 'WEIGHTED';
+
+/** What is to be supposed of a target; the others are well. */
+export type SupposedHealthInput = {
+  readonly inFlightCount?: number | null | undefined;
+  /** To the first token; not known when left out. */
+  readonly latencyMs?: number | null | undefined;
+  /** CLOSED when left out. */
+  readonly state?: HealthState | null | undefined;
+  readonly targetId: string;
+};
+
 export type TargetInput = {
+  /** When left out: the agent's defaults. */
+  readonly breaker?: BreakerInput | null | undefined;
   /** 2000 when left out. */
   readonly connectTimeoutMs?: number | null | undefined;
   /** 30000 when left out. */
@@ -272,11 +465,45 @@ export type TargetInput = {
   /** 30000 when left out. */
   readonly idleTimeoutMs?: number | null | undefined;
   readonly modelId: string;
+  readonly nodePool?: string | null | undefined;
+  readonly owner?: string | null | undefined;
+  readonly parameters?: TargetParametersInput | null | undefined;
   readonly providerId: string;
+  /** With PREFERENCE: 1 to 100. */
+  readonly quality?: number | null | undefined;
+  /** With TASK: the prompt classes that it is for, for example code; none: any. */
+  readonly tasks?: ReadonlyArray<string> | null | undefined;
+  /** With COMPLEXITY. */
+  readonly tier?: Tier | null | undefined;
   /** 120000 when left out, or the route's total if that is shorter. */
   readonly totalTimeoutMs?: number | null | undefined;
   /** Sent upstream instead of the model's own name. */
   readonly upstreamModel?: string | null | undefined;
+  /** When left out: none. */
+  readonly warmUp?: WarmUpInput | null | undefined;
+  /** With WEIGHTED; 1 when left out, 0: never first. */
+  readonly weight?: number | null | undefined;
+};
+
+export type TargetParametersInput = {
+  readonly outputTokensMax?: number | null | undefined;
+  /** 0 to 2. */
+  readonly temperature?: number | null | undefined;
+};
+
+/** Of the strategy COMPLEXITY: how hard the prompts are that it is for. */
+export type Tier =
+  | 'HIGH'
+  | 'LOW'
+  | 'MEDIUM';
+
+export type TierReportInput = {
+  /** 7 days before to when left out; at most 31 days before it. */
+  readonly from?: string | null | undefined;
+  /** Of a route with a rule of strategy COMPLEXITY. */
+  readonly routeId: string;
+  /** Now when left out. */
+  readonly to?: string | null | undefined;
 };
 
 /**
@@ -294,14 +521,17 @@ export type UpdateApiKeyInput = {
   readonly apiKeyId: string;
   readonly expiresAt?: string | null | undefined;
   readonly inFlightMax?: number | null | undefined;
+  readonly internalOnly?: boolean | null | undefined;
   readonly name?: string | null | undefined;
   readonly requestsPerMinuteMax?: number | null | undefined;
   readonly teamId?: string | null | undefined;
 };
 
+/** What is left out stays as it is. */
 export type UpdateEnvironmentInput = {
   readonly environmentId: string;
-  readonly permittedRegions: ReadonlyArray<string>;
+  readonly permittedRegions?: ReadonlyArray<string> | null | undefined;
+  readonly routingPreference?: RoutingPreference | null | undefined;
 };
 
 export type UpdateMemberInput = {
@@ -337,6 +567,9 @@ export type UpdateProviderInput = {
   readonly name?: string | null | undefined;
   readonly providerId: string;
   readonly region?: string | null | undefined;
+  readonly replicaScrapeMs?: number | null | undefined;
+  /** All of them; an empty list leaves baseUrl alone. Another server needs the credential given again. */
+  readonly replicaUrls?: ReadonlyArray<string> | null | undefined;
   /** Refuse with CONFLICT unless the provider still has this version. */
   readonly rowVersion?: number | null | undefined;
   /** As the vendor states it, in parts per million, to 1000000. Null takes it away. */
@@ -353,11 +586,16 @@ export type UpdateProviderInput = {
   readonly vendorTokensPerMinute?: number | null | undefined;
 };
 
-/** What is left out stays as it is; targets replaces the whole list. */
+/** What is left out stays as it is; rules (or targets) replaces the whole list; null takes away defaultRouteId, lastResort and hedging. */
 export type UpdateRouteInput = {
+  readonly defaultRouteId?: string | null | undefined;
+  readonly hedging?: HedgingInput | null | undefined;
+  readonly lastResort?: LastResortInput | null | undefined;
   readonly routeId: string;
   /** Refuse with CONFLICT unless the route still has this version. */
   readonly rowVersion?: number | null | undefined;
+  readonly rules?: ReadonlyArray<RuleInput> | null | undefined;
+  /** Of a route whose only rule always applies. */
   readonly targets?: ReadonlyArray<TargetInput> | null | undefined;
   readonly totalTimeoutMs?: number | null | undefined;
   readonly unsupportedSettings?: UnsupportedSettings | null | undefined;
@@ -429,7 +667,12 @@ export type UsageTotalsFilterInput = {
   readonly to: string;
 };
 
-export type ApiKeyFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string };
+export type WarmUpInput = {
+  /** 1000 to 86400000. */
+  readonly intervalMs: number;
+};
+
+export type ApiKeyFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string };
 
 export type ApiKeysQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -439,42 +682,42 @@ export type ApiKeysQueryVariables = Exact<{
 }>;
 
 
-export type ApiKeysQuery = { readonly apiKeys: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type ApiKeysQuery = { readonly apiKeys: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type ApiKeyQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type ApiKeyQuery = { readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null };
+export type ApiKeyQuery = { readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null };
 
 export type CreateApiKeyMutationVariables = Exact<{
   input: CreateApiKeyInput;
 }>;
 
 
-export type CreateApiKeyMutation = { readonly createApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type CreateApiKeyMutation = { readonly createApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type UpdateApiKeyMutationVariables = Exact<{
   input: UpdateApiKeyInput;
 }>;
 
 
-export type UpdateApiKeyMutation = { readonly updateApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type UpdateApiKeyMutation = { readonly updateApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type RevokeApiKeyMutationVariables = Exact<{
   input: RevokeApiKeyInput;
 }>;
 
 
-export type RevokeApiKeyMutation = { readonly revokeApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type RevokeApiKeyMutation = { readonly revokeApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type RotateApiKeyMutationVariables = Exact<{
   input: RotateApiKeyInput;
 }>;
 
 
-export type RotateApiKeyMutation = { readonly rotateApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string }, readonly previous: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null } };
+export type RotateApiKeyMutation = { readonly rotateApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string }, readonly previous: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null } };
 
 export type AuditEntriesQueryVariables = Exact<{
   filter?: AuditFilterInput | null | undefined;
@@ -682,7 +925,13 @@ export type ArchiveModelMutationVariables = Exact<{
 
 export type ArchiveModelMutation = { readonly archiveModel: { readonly model: { readonly id: string, readonly tenantId: string, readonly name: string, readonly upstreamModel: string, readonly capabilities: ReadonlyArray<Capability>, readonly contextTokensMax: number | null, readonly outputTokensMax: number | null, readonly rowVersion: number, readonly createdAt: string, readonly archivedAt: string | null, readonly price: { readonly version: number, readonly inputUsdPerMillion: string, readonly cachedInputUsdPerMillion: string, readonly outputUsdPerMillion: string, readonly cacheWriteInputUsdPerMillion: string | null, readonly createdAt: string } | null }, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
 
-export type RouteFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> };
+export type RouteFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number }>, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> };
+
+export type RouteDetailFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null }> }>, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> };
+
+export type TargetFieldsFragment = { readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null };
+
+export type RouteExplanationFieldsFragment = { readonly intentRevision: string, readonly outcome: string, readonly routeName: string | null, readonly ruleId: string | null, readonly ruleName: string | null, readonly strategy: Strategy | null, readonly strategyReason: string, readonly complexity: number | null, readonly promptClass: PromptClass | null, readonly tokensIn: number | null, readonly sentences: ReadonlyArray<string>, readonly rules: ReadonlyArray<{ readonly ruleId: string, readonly name: string, readonly isDefault: boolean, readonly condition: string, readonly outcome: RuleOutcome, readonly failure: string, readonly seen: ReadonlyArray<{ readonly name: string, readonly value: string }> }>, readonly targets: ReadonlyArray<{ readonly targetId: string, readonly providerId: string, readonly providerName: string, readonly modelId: string, readonly upstreamModel: string, readonly reason: string, readonly state: HealthState }>, readonly excluded: ReadonlyArray<{ readonly targetId: string, readonly reason: ExclusionReason, readonly words: string }> };
 
 export type RoutesQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -692,39 +941,60 @@ export type RoutesQueryVariables = Exact<{
 }>;
 
 
-export type RoutesQuery = { readonly routes: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type RoutesQuery = { readonly routes: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number }>, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type RouteQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type RouteQuery = { readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } | null };
+export type RouteQuery = { readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null }> }>, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } | null };
 
 export type CreateRouteMutationVariables = Exact<{
   input: CreateRouteInput;
 }>;
 
 
-export type CreateRouteMutation = { readonly createRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type CreateRouteMutation = { readonly createRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null }> }>, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
 
 export type UpdateRouteMutationVariables = Exact<{
   input: UpdateRouteInput;
 }>;
 
 
-export type UpdateRouteMutation = { readonly updateRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type UpdateRouteMutation = { readonly updateRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null }> }>, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
 
 export type DeleteRouteMutationVariables = Exact<{
   routeId: string;
 }>;
 
 
-export type DeleteRouteMutation = { readonly deleteRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+export type DeleteRouteMutation = { readonly deleteRoute: { readonly intentRevision: string, readonly route: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly name: string, readonly defaultRouteId: string | null, readonly totalTimeoutMs: number, readonly unsupportedSettings: UnsupportedSettings, readonly rowVersion: number, readonly createdAt: string, readonly rules: ReadonlyArray<{ readonly id: string, readonly name: string, readonly condition: string | null, readonly strategy: Strategy, readonly stickyBy: StickyBy | null, readonly complexityLow: number, readonly complexityHigh: number, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number, readonly weight: number, readonly tier: Tier | null, readonly tasks: ReadonlyArray<string>, readonly quality: number | null, readonly nodePool: string | null, readonly owner: string | null, readonly parameters: { readonly temperature: number | null, readonly outputTokensMax: number | null }, readonly breaker: { readonly failures: number, readonly openMs: number, readonly failureRatio: number, readonly windowMs: number, readonly requestsMin: number } | null, readonly warmUp: { readonly intervalMs: number } | null }> }>, readonly lastResort: { readonly cachedAgeMaxSeconds: number, readonly apology: string, readonly safeAnswer: string } | null, readonly hedging: { readonly budgetRatio: number, readonly delayMinMs: number } | null, readonly targets: ReadonlyArray<{ readonly id: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string | null, readonly connectTimeoutMs: number, readonly firstTokenTimeoutMs: number, readonly idleTimeoutMs: number, readonly totalTimeoutMs: number }> } } };
+
+export type ExplainRouteQueryVariables = Exact<{
+  input: ExplainRouteInput;
+}>;
+
+
+export type ExplainRouteQuery = { readonly explainRoute: { readonly intentRevision: string, readonly outcome: string, readonly routeName: string | null, readonly ruleId: string | null, readonly ruleName: string | null, readonly strategy: Strategy | null, readonly strategyReason: string, readonly complexity: number | null, readonly promptClass: PromptClass | null, readonly tokensIn: number | null, readonly sentences: ReadonlyArray<string>, readonly rules: ReadonlyArray<{ readonly ruleId: string, readonly name: string, readonly isDefault: boolean, readonly condition: string, readonly outcome: RuleOutcome, readonly failure: string, readonly seen: ReadonlyArray<{ readonly name: string, readonly value: string }> }>, readonly targets: ReadonlyArray<{ readonly targetId: string, readonly providerId: string, readonly providerName: string, readonly modelId: string, readonly upstreamModel: string, readonly reason: string, readonly state: HealthState }>, readonly excluded: ReadonlyArray<{ readonly targetId: string, readonly reason: ExclusionReason, readonly words: string }> } };
+
+export type TierReportQueryVariables = Exact<{
+  input: TierReportInput;
+}>;
+
+
+export type TierReportQuery = { readonly tierReport: { readonly routeId: string, readonly from: string, readonly to: string, readonly requestCount: string, readonly unpricedCount: string, readonly otherCount: string, readonly costNanoUsd: string, readonly costUsd: string, readonly topTargetId: string, readonly allTopUsd: string | null, readonly savingUsd: string | null, readonly savingRatio: number | null, readonly tiers: ReadonlyArray<{ readonly tier: Tier, readonly requestCount: string, readonly share: number | null, readonly costNanoUsd: string, readonly costUsd: string, readonly costUsdPerRequest: string | null }> } };
+
+export type PreferenceSavingQueryVariables = Exact<{
+  input: PreferenceSavingInput;
+}>;
+
+
+export type PreferenceSavingQuery = { readonly preferenceSaving: { readonly environmentId: string, readonly from: string, readonly to: string, readonly preference: RoutingPreference, readonly requestCount: string, readonly costUsd: string, readonly unpricedRuleCount: number, readonly options: ReadonlyArray<{ readonly preference: RoutingPreference, readonly costUsd: string, readonly savingRatio: number | null }> } };
 
 export type TenantFieldsFragment = { readonly id: string, readonly slug: string, readonly name: string, readonly createdAt: string, readonly archivedAt: string | null };
 
-export type EnvironmentFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null };
+export type EnvironmentFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null };
 
 export type TeamFieldsFragment = { readonly id: string, readonly tenantId: string, readonly name: string, readonly createdAt: string };
 
@@ -778,35 +1048,35 @@ export type EnvironmentsQueryVariables = Exact<{
 }>;
 
 
-export type EnvironmentsQuery = { readonly environments: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type EnvironmentsQuery = { readonly environments: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type EnvironmentQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type EnvironmentQuery = { readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } | null };
+export type EnvironmentQuery = { readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } | null };
 
 export type CreateEnvironmentMutationVariables = Exact<{
   input: CreateEnvironmentInput;
 }>;
 
 
-export type CreateEnvironmentMutation = { readonly createEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
+export type CreateEnvironmentMutation = { readonly createEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
 
 export type UpdateEnvironmentMutationVariables = Exact<{
   input: UpdateEnvironmentInput;
 }>;
 
 
-export type UpdateEnvironmentMutation = { readonly updateEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
+export type UpdateEnvironmentMutation = { readonly updateEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
 
 export type ArchiveEnvironmentMutationVariables = Exact<{
   environmentId: string;
 }>;
 
 
-export type ArchiveEnvironmentMutation = { readonly archiveEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
+export type ArchiveEnvironmentMutation = { readonly archiveEnvironment: { readonly intentRevision: string, readonly environment: { readonly id: string, readonly tenantId: string, readonly name: string, readonly permittedRegions: ReadonlyArray<string>, readonly routingPreference: RoutingPreference, readonly intentRevision: string, readonly createdAt: string, readonly archivedAt: string | null } } };
 
 export type TeamsQueryVariables = Exact<{
   tenantId?: string | null | undefined;

@@ -3,12 +3,12 @@ import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '..
 import type { Model } from './model.js'
 import { modelOf, withPrice } from './model-store.js'
 
-/** One route that has a target with a model, and what every model of that route can do. */
+/** One route that has a target with a model, and what the models can do that stand in for it. */
 export interface RouteWithModel {
   readonly name: string
   readonly environmentName: string
-  /** Capabilities of the other models among its targets. */
-  readonly otherCapabilities: readonly (readonly string[])[]
+  /** For each rule with the model: capabilities of the other models among that rule's targets. */
+  readonly otherCapabilities: readonly (readonly (readonly string[])[])[]
 }
 
 export interface ModelFilter {
@@ -50,16 +50,20 @@ export class ModelReader {
       select: {
         name: true,
         environment: { select: { name: true } },
-        targets: { select: { modelId: true, model: { select: { capabilities: true } } } },
+        targets: { select: { ruleId: true, modelId: true, model: { select: { capabilities: true } } } },
       },
       orderBy: [{ environment: { name: 'asc' } }, { name: 'asc' }],
     })
     return rows.map((row) => ({
       name: row.name,
       environmentName: row.environment.name,
-      otherCapabilities: row.targets
-        .filter((target) => target.modelId !== modelId)
-        .map((target) => target.model.capabilities),
+      otherCapabilities: [
+        ...new Set(row.targets.filter((target) => target.modelId === modelId).map(({ ruleId }) => ruleId)),
+      ].map((ruleId) =>
+        row.targets
+          .filter((target) => target.ruleId === ruleId && target.modelId !== modelId)
+          .map((target) => target.model.capabilities),
+      ),
     }))
   }
 

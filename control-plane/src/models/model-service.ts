@@ -176,11 +176,13 @@ export class ModelService {
 
   async #requireRoutesWork(transaction: Transaction, model: Model): Promise<void> {
     const routes = await this.#options.reader.findRoutesWith(transaction, model.id)
-    const broken = routes.find((route) => !shareCapability([model.capabilities, ...route.otherCapabilities]))
+    const broken = routes.find((route) =>
+      route.otherCapabilities.some((others) => !shareCapability([model.capabilities, ...others])),
+    )
     if (broken === undefined) return
     throwRefusal(
       'bad_input',
-      `input.capabilities: the route ${broken.name} (${broken.environmentName}) would have no capability left that all its models share`,
+      `input.capabilities: the route ${broken.name} (${broken.environmentName}) would have no capability left that all models of a rule share`,
       { field: 'input.capabilities' },
     )
   }

@@ -5,7 +5,7 @@ import { DateTime } from '../api/scalars.js'
 import { EnvironmentRevisionGraph } from '../tenancy/intent-revision-graph.js'
 import { CredentialGraph, CredentialInput } from './credential-graph.js'
 import { connectionsMaxDefault, slaNoteCharactersMax } from './provider.js'
-import type { ProviderKind } from './provider-kind.js'
+import { type ProviderKind, replicaScrapeMsMax, replicaScrapeMsMin, replicasMax } from './provider-kind.js'
 import type { ProviderTest } from './test-outcome.js'
 
 export const ProviderKindGraph = {
@@ -50,14 +50,26 @@ export class ProviderGraph {
   @Field(() => String, { nullable: true, description: 'VERTEX: the id of the Google Cloud project.' })
   vendorProject!: string | null
 
+  @Field(() => [String], {
+    description:
+      'Base URLs of servers that are alike, of which agents choose one for each request; empty: baseUrl alone.',
+  })
+  replicaUrls!: readonly string[]
+
+  @Field(() => Int, {
+    nullable: true,
+    description: "Milliseconds between two readings of each server's metrics; null: as agents do.",
+  })
+  replicaScrapeMs!: number | null
+
   @Field(() => String)
   region!: string
 
-  @Field(() => Int, { description: 'Connections that each agent may hold open to it.' })
+  @Field(() => Int, { description: 'Connections that each agent may hold open to it, to each replica if it has some.' })
   connectionsMax!: number
 
   @Field(() => Boolean, {
-    description: "Runs outside the tenant's own walls. Recorded, and told to agents; nothing is decided by it yet.",
+    description: "Runs outside the tenant's own walls. Keys that are internalOnly never call it.",
   })
   external!: boolean
 
@@ -147,6 +159,20 @@ and by vendorRegion of BEDROCK and VERTEX; the other kinds need one. AZURE_OPENA
   })
   vendorProject?: string | null
 
+  @Field(() => [String], {
+    nullable: true,
+    description: `Of VLLM, OLLAMA and OPENAI_COMPATIBLE: base URLs of servers that are alike, at most ${replicasMax}. Each request
+goes to the one that has most of its prompt cached and is not overloaded; baseUrl is then used for tests only.`,
+  })
+  replicaUrls?: string[] | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: `Milliseconds between two readings of each server's /metrics, ${replicaScrapeMsMin} to ${replicaScrapeMsMax}. When left
+out: 1000, of VLLM and of providers with several replicas; others are not read.`,
+  })
+  replicaScrapeMs?: number | null
+
   @Field(() => String, { description: 'Where it computes; environments use it only if they permit this region.' })
   region!: string
 
@@ -200,6 +226,15 @@ export class UpdateProviderInput {
 
   @Field(() => String, { nullable: true, description: 'Another project needs the credential given again.' })
   vendorProject?: string | null
+
+  @Field(() => [String], {
+    nullable: true,
+    description: 'All of them; an empty list leaves baseUrl alone. Another server needs the credential given again.',
+  })
+  replicaUrls?: string[] | null
+
+  @Field(() => Int, { nullable: true })
+  replicaScrapeMs?: number | null
 
   @Field(() => String, { nullable: true })
   region?: string | null

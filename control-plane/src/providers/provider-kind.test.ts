@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { endpointInput, isExternalKind, providerKinds } from './provider-kind.js'
 
 const read = (input: object) => endpointInput.safeParse(input)
-const nothing = { apiVersion: null, vendorRegion: null, vendorProject: null }
+const nothing = { apiVersion: null, vendorRegion: null, vendorProject: null, replicaUrls: [], replicaScrapeMs: null }
+const vllm = { kind: 'vllm', baseUrl: 'http://vllm:8000/v1' }
 const azure = { kind: 'azure-openai', baseUrl: 'https://acme.openai.azure.com', apiVersion: '2024-10-21' }
 const vertex = { kind: 'vertex', vendorRegion: 'europe-west4', vendorProject: 'acme-prod-1' }
 
@@ -12,6 +13,14 @@ describe('where a provider lives, and what its requests need', () => {
     [{ kind: 'openai', baseUrl: 'https://proxy.example.com/v1/' }, { baseUrl: 'https://proxy.example.com/v1' }],
     [{ kind: 'anthropic' }, { baseUrl: 'https://api.anthropic.com/v1' }],
     [{ kind: 'vllm', baseUrl: 'http://vllm:8000/v1', apiVersion: null }, { baseUrl: 'http://vllm:8000/v1' }],
+    [
+      { ...vllm, replicaUrls: ['http://vllm-0:8000/v1/', ' http://10.0.0.7:8000/v1'], replicaScrapeMs: 500 },
+      {
+        ...{ baseUrl: vllm.baseUrl, replicaUrls: ['http://vllm-0:8000/v1', 'http://10.0.0.7:8000/v1'] },
+        replicaScrapeMs: 500,
+      },
+    ],
+    [{ kind: 'openai', replicaUrls: [] }, { baseUrl: 'https://api.openai.com/v1' }],
     [azure, { baseUrl: 'https://acme.openai.azure.com', apiVersion: '2024-10-21' }],
     [
       { ...azure, apiVersion: '2025-04-01-preview' },
@@ -77,6 +86,22 @@ describe('where a provider lives, and what its requests need', () => {
   ])('%j is refused by its field', (input, field, words) => {
     const { error } = read(input)
     expect(error?.issues).toMatchObject([{ path: [field], message: expect.stringContaining(words) }])
+  })
+
+  test.each<[object, (string | number)[], string]>([
+    [{ kind: 'openai', replicaUrls: ['https://a.example.com'] }, ['replicaUrls'], 'kind openai has none'],
+    [{ kind: 'anthropic', replicaScrapeMs: 500 }, ['replicaScrapeMs'], 'kind anthropic agents read nothing'],
+    [{ ...vllm, replicaUrls: ['http://a', 'ftp://b'] }, ['replicaUrls', 1], 'https:// or http://'],
+    [{ ...vllm, replicaUrls: ['http://user:pw@a'] }, ['replicaUrls', 0], 'credential'],
+    [{ ...vllm, replicaUrls: ['http://169.254.169.254/v1'] }, ['replicaUrls', 0], 'metadata'],
+    [{ ...vllm, replicaUrls: ['http://a/v1', 'http://a/v1/'] }, ['replicaUrls', 1], 'given before'],
+    [
+      { ...vllm, replicaUrls: Array.from({ length: 65 }, (_, index) => `http://vllm-${index}`) },
+      ['replicaUrls'],
+      'at most 64',
+    ],
+  ])('replicas of %j are refused by where they stand', (input, path, words) => {
+    expect(read(input).error?.issues).toMatchObject([{ path, message: expect.stringContaining(words) }])
   })
 
   test('what runs on machines of the tenant is not external, unless somebody says so', () => {

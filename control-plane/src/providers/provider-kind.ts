@@ -18,6 +18,18 @@ export interface VendorFields {
   readonly vendorProject: string | null
 }
 
+/** Servers that are alike: each request goes to one of them, and agents choose by what each has in its caches and queue. */
+export interface ReplicaFields {
+  /** As base URLs; empty: the base URL is the one server. */
+  readonly replicaUrls: readonly string[]
+  /** How often agents read each one's metrics; null: as agents do, once a second where it is worth it. */
+  readonly replicaScrapeMs: number | null
+}
+
+export const replicasMax = 64
+export const replicaScrapeMsMin = 250
+export const replicaScrapeMsMax = 60_000
+
 interface Form {
   readonly pattern: RegExp
   readonly expected: string
@@ -32,10 +44,12 @@ interface KindRule {
   readonly baseUrlOf: (vendorRegion: string) => string | null
   /** An address of this form, for the sentence that asks for one. */
   readonly example: string
+  /** May be several servers that are alike. */
+  readonly hasReplicas?: boolean
 }
 
 const nowhere = () => null
-const selfHosted: KindRule = { external: false, needs: {}, baseUrlOf: nowhere, example: 'http://vllm:8000/v1' }
+const selfHosted: KindRule = { external: false, needs: {}, baseUrlOf: nowhere, ...beside('http://vllm:8000/v1') }
 const rules: Readonly<Record<ProviderKind, KindRule>> = {
   openai: { external: true, needs: {}, ...only('https://api.openai.com/v1') },
   anthropic: { external: true, needs: {}, ...only('https://api.anthropic.com/v1') },
@@ -83,8 +97,12 @@ const rules: Readonly<Record<ProviderKind, KindRule>> = {
     example: 'https://europe-west4-aiplatform.googleapis.com',
   },
   vllm: selfHosted,
-  ollama: { ...selfHosted, example: 'http://ollama:11434/v1' },
-  'openai-compatible': { ...selfHosted, example: 'https://models.example.com/v1' },
+  ollama: { ...selfHosted, ...beside('http://ollama:11434/v1') },
+  'openai-compatible': { ...selfHosted, ...beside('https://models.example.com/v1') },
+}
+
+function beside(example: string): Pick<KindRule, 'example' | 'hasReplicas'> {
+  return { example, hasReplicas: true }
 }
 
 function only(baseUrl: string): Pick<KindRule, 'baseUrlOf' | 'example'> {
@@ -108,10 +126,12 @@ export const endpointInput = z
   .object({
     kind: z.enum(providerKinds),
     ...{ baseUrl: given, apiVersion: given, vendorRegion: given, vendorProject: given },
+    replicaUrls: z.array(z.string()).max(replicasMax, `expected at most ${replicasMax} addresses`).nullish(),
+    replicaScrapeMs: z.number().nullish(),
   })
-  .transform((input, context): VendorFields & { readonly baseUrl: string } => {
-    const no = (field: string, message: string) => {
-      context.addIssue({ code: 'custom', path: [field], message })
+  .transform((input, context): VendorFields & ReplicaFields & { readonly baseUrl: string } => {
+    const no = (field: string, message: string, index?: number) => {
+      context.addIssue({ code: 'custom', path: index === undefined ? [field] : [field, index], message })
       return z.NEVER
     }
     const { kind } = input
@@ -127,6 +147,17 @@ export const endpointInput = z
     if (address === null) return no('baseUrl', `a provider of kind ${kind} needs one, such as ${rule.example}`)
     const baseUrl = parseBaseUrl(address)
     if (isRefusal(baseUrl)) return no('baseUrl', baseUrl.message)
-    const { apiVersion = null, vendorRegion = null, vendorProject = null } = input
-    return { baseUrl, apiVersion, vendorRegion, vendorProject }
+    const { apiVersion = null, vendorRegion = null, vendorProject = null, replicaScrapeMs = null } = input
+    const replicaUrls: string[] = []
+    for (const [index, text] of (input.replicaUrls ?? []).entries()) {
+      if (!rule.hasReplicas) return no('replicaUrls', `a provider of kind ${kind} has none; leave them out`)
+      const url = parseBaseUrl(text)
+      if (isRefusal(url)) return no('replicaUrls', url.message, index)
+      if (replicaUrls.includes(url)) return no('replicaUrls', 'given before; expected each server once', index)
+      replicaUrls.push(url)
+    }
+    if (replicaScrapeMs !== null && !rule.hasReplicas) {
+      return no('replicaScrapeMs', `of a provider of kind ${kind} agents read nothing; leave it out`)
+    }
+    return { baseUrl, apiVersion, vendorRegion, vendorProject, replicaUrls, replicaScrapeMs }
   })

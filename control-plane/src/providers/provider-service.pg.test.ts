@@ -73,6 +73,10 @@ describe('creating a provider', () => {
     [{ baseUrl: 'http://169.254.169.254/' }, 'input.baseUrl'],
     [{ region: 'EU' }, 'input.region'],
     [{ connectionsMax: 0 }, 'input.connectionsMax'],
+    [{ replicaUrls: ['http://a/v1', 'b'] }, 'input.replicaUrls[1]'],
+    [{ replicaScrapeMs: 249 }, 'input.replicaScrapeMs'],
+    [{ replicaScrapeMs: 60_001 }, 'input.replicaScrapeMs'],
+    [{ kind: 'openai', baseUrl: null, replicaUrls: ['https://a.example.com'] }, 'input.replicaUrls'],
     [{ credential: {} }, 'input.credential'],
     [{ credential: { secret: 'a', reference: 'env:A' } }, 'input.credential'],
     [{ credential: { secret: 'two words' } }, 'input.credential.secret'],
@@ -192,6 +196,45 @@ describe('vendors with a wire of their own', () => {
     expect(await refusalOf(() => intent.providers.rotateCredential(platformAdmin, rotated))).toMatchObject({
       ...{ code: 'bad_input', field: 'input.credential.reference' },
     })
+  })
+})
+
+describe('replicas', () => {
+  const replicaUrls = ['http://vllm-0:8000/v1', 'http://vllm-1:8000/v1']
+
+  test('are stored, shown, audited, left alone by other changes, and taken away by an empty list', async () => {
+    const { provider } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ replicaUrls: ['http://vllm-0:8000/v1/', 'http://vllm-1:8000/v1'], replicaScrapeMs: 500 }),
+    )
+    expect(provider).toMatchObject({ replicaUrls, replicaScrapeMs: 500 })
+    expect(await intent.providers.find(intent.tenant.admin, provider.id)).toEqual(provider)
+    const entries = await intent.database.rows.auditEntry.findMany({ where: { subjectId: provider.id } })
+    expect(entries[0]?.after).toMatchObject({ replicaUrls, replicaScrapeMs: 500 })
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    expect((await change({ connectionsMax: 7 })).provider).toMatchObject({ replicaUrls, replicaScrapeMs: 500 })
+    expect((await change({ replicaScrapeMs: 2_000 })).provider).toMatchObject({ replicaUrls, replicaScrapeMs: 2_000 })
+    expect((await change({ replicaUrls: [] })).provider).toMatchObject({ replicaUrls: [], replicaScrapeMs: 2_000 })
+    expect(await refusalOf(() => change({ replicaUrls: ['http://169.254.169.254/'] }))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.replicaUrls[0]' },
+    })
+  })
+
+  test('get the credential, so a server that was none of them needs it given again', async () => {
+    const { provider } = await intent.providers.create(
+      intent.tenant.admin,
+      fields({ replicaUrls, credential: { secret: 'sk-1' } }),
+    )
+    const change = (more: object) => intent.providers.update(intent.tenant.admin, { providerId: provider.id, ...more })
+    const harvest = { replicaUrls: [...replicaUrls, 'http://evil:8000/v1'] }
+    expect(await refusalOf(() => change(harvest))).toMatchObject({
+      ...{ code: 'bad_input', field: 'input.replicaUrls[2]' },
+      message: expect.stringContaining('give the credential again'),
+    })
+    const known = { replicaUrls: ['http://vllm-1:8000/v2', 'http://vllm:8000/v1'] }
+    expect((await change(known)).provider).toMatchObject(known)
+    const again = await change({ ...harvest, credential: { secret: 'sk-2' } })
+    expect(again.provider).toMatchObject({ ...harvest, credential: { version: 2 } })
   })
 })
 

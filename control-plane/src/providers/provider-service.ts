@@ -121,7 +121,7 @@ export class ProviderService {
   }
 
   /**
-   * Changes what is given; the kind never changes. Another origin, or another project at the vendor, needs the credential
+   * Changes what is given; the kind never changes. Another origin, of a replica too, or another project needs the credential
    * given again: whoever may edit an address must not thereby learn the secret that is stored for it, or use it elsewhere.
    * Another region is refused while a route's environment does not permit it.
    */
@@ -137,6 +137,7 @@ export class ProviderService {
       const endpoint = givesEndpoint(given) ? checkInput(endpointInput, changedEndpoint(given, before)) : null
       if (endpoint !== null && before.credential !== null && !credential) {
         requireSamePlace(before, endpoint, given.baseUrl == null ? 'input.vendorRegion' : 'input.baseUrl')
+        requireKnownReplicas(before, endpoint.replicaUrls)
       }
       const region = given.region ?? before.region
       if (region !== before.region) await this.#requirePermittedRegion(transaction, before.id, region)
@@ -306,6 +307,15 @@ export class ProviderService {
 function requireActive(provider: Provider): Provider {
   if (provider.archivedAt === null) return provider
   throwRefusal('conflict', 'the provider is archived', { field: 'providerId' })
+}
+
+/** Each replica is shown the credential: one that was not a server of this provider before would harvest it. */
+function requireKnownReplicas(before: Provider, replicaUrls: readonly string[]): void {
+  const known = new Set([before.baseUrl, ...before.replicaUrls].map(originOf))
+  const index = replicaUrls.findIndex((url) => !known.has(originOf(url)))
+  if (index === -1) return
+  const field = `input.replicaUrls[${index}]`
+  throwRefusal('bad_input', `${field}: another server; give the credential again, or remove it first`, { field })
 }
 
 /** `moving`: the field by which another server was chosen, if one was. */

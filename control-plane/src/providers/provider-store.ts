@@ -53,16 +53,17 @@ export class ProviderStore {
     provider: ProviderFields & { id: string; tenantId: string },
   ): Promise<Provider> {
     const row = await transaction.rows.provider.create({
-      data: { ...provider, createdAt: transaction.now },
+      data: { ...provider, replicaUrls: [...provider.replicaUrls], createdAt: transaction.now },
       include: withCredential,
     })
     return providerOf(row)
   }
 
   async update(transaction: Transaction, id: string, fields: Partial<ProviderFields>): Promise<Provider> {
+    const { replicaUrls, ...others } = fields
     const row = await transaction.rows.provider.update({
       where: { id },
-      data: { ...fields, rowVersion: { increment: 1 } },
+      data: { ...others, ...(replicaUrls && { replicaUrls: [...replicaUrls] }), rowVersion: { increment: 1 } },
       include: withCredential,
     })
     return providerOf(row)
@@ -140,6 +141,7 @@ export function providerOf(row: Row): Provider {
     connectionsMax: row.connectionsMax,
     external: row.external,
     ...{ apiVersion: row.apiVersion, vendorRegion: row.vendorRegion, vendorProject: row.vendorProject },
+    ...{ replicaUrls: row.replicaUrls, replicaScrapeMs: row.replicaScrapeMs },
     ...{ slaAvailabilityPpm: row.slaAvailabilityPpm, slaNote: row.slaNote },
     vendorRequestsPerMinute: row.vendorRequestsPerMinute,
     vendorTokensPerMinute: row.vendorTokensPerMinute,

@@ -6,6 +6,9 @@ import {
   type endpointInput,
   type ProviderKind,
   providerKinds,
+  type ReplicaFields,
+  replicaScrapeMsMax,
+  replicaScrapeMsMin,
   type VendorFields,
 } from './provider-kind.js'
 
@@ -20,7 +23,7 @@ export interface VendorStatement {
 }
 
 /** What people set of a provider. */
-export interface ProviderFields extends VendorFields, VendorStatement {
+export interface ProviderFields extends VendorFields, ReplicaFields, VendorStatement {
   readonly name: string
   readonly kind: ProviderKind
   /** Without a trailing slash, for example `https://api.openai.com/v1`. */
@@ -28,7 +31,7 @@ export interface ProviderFields extends VendorFields, VendorStatement {
   readonly region: string
   /** Connections that each agent may hold open to it. */
   readonly connectionsMax: number
-  /** Runs outside the tenant's own walls: what a permission "may call external models" will speak of. */
+  /** Runs outside the tenant's own walls: keys that are `internalOnly` never call it. */
   readonly external: boolean
 }
 
@@ -69,6 +72,8 @@ const endpoint = {
   apiVersion: z.string().nullish(),
   vendorRegion: z.string().nullish(),
   vendorProject: z.string().nullish(),
+  replicaUrls: z.array(z.string()).nullish(),
+  replicaScrapeMs: shapes.integer(replicaScrapeMsMin, replicaScrapeMsMax).nullish(),
 }
 
 export const createProviderInput = z.object({
@@ -114,11 +119,14 @@ export function completeStatement(
   }
 }
 
-type GivenEndpoint = { readonly [Member in keyof typeof endpoint]?: string | null | undefined }
+type GivenEndpoint = {
+  readonly [Member in keyof typeof endpoint]?: z.output<(typeof endpoint)[Member]>
+}
 
 /** Whether anything is said of where the provider lives and what its requests need. */
 export function givesEndpoint(given: GivenEndpoint): boolean {
-  return (given.baseUrl ?? given.apiVersion ?? given.vendorRegion ?? given.vendorProject) != null
+  const { baseUrl, apiVersion, vendorRegion, vendorProject, replicaUrls, replicaScrapeMs } = given
+  return (baseUrl ?? apiVersion ?? vendorRegion ?? vendorProject ?? replicaUrls ?? replicaScrapeMs) != null
 }
 
 /** What `endpointInput` is to check: as given, else as before, but the kind's own address follows the vendor's region. */
@@ -131,16 +139,18 @@ export function changedEndpoint(given: GivenEndpoint, before: ProviderFields): z
     apiVersion: given.apiVersion ?? apiVersion,
     vendorRegion: given.vendorRegion ?? vendorRegion,
     vendorProject: given.vendorProject ?? vendorProject,
+    replicaUrls: given.replicaUrls ?? [...before.replicaUrls],
+    replicaScrapeMs: given.replicaScrapeMs ?? before.replicaScrapeMs,
   }
 }
 
 /** What the audit trail keeps of it: of the credential version and kind, nothing else. */
 export function auditProvider(provider: Provider) {
   const { name, kind, baseUrl, region, connectionsMax, external, credential, archivedAt, rowVersion } = provider
-  const { apiVersion, vendorRegion, vendorProject } = provider
+  const { apiVersion, vendorRegion, vendorProject, replicaUrls, replicaScrapeMs } = provider
   return {
     ...{ name, kind, baseUrl, apiVersion, vendorRegion, vendorProject, region, connectionsMax, external, rowVersion },
-    ...completeStatement({}, provider),
+    ...{ replicaUrls, replicaScrapeMs, ...completeStatement({}, provider) },
     credential: credential && { version: credential.version, kind: credential.kind },
     archivedAt: archivedAt?.toISOString() ?? null,
   }

@@ -1,15 +1,18 @@
 import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
-import { checkSection, environmentSection, type NamedResource, nameOf } from '../../../proto/snapshot/consistency.js'
+import { environmentSection, type NamedResource, nameOf } from '../../../proto/snapshot/consistency.js'
 import { must } from '../../../proto/std/assert.js'
 import { type Refusal, refuse } from '../../../proto/std/refusal.js'
 import type { Model } from '../models/model.js'
 import type { Provider } from '../providers/provider.js'
-import type { HopDeadlines, Route } from './route.js'
+import { findSectionFlaws } from '../snapshots/section-check.js'
+import { type Route, targetsOf } from './route.js'
+import type { Rule } from './rule.js'
+import type { HopDeadlines, Target } from './target.js'
 
 /**
- * Whether a route can work, asked in the mutation that would make it so. The last word belongs to the same function that
- * the compiler and the agents ask (`proto/snapshot/consistency.ts`): what is accepted here is never refused there. Before
- * it come the questions about deadlines, which are about sense, not about safety.
+ * Whether a route can work, asked in the mutation that would make it so. The last word belongs to the same functions that
+ * the compiler and the agents ask (`snapshots/section-check.ts`): what is accepted here is never refused there. Before them
+ * come the questions about deadlines, which are about sense, not about safety.
  */
 export interface RouteSurroundings {
   readonly environment: {
@@ -21,20 +24,27 @@ export interface RouteSurroundings {
   /** By id: those of the tenant that are not archived. */
   readonly providers: ReadonlyMap<string, Provider>
   readonly models: ReadonlyMap<string, Model>
+  /** What the caller wrote: `input.targets[1]` or `input.rules[0].targets[1]`. */
+  readonly form: 'targets' | 'rules'
 }
 
 /** The first thing that keeps `route` from working, as a refusal of `input`, or null. Pure. */
 export function findFlaw(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
-  return findMissing(route, around) ?? findDeadlineFlaw(route) ?? findSectionFlaw(route, around)
+  for (const [index, rule] of route.rules.entries()) {
+    const path = around.form === 'targets' ? 'input' : `input.rules[${index}]`
+    const flaw = findMissing(rule, path, around) ?? findDeadlineFlaw(rule, path, route)
+    if (flaw !== null) return flaw
+  }
+  return findSectionFlaw(route, around)
 }
 
 function no(field: string, message: string): Refusal<'bad_input'> {
   return refuse('bad_input', `${field}: ${message}`, { field })
 }
 
-function findMissing(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
-  for (const [index, target] of route.targets.entries()) {
-    const path = `input.targets[${index}]`
+function findMissing(rule: Rule, rulePath: string, around: RouteSurroundings): Refusal<'bad_input'> | null {
+  for (const [index, target] of rule.targets.entries()) {
+    const path = `${rulePath}.targets[${index}]`
     const provider = around.providers.get(target.providerId)
     if (provider === undefined) return no(`${path}.providerId`, 'no such provider')
     if (!around.models.has(target.modelId)) return no(`${path}.modelId`, 'no such model')
@@ -51,10 +61,10 @@ function findMissing(route: Route, around: RouteSurroundings): Refusal<'bad_inpu
 
 const within = ['connectTimeoutMs', 'firstTokenTimeoutMs', 'idleTimeoutMs'] as const satisfies (keyof HopDeadlines)[]
 
-function findDeadlineFlaw(route: Route): Refusal<'bad_input'> | null {
+function findDeadlineFlaw(rule: Rule, rulePath: string, route: Route): Refusal<'bad_input'> | null {
   let connectMs = 0
-  for (const [index, target] of route.targets.entries()) {
-    const path = `input.targets[${index}]`
+  for (const [index, target] of rule.targets.entries()) {
+    const path = `${rulePath}.targets[${index}]`
     const longer = within.find((deadline) => target[deadline] > target.totalTimeoutMs)
     if (longer !== undefined) {
       return no(
@@ -81,24 +91,27 @@ function findDeadlineFlaw(route: Route): Refusal<'bad_input'> | null {
 
 function findSectionFlaw(route: Route, around: RouteSurroundings): Refusal<'bad_input'> | null {
   const { environment } = around
-  const [flaw] = checkSection(environmentSection(environment.tenantId, environment.id), sectionOf(route, around))
+  const [flaw] = findSectionFlaws(environmentSection(environment.tenantId, environment.id), sectionOf(route, around))
   if (flaw === undefined) return null
-  return no(flaw.path === '' ? 'input' : `input.${flaw.path.replace(/^rules\[0\]\.?/, '')}`, flaw.message)
+  const path = around.form === 'targets' ? flaw.path.replace(/^rules\[0\]\.?/, '') : flaw.path
+  // Shares travel in parts per million; people write them from 0 to 1.
+  return no(path === '' ? 'input' : `input.${path.replace(/Ppm$/, '')}`, flaw.message)
 }
 
 /** The smallest section that holds the route: what the compiler would make if there were nothing else. */
 function sectionOf(route: Route, around: RouteSurroundings): readonly NamedResource[] {
   const { environment } = around
+  const targets = targetsOf(route)
   const used = {
-    providers: new Set(route.targets.map((target) => target.providerId)),
-    models: new Set(route.targets.map((target) => target.modelId)),
+    providers: new Set(targets.map((target) => target.providerId)),
+    models: new Set(targets.map((target) => target.modelId)),
   }
   const resources: Resource__Output[] = [
     {
       kind: 'environment',
       environment: {
         ...{ tenantId: environment.tenantId, tenantName: '', permittedRegions: [...environment.permittedRegions] },
-        ...{ environmentId: environment.id, environmentName: environment.name },
+        ...{ environmentId: environment.id, environmentName: environment.name, routingPreference: '', cachePurges: [] },
       },
     },
     ...[...used.providers].map((id) =>
@@ -116,6 +129,7 @@ function providerResource(provider: Provider): Resource__Output {
     kind: 'provider',
     provider: {
       ...{ id, name, kind, baseUrl, region, connectionsMax, external, credentialId: '', credentialVersion: 0 },
+      ...{ replicaUrls: [], replicaScrapeMs: 0 },
       apiVersion: provider.apiVersion ?? '',
       vendorRegion: provider.vendorRegion ?? '',
       vendorProject: provider.vendorProject ?? '',
@@ -132,16 +146,40 @@ function modelResource(model: Model): Resource__Output {
   }
 }
 
+/** Of the route alone: the one that it takes defaults from is looked at by itself. */
 function routeResource(route: Route): Resource__Output {
-  const targets = route.targets.map((target) => ({
-    ...{ id: target.id, providerId: target.providerId, modelId: target.modelId },
-    upstreamModel: target.upstreamModel ?? '',
+  const { id, name, totalTimeoutMs, unsupportedSettings } = route
+  const rules = route.rules.map((rule) => ({
+    ...{ id: rule.id, name: rule.name, condition: rule.condition ?? '', strategy: rule.strategy },
+    stickyBy: rule.stickyBy ?? '',
+    complexityLowPpm: Math.round(rule.complexityLow * 1_000_000),
+    complexityHighPpm: Math.round(rule.complexityHigh * 1_000_000),
+    targets: rule.targets.map(targetResource),
+  }))
+  return {
+    kind: 'route',
+    route: {
+      ...{ id, name, totalTimeoutMs, unsupportedSettings, rules },
+      ...{ defaultRouteId: '', lastResort: null, hedging: null, cache: null },
+    },
+  }
+}
+
+function targetResource(target: Target) {
+  const { id, providerId, modelId, weight, breaker } = target
+  return {
+    ...{ id, providerId, modelId, weight, upstreamModel: target.upstreamModel ?? '', tier: target.tier ?? '' },
+    ...{ tasks: [...target.tasks], quality: target.quality ?? 0 },
+    ...{ nodePool: target.nodePool ?? '', owner: target.owner ?? '' },
     deadlines: {
       ...{ connectMs: target.connectTimeoutMs, firstTokenMs: target.firstTokenTimeoutMs },
       ...{ idleMs: target.idleTimeoutMs, totalMs: target.totalTimeoutMs },
     },
-  }))
-  const { id, name, totalTimeoutMs, unsupportedSettings } = route
-  const rules = [{ id: `${id}/0`, condition: '', targets }]
-  return { kind: 'route', route: { id, name, totalTimeoutMs, unsupportedSettings, rules } }
+    ...{ parameters: null, warmUp: null },
+    breaker: breaker && {
+      ...{ failures: breaker.failures, openMs: breaker.openMs },
+      failurePpm: Math.round(breaker.failureRatio * 1_000_000),
+      ...{ windowMs: breaker.windowMs, requestsMin: breaker.requestsMin },
+    },
+  }
 }

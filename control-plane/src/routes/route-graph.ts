@@ -1,8 +1,10 @@
-import { Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql'
+import { Field, Float, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql'
 import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
-import { deadlineDefaults, type UnsupportedSettings } from './route.js'
+import { apologyCharactersMax, hedgingDefaults, safeAnswerCharactersMax, type UnsupportedSettings } from './route.js'
+import { RuleGraph, RuleInput, rulesDescription } from './rule-graph.js'
+import { TargetInput } from './target-graph.js'
 
 export const UnsupportedSettingsGraph = {
   REFUSE: 'refuse',
@@ -16,35 +18,37 @@ header x-switchyard-dropped.`,
 })
 
 @Access('route.read')
-@ObjectType('Target', { description: 'A model at a provider: one hop, if it is tried.' })
-export class TargetGraph {
-  @Field(() => ID, { description: 'What the hops of usage records name.' })
-  id!: string
+@ObjectType('LastResort', { description: 'What a client gets when every target failed.' })
+export class LastResortGraph {
+  @Field(() => Int, {
+    description: 'An answer to the same request that the cache keeps may be given up to this age; 0: none.',
+  })
+  cachedAgeMaxSeconds!: number
 
-  @Field(() => ID)
-  providerId!: string
+  @Field(() => String, { description: 'Said before it; empty: nothing.' })
+  apology!: string
 
-  @Field(() => ID)
-  modelId!: string
-
-  @Field(() => String, { nullable: true, description: "Sent upstream; null: the model's own name." })
-  upstreamModel!: string | null
-
-  @Field(() => Int)
-  connectTimeoutMs!: number
-
-  @Field(() => Int)
-  firstTokenTimeoutMs!: number
-
-  @Field(() => Int, { description: 'Between two chunks.' })
-  idleTimeoutMs!: number
-
-  @Field(() => Int)
-  totalTimeoutMs!: number
+  @Field(() => String, { description: 'Given when there is no kept one; empty: the error.' })
+  safeAnswer!: string
 }
 
 @Access('route.read')
-@ObjectType('Route', { description: 'What a client puts into model: ordered targets, the first tried first.' })
+@ObjectType('Hedging', {
+  description: 'A second target is asked when the first has not said a word for longer than its 95th percentile.',
+})
+export class HedgingGraph {
+  @Field(() => Float, { description: 'Share of requests, 0 to 1, that may be asked twice.' })
+  budgetRatio!: number
+
+  @Field(() => Int, { description: 'Never sooner than this.' })
+  delayMinMs!: number
+}
+
+@Access('route.read')
+@ObjectType('Route', {
+  description:
+    'What a client puts into model: ordered rules, of which the first whose condition holds names the targets.',
+})
 export class RouteGraph {
   @Field(() => ID)
   id!: string
@@ -58,14 +62,26 @@ export class RouteGraph {
   @Field(() => String)
   name!: string
 
-  @Field(() => [TargetGraph])
-  targets!: readonly TargetGraph[]
+  @Field(() => [RuleGraph])
+  rules!: readonly RuleGraph[]
+
+  @Field(() => ID, {
+    nullable: true,
+    description: 'A route of the same environment whose rules are looked at when none of its own applies.',
+  })
+  defaultRouteId!: string | null
 
   @Field(() => Int, { description: 'Over all hops.' })
   totalTimeoutMs!: number
 
   @Field(() => UnsupportedSettingsGraph)
   unsupportedSettings!: UnsupportedSettings
+
+  @Field(() => LastResortGraph, { nullable: true, description: 'Null: the error.' })
+  lastResort!: LastResortGraph | null
+
+  @Field(() => HedgingGraph, { nullable: true, description: 'Null: never.' })
+  hedging!: HedgingGraph | null
 
   @Field(() => DateTime)
   createdAt!: Date
@@ -92,30 +108,24 @@ export class RouteFilterInput {
 }
 
 @InputType()
-export class TargetInput {
-  @Field(() => ID)
-  providerId!: string
+export class LastResortInput {
+  @Field(() => Int, { nullable: true, description: '0 when left out.' })
+  cachedAgeMaxSeconds?: number | null
 
-  @Field(() => ID)
-  modelId!: string
+  @Field(() => String, { nullable: true, description: `At most ${apologyCharactersMax} characters.` })
+  apology?: string | null
 
-  @Field(() => String, { nullable: true, description: "Sent upstream instead of the model's own name." })
-  upstreamModel?: string | null
+  @Field(() => String, { nullable: true, description: `At most ${safeAnswerCharactersMax} characters.` })
+  safeAnswer?: string | null
+}
 
-  @Field(() => Int, { nullable: true, description: `${deadlineDefaults.connectTimeoutMs} when left out.` })
-  connectTimeoutMs?: number | null
+@InputType()
+export class HedgingInput {
+  @Field(() => Float, { nullable: true, description: `${hedgingDefaults.budgetRatio} when left out.` })
+  budgetRatio?: number | null
 
-  @Field(() => Int, { nullable: true, description: `${deadlineDefaults.firstTokenTimeoutMs} when left out.` })
-  firstTokenTimeoutMs?: number | null
-
-  @Field(() => Int, { nullable: true, description: `${deadlineDefaults.idleTimeoutMs} when left out.` })
-  idleTimeoutMs?: number | null
-
-  @Field(() => Int, {
-    nullable: true,
-    description: `${deadlineDefaults.totalTimeoutMs} when left out, or the route's total if that is shorter.`,
-  })
-  totalTimeoutMs?: number | null
+  @Field(() => Int, { nullable: true, description: `${hedgingDefaults.delayMinMs} when left out.` })
+  delayMinMs?: number | null
 }
 
 @InputType()
@@ -126,17 +136,38 @@ export class CreateRouteInput {
   @Field(() => String, { description: '1 to 128 letters, digits and . _ : / @ + -; never changes.' })
   name!: string
 
-  @Field(() => [TargetInput], { description: 'In the order they are tried, 1 to 16.' })
-  targets!: TargetInput[]
+  @Field(() => [TargetInput], {
+    nullable: true,
+    description: 'In the order they are tried, 1 to 16: one rule that always applies. Either this or rules.',
+  })
+  targets?: TargetInput[] | null
 
-  @Field(() => Int, { nullable: true, description: 'The sum of the targets when left out, at most ten minutes.' })
+  @Field(() => [RuleInput], { nullable: true, description: rulesDescription })
+  rules?: RuleInput[] | null
+
+  @Field(() => ID, { nullable: true, description: 'A route of the same environment that has none itself.' })
+  defaultRouteId?: string | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'When left out, the sum of the targets of the longest rule, at most ten minutes.',
+  })
   totalTimeoutMs?: number | null
 
   @Field(() => UnsupportedSettingsGraph, { nullable: true, description: 'REFUSE when left out.' })
   unsupportedSettings?: UnsupportedSettings | null
+
+  @Field(() => LastResortInput, { nullable: true, description: 'When left out: the error.' })
+  lastResort?: LastResortInput | null
+
+  @Field(() => HedgingInput, { nullable: true, description: 'When left out: never.' })
+  hedging?: HedgingInput | null
 }
 
-@InputType({ description: 'What is left out stays as it is; targets replaces the whole list.' })
+@InputType({
+  description:
+    'What is left out stays as it is; rules (or targets) replaces the whole list; null takes away defaultRouteId, lastResort and hedging.',
+})
 export class UpdateRouteInput {
   @Field(() => ID)
   routeId!: string
@@ -144,14 +175,26 @@ export class UpdateRouteInput {
   @Field(() => Int, { nullable: true, description: 'Refuse with CONFLICT unless the route still has this version.' })
   rowVersion?: number | null
 
-  @Field(() => [TargetInput], { nullable: true })
+  @Field(() => [TargetInput], { nullable: true, description: 'Of a route whose only rule always applies.' })
   targets?: TargetInput[] | null
+
+  @Field(() => [RuleInput], { nullable: true })
+  rules?: RuleInput[] | null
+
+  @Field(() => ID, { nullable: true })
+  defaultRouteId?: string | null
 
   @Field(() => Int, { nullable: true })
   totalTimeoutMs?: number | null
 
   @Field(() => UnsupportedSettingsGraph, { nullable: true })
   unsupportedSettings?: UnsupportedSettings | null
+
+  @Field(() => LastResortInput, { nullable: true })
+  lastResort?: LastResortInput | null
+
+  @Field(() => HedgingInput, { nullable: true })
+  hedging?: HedgingInput | null
 }
 
 @Access('route.read')

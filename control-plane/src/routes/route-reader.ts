@@ -1,7 +1,7 @@
 import type { Database, Transaction } from '../database/database.js'
 import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
 import type { Route } from './route.js'
-import { routeOf, withTargets } from './route-store.js'
+import { routeOf, withRules } from './route-store.js'
 
 export interface RouteFilter {
   readonly environmentId?: string | null | undefined
@@ -45,7 +45,7 @@ export class RouteReader {
       },
       orderBy: { id: 'asc' },
       take: args.first + 1,
-      include: withTargets,
+      include: withRules,
     })
     return pageOf(rows.map(routeOf), args, (route) => encodeCursor(route.id))
   }

@@ -14,10 +14,10 @@ import {
   RouteFilterInput,
   RouteGraph,
   RoutePayload,
-  TargetGraph,
   UpdateRouteInput,
 } from './route-graph.js'
 import type { RouteService } from './route-service.js'
+import { TargetGraph, TargetParametersGraph, WarmUpGraph } from './target-graph.js'
 
 @Resolver(() => RouteGraph)
 export class RouteResolver {
@@ -45,6 +45,18 @@ export class RouteResolver {
   ): Promise<Connection<RouteGraph>> {
     const page = await this.#routes.list(requireActor(context), tenantId, filter ?? {}, pageArgs(args))
     return toConnection(page, (route) => route)
+  }
+
+  @Access('route.read')
+  @FieldResolver(() => [TargetGraph], { description: 'Of all its rules, in order.' })
+  targets(@Root() route: RouteGraph): readonly TargetGraph[] {
+    return route.rules.flatMap((rule) => rule.targets)
+  }
+
+  @Access('route.read')
+  @FieldResolver(() => RouteGraph, { nullable: true, description: 'The route that it takes its default rules from.' })
+  defaultRoute(@Ctx() context: GraphContext, @Root() route: RouteGraph): Promise<RouteGraph | null> | null {
+    return route.defaultRouteId === null ? null : context.loaders.load(this.#routes.byId, route.defaultRouteId)
   }
 
   @Access('environment.read')
@@ -86,6 +98,18 @@ export class TargetResolver {
   constructor(providers: ProviderService, models: ModelService) {
     this.#providers = providers
     this.#models = models
+  }
+
+  @Access('route.read')
+  @FieldResolver(() => TargetParametersGraph)
+  parameters(@Root() { temperature, outputTokensMax }: TargetGraph): TargetParametersGraph {
+    return { temperature, outputTokensMax }
+  }
+
+  @Access('route.read')
+  @FieldResolver(() => WarmUpGraph, { nullable: true, description: 'Null: none.' })
+  warmUp(@Root() { warmUpIntervalMs }: TargetGraph): WarmUpGraph | null {
+    return warmUpIntervalMs === null ? null : { intervalMs: warmUpIntervalMs }
   }
 
   @Access('provider.read')

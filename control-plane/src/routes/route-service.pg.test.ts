@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { actorOf, type Intent, refusalOf, startIntent } from '../../../test/harness/intent.js'
+import { targetsOf } from './route.js'
 
 let intent: Intent
 let provider: string
@@ -42,17 +43,20 @@ describe('creating a route', () => {
     expect(intentRevision).toBe(after[0]?.intentRevision)
     expect(route).toMatchObject({
       ...{ totalTimeoutMs: 128_000, unsupportedSettings: 'refuse', rowVersion: 1 },
-      targets: [
-        {
-          ...{ connectTimeoutMs: 2_000, firstTokenTimeoutMs: 30_000, idleTimeoutMs: 30_000, totalTimeoutMs: 120_000 },
-          upstreamModel: null,
-        },
-        {
-          ...{ connectTimeoutMs: 2_000, firstTokenTimeoutMs: 8_000, idleTimeoutMs: 8_000, totalTimeoutMs: 8_000 },
-          upstreamModel: 'gpt-large',
-        },
-      ],
+      ...{ defaultRouteId: null, lastResort: null, hedging: null },
+      rules: [{ name: 'rule-1', condition: null, strategy: 'ordered', stickyBy: null }],
     })
+    expect(targetsOf(route)).toMatchObject([
+      {
+        ...{ connectTimeoutMs: 2_000, firstTokenTimeoutMs: 30_000, idleTimeoutMs: 30_000, totalTimeoutMs: 120_000 },
+        upstreamModel: null,
+      },
+      {
+        ...{ connectTimeoutMs: 2_000, firstTokenTimeoutMs: 8_000, idleTimeoutMs: 8_000, totalTimeoutMs: 8_000 },
+        upstreamModel: 'gpt-large',
+      },
+    ])
+    expect(targetsOf(route)[0]).toMatchObject({ weight: 1, tier: null, tasks: [], quality: null, breaker: null })
     expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(route)
   })
 
@@ -126,7 +130,7 @@ describe('creating a route', () => {
 describe('changing a route', () => {
   test('keeps the ids of targets that stay, and the rest of what is not given', async () => {
     const { route } = await create([{}, { upstreamModel: 'b' }])
-    const [first, second] = route.targets
+    const [first, second] = targetsOf(route)
     const { route: next, intentRevision } = await intent.routes.update(intent.tenant.admin, {
       routeId: route.id,
       targets: [
@@ -135,7 +139,7 @@ describe('changing a route', () => {
         { providerId: provider, modelId: chat },
       ],
     })
-    expect(next.targets.map((target) => target.id)).toEqual([second?.id, expect.any(String), first?.id])
+    expect(targetsOf(next).map((target) => target.id)).toEqual([second?.id, expect.any(String), first?.id])
     expect(next).toMatchObject({ totalTimeoutMs: route.totalTimeoutMs, rowVersion: 2, name: route.name })
     expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(next)
     const shorter = intent.routes.update(intent.tenant.admin, { routeId: route.id, rowVersion: 1, totalTimeoutMs: 100 })
@@ -227,4 +231,233 @@ describe('what a route rests on', () => {
       expect(outcomes.filter((outcome) => outcome.status === 'fulfilled')).toHaveLength(1)
     }
   })
+})
+
+describe('rules', () => {
+  const update = (routeId: string, more: object) => intent.routes.update(intent.tenant.admin, { routeId, ...more })
+  const one = (more: object = {}) => ({ providerId: provider, modelId: chat, ...more })
+  const make = (rules: object[], more: object = {}) =>
+    intent.routes.create(intent.tenant.admin, {
+      ...{ environmentId: intent.tenant.environmentId, name: `ruled-${++count}` },
+      ...({ rules, ...more } as object),
+    })
+
+  test('are kept whole, with everything that can be said, and completed', async () => {
+    const { route } = await make(
+      [
+        {
+          ...{
+            name: 'law',
+            condition: ' team == "team_1" && complexity >= 0.7 ',
+            strategy: 'weighted',
+            stickyBy: 'user',
+          },
+          targets: [
+            one({
+              ...{ weight: 90, tier: 'high', tasks: ['code', 'code'], quality: 80, nodePool: 'a100', owner: 'ml' },
+              ...{ parameters: { temperature: 0.2, outputTokensMax: 500 }, breaker: { failures: 3 } },
+              warmUp: { intervalMs: 60_000 },
+            }),
+            one({ weight: 10 }),
+          ],
+        },
+        { strategy: 'complexity', complexityHigh: 0.9, targets: [one({ tier: 'low' })] },
+      ],
+      {
+        lastResort: { cachedAgeMaxSeconds: 3_600, apology: 'We apologize.' },
+        hedging: {},
+      },
+    )
+    expect(route).toMatchObject({
+      lastResort: { cachedAgeMaxSeconds: 3_600, apology: 'We apologize.', safeAnswer: '' },
+      hedging: { budgetRatio: 0.05, delayMinMs: 100 },
+      rules: [
+        {
+          ...{
+            name: 'law',
+            condition: 'team == "team_1" && complexity >= 0.7',
+            strategy: 'weighted',
+            stickyBy: 'user',
+          },
+          targets: [
+            {
+              ...{ weight: 90, tier: 'high', tasks: ['code'], quality: 80, nodePool: 'a100', owner: 'ml' },
+              ...{ temperature: 0.2, outputTokensMax: 500, warmUpIntervalMs: 60_000 },
+              breaker: { failures: 3, openMs: 10_000, failureRatio: 0.5, windowMs: 30_000, requestsMin: 20 },
+            },
+            { weight: 10, breaker: null },
+          ],
+        },
+        { name: 'rule-2', complexityLow: 0.3, complexityHigh: 0.9 },
+      ],
+    })
+    expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(route)
+    const [entry] = await intent.database.rows.auditEntry.findMany({ where: { subjectId: route.id } })
+    expect(entry?.after).toMatchObject({ rules: [{ name: 'law', targets: [{ owner: 'ml' }, {}] }, { name: 'rule-2' }] })
+  })
+
+  test('keep their ids by name, targets theirs by what they are, and what is null is taken away', async () => {
+    const { route } = await make(
+      [
+        { name: 'a', targets: [one()] },
+        { name: 'b', targets: [one({ upstreamModel: 'x' })] },
+      ],
+      {
+        hedging: { delayMinMs: 5 },
+      },
+    )
+    const [a, b] = route.rules
+    const { route: next } = await update(route.id, {
+      rules: [
+        { name: 'b', targets: [one()] },
+        { name: 'c', targets: [one({ upstreamModel: 'x' })] },
+      ],
+      hedging: null,
+    })
+    expect(next.rules.map(({ id }) => id)).toEqual([b?.id, expect.not.stringMatching(a?.id ?? '')])
+    expect(targetsOf(next).map(({ id }) => id)).toEqual(targetsOf(route).map(({ id }) => id))
+    expect(next.hedging).toBeNull()
+    expect((await update(route.id, { totalTimeoutMs: 300_000 })).route.rules).toEqual(next.rules)
+  })
+
+  const rule = (more: object = {}) => ({ targets: [one()], ...more })
+  test.each<[string, () => object, object, string, string]>([
+    [
+      'a condition',
+      () => rule({ condition: 'team = "a"' }),
+      {},
+      'input.rules[0].condition',
+      'at character 6: a single =',
+    ],
+    [
+      'a condition on a variable that is not',
+      () => rule({ condition: 'teem == "a"' }),
+      {},
+      'input.rules[0].condition',
+      'there is no teem',
+    ],
+    ['a strategy', () => rule({ strategy: 'fastest' }), {}, 'input.rules[0].strategy', 'expected one of ordered'],
+    [
+      'weights that are all 0',
+      () => rule({ strategy: 'weighted', targets: [one({ weight: 0 })] }),
+      {},
+      'input.rules[0].targets',
+      'weights are all 0',
+    ],
+    [
+      'complexity without tiers',
+      () => rule({ strategy: 'complexity' }),
+      {},
+      'input.rules[0].targets',
+      'no target says',
+    ],
+    [
+      ...([
+        'thresholds out of order',
+        () => rule({ strategy: 'complexity', complexityLow: 0.8, targets: [one({ tier: 'low' })] }),
+      ] as const),
+      ...([{}, 'input.rules[0].complexityLow', 'the lower threshold'] as const),
+    ] as never,
+    ['a threshold beyond 1', () => rule({ complexityHigh: 1.1 }), {}, 'input.rules[0].complexityHigh', 'from 0 to 1'],
+    [
+      'sticking without weights',
+      () => rule({ stickyBy: 'user' }),
+      {},
+      'input.rules[0].stickyBy',
+      'only with the strategy weighted',
+    ],
+    ['a name for no label', () => rule({ name: 'A B' }), {}, 'input.rules[0].name', 'lower-case'],
+    [
+      'an unknown model',
+      () => rule({ targets: [one(), one({ modelId: `mdl_${'0'.repeat(26)}` })] }),
+      {},
+      'input.rules[0].targets[1].modelId',
+      'no such model',
+    ],
+    [
+      'a quality beyond 100',
+      () => rule({ targets: [one({ quality: 101 })] }),
+      {},
+      'input.rules[0].targets[0].quality',
+      'at most 100',
+    ],
+    [
+      'a breaker that never opens',
+      () => rule({ targets: [one({ breaker: { failures: 0 } })] }),
+      {},
+      'input.rules[0].targets[0].breaker.failures',
+      'at least 1',
+    ],
+    [
+      'a last resort of nothing',
+      () => rule(),
+      { lastResort: { apology: 'sorry' } },
+      'input.lastResort',
+      'there is nothing to give',
+    ],
+    [
+      'targets beside rules',
+      () => rule(),
+      { targets: [{ providerId: `prv_${'0'.repeat(26)}`, modelId: `mdl_${'0'.repeat(26)}` }] },
+      'input.rules',
+      'not both',
+    ],
+    ['neither', () => [], { rules: null }, 'input.targets', 'or rules'],
+  ])('are refused with their path: %s', async (_, bad, more, field, words) => {
+    const refusal = await refusalOf(() => make([bad()], more))
+    expect(refusal).toMatchObject({ code: 'bad_input', field })
+    expect(refusal.message).toContain(words)
+  })
+
+  test('of one name are refused, and targets alone do not replace them', async () => {
+    const twice = await refusalOf(() => make([rule({ name: 'a' }), rule({ name: 'a' })]))
+    expect(twice).toMatchObject({ code: 'bad_input', field: 'input.rules[1].name' })
+    const { route } = await make([rule({ condition: 'stream' }), rule()])
+    expect(await refusalOf(() => update(route.id, { targets: [one()] }))).toMatchObject({ field: 'input.targets' })
+  })
+
+  test('of another route follow as defaults: of the same environment, one step, and it stays while they do', async () => {
+    const { route: base } = await make([rule()])
+    const { route } = await make([rule({ condition: 'team == "a"' })], { defaultRouteId: base.id })
+    const deny = async (work: () => Promise<unknown>, words: string) => {
+      const refusal = await refusalOf(work)
+      expect(refusal).toMatchObject({ field: 'input.defaultRouteId' })
+      expect(refusal.message).toContain(words)
+    }
+    await deny(() => make([rule()], { defaultRouteId: route.id }), 'has defaults itself')
+    await deny(() => update(base.id, { defaultRouteId: base.id }), 'its own default')
+    const { route: third } = await make([rule()])
+    await deny(() => update(base.id, { defaultRouteId: third.id }), 'takes its defaults from this one')
+    await deny(() => make([rule()], { defaultRouteId: `rte_${'0'.repeat(26)}` }), 'no such route')
+    const kept = await refusalOf(() => intent.routes.delete(intent.tenant.admin, base.id))
+    expect(kept).toMatchObject({ code: 'conflict', detail: { reason: 'in_use' } })
+    expect((await update(route.id, { defaultRouteId: null })).route.defaultRouteId).toBeNull()
+    await intent.routes.delete(intent.tenant.admin, base.id)
+  })
+
+  test('of different capabilities stand side by side, and each holds its models to its own', async () => {
+    const { tenantId, admin } = intent.tenant
+    const { model } = await intent.models.create(admin, {
+      tenantId,
+      name: 'both',
+      capabilities: ['chat', 'embeddings'],
+    })
+    await make([{ targets: [one({ modelId: model.id }), one()] }, { targets: [one({ modelId: embeddings })] }])
+    await intent.models.update(admin, { modelId: model.id, capabilities: ['chat'] })
+    const unfit = { modelId: model.id, capabilities: ['embeddings' as const] }
+    expect(await refusalOf(() => intent.models.update(admin, unfit))).toMatchObject({ field: 'input.capabilities' })
+  })
+})
+
+test('what a release without rules wrote is one rule that always applies', async () => {
+  const { route } = await create([{}, { upstreamModel: 'b' }])
+  await intent.database.rows.routeTarget.updateMany({ where: { routeId: route.id }, data: { ruleId: null } })
+  const found = await intent.routes.find(intent.tenant.admin, route.id)
+  expect(found?.rules).toEqual([{ ...route.rules[0], id: `rul_${route.id.slice(4)}` }])
+  const { route: next } = await intent.routes.update(intent.tenant.admin, {
+    routeId: route.id,
+    totalTimeoutMs: 250_000,
+  })
+  expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(next)
+  expect(await intent.database.rows.routeTarget.count({ where: { routeId: route.id, ruleId: null } })).toBe(0)
 })

@@ -16,18 +16,19 @@ import type { ProviderReader } from '../providers/provider-reader.js'
 import { type Bell, bumpIntentRevisions } from '../tenancy/intent-revision.js'
 import {
   auditRoute,
-  completeDeadlines,
   completeTotal,
   createRouteInput,
   type Route,
   routesPerEnvironmentMax,
-  type Target,
-  type TargetInput,
+  targetsOf,
+  targetsPerRouteMax,
   updateRouteInput,
 } from './route.js'
 import { findFlaw } from './route-consistency.js'
 import type { EnvironmentOfRoute, RouteFilter, RouteReader } from './route-reader.js'
 import type { RouteStore } from './route-store.js'
+import { isPlain, plainRule, type Rule, type RuleInput, thresholdDefaults } from './rule.js'
+import { completeTarget, type Target, type TargetInput } from './target.js'
 
 export interface RouteServiceOptions {
   readonly database: Database
@@ -84,7 +85,10 @@ export class RouteService {
 
   /** Refuses `bad_input` with the path of what cannot work, `conflict` for a taken name, `limit_exceeded`. */
   async create(actor: Actor, input: z.input<typeof createRouteInput>): Promise<RouteChange> {
-    const { environmentId, name, targets, totalTimeoutMs, unsupportedSettings } = checkInput(createRouteInput, input)
+    const checked = checkInput(createRouteInput, input)
+    const { environmentId, name, unsupportedSettings } = checked
+    const form = formOf(checked) ?? throwNothing()
+    const given = rulesGiven(checked)
     const seen = await this.#options.reader.findEnvironment(environmentId)
     if (seen === null || !isPermitted(actor, 'route.read', seen.tenantId)) {
       return throwRefusal('not_found', 'no such environment', { field: 'input.environmentId' })
@@ -95,15 +99,16 @@ export class RouteService {
       if ((await routes.countOfEnvironment(transaction, environmentId)) >= routesPerEnvironmentMax) {
         throwRefusal('limit_exceeded', `an environment has at most ${routesPerEnvironmentMax} routes; delete one first`)
       }
-      const total = completeTotal(totalTimeoutMs, targets)
+      const total = completeTotal(checked.totalTimeoutMs, given)
       const route: Route = {
         id: newId('route', transaction.now.getTime()),
         ...{ tenantId: environment.tenantId, environmentId, name, totalTimeoutMs: total },
-        targets: completeTargets(targets, total, [], transaction.now),
-        unsupportedSettings,
+        rules: completeRules(given, total, [], transaction.now),
+        ...{ defaultRouteId: checked.defaultRouteId ?? null, unsupportedSettings },
+        ...{ lastResort: checked.lastResort ?? null, hedging: checked.hedging ?? null },
         ...{ createdAt: transaction.now, rowVersion: 1 },
       }
-      await this.#requireWorks(transaction, route, environment)
+      await this.#requireWorks(transaction, route, environment, form)
       await routes.insert(transaction, route)
       await this.#record(transaction, actor, 'route.create', null, route)
       return route
@@ -112,7 +117,9 @@ export class RouteService {
 
   /** Changes what is given; the name is what clients call, so it never changes. */
   async update(actor: Actor, input: z.input<typeof updateRouteInput>): Promise<RouteChange> {
-    const { routeId, rowVersion, targets, totalTimeoutMs, unsupportedSettings } = checkInput(updateRouteInput, input)
+    const checked = checkInput(updateRouteInput, input)
+    const { routeId, rowVersion } = checked
+    const form = formOf(checked)
     const { environmentId } = await this.#requireWritable(actor, routeId, 'input.routeId')
     return this.#change(environmentId, async (transaction, environment) => {
       const before = requireFound(await this.#options.routes.findLocked(transaction, routeId), 'input.routeId')
@@ -121,15 +128,25 @@ export class RouteService {
           field: 'input.rowVersion',
         })
       }
-      const total = totalTimeoutMs ?? before.totalTimeoutMs
+      if (form === 'targets' && !isPlain(before.rules)) {
+        const message = 'the route has rules, which would be lost: give rules instead'
+        throwRefusal('bad_input', `input.targets: ${message}`, { field: 'input.targets' })
+      }
+      const total = checked.totalTimeoutMs ?? before.totalTimeoutMs
       const route: Route = {
         ...before,
         totalTimeoutMs: total,
-        unsupportedSettings: unsupportedSettings ?? before.unsupportedSettings,
-        targets: targets ? completeTargets(targets, total, before.targets, transaction.now) : before.targets,
+        unsupportedSettings: checked.unsupportedSettings ?? before.unsupportedSettings,
+        rules:
+          form === null
+            ? before.rules
+            : completeRules(namedAs(before.rules, form, rulesGiven(checked)), total, before.rules, transaction.now),
+        defaultRouteId: checked.defaultRouteId === undefined ? before.defaultRouteId : checked.defaultRouteId,
+        lastResort: checked.lastResort === undefined ? before.lastResort : checked.lastResort,
+        hedging: checked.hedging === undefined ? before.hedging : checked.hedging,
         rowVersion: before.rowVersion + 1,
       }
-      await this.#requireWorks(transaction, route, environment)
+      await this.#requireWorks(transaction, route, environment, form ?? (isPlain(before.rules) ? 'targets' : 'rules'))
       await this.#options.routes.replace(transaction, route)
       await this.#record(transaction, actor, 'route.update', before, route)
       return route
@@ -141,27 +158,63 @@ export class RouteService {
     const { environmentId } = await this.#requireWritable(actor, routeId, 'routeId')
     return this.#change(environmentId, async (transaction) => {
       const route = requireFound(await this.#options.routes.findLocked(transaction, routeId), 'routeId')
+      const [dependent] = await this.#options.routes.findDependents(transaction, routeId)
+      if (dependent !== undefined) {
+        throwRefusal('conflict', `the route ${dependent} takes its default rules from it; change that first`, {
+          field: 'routeId',
+          detail: { reason: 'in_use' },
+        })
+      }
       await this.#options.routes.delete(transaction, routeId)
       await this.#record(transaction, actor, 'route.delete', route, null)
       return route
     })
   }
 
-  async #requireWorks(transaction: Transaction, route: Route, environment: EnvironmentOfRoute): Promise<void> {
+  async #requireWorks(
+    transaction: Transaction,
+    route: Route,
+    environment: EnvironmentOfRoute,
+    form: RuleForm,
+  ): Promise<void> {
     const { tenantId } = environment
+    const targets = targetsOf(route)
+    if (targets.length > targetsPerRouteMax) {
+      throwRefusal('bad_input', `input.rules: expected at most ${targetsPerRouteMax} targets over all rules`, {
+        field: 'input.rules',
+      })
+    }
+    await this.#requireDefaults(transaction, route)
     // Providers before models, everywhere; both stay as they are until this transaction ends.
     const providers = await this.#options.providers.findUsable(
       transaction,
       tenantId,
-      route.targets.map((target) => target.providerId),
+      targets.map((target) => target.providerId),
     )
     const models = await this.#options.models.findUsable(
       transaction,
       tenantId,
-      route.targets.map((target) => target.modelId),
+      targets.map((target) => target.modelId),
     )
-    const flaw = findFlaw(route, { environment, providers, models })
+    const flaw = findFlaw(route, { environment, providers, models, form })
     if (flaw !== null) throw new RefusalError(flaw)
+  }
+
+  /** Another route of the environment, and one step only: what has defaults is nobody's default. */
+  async #requireDefaults(transaction: Transaction, route: Route): Promise<void> {
+    if (route.defaultRouteId === null) return
+    const field = 'input.defaultRouteId'
+    const no = (message: string) => throwRefusal('bad_input', `${field}: ${message}`, { field })
+    if (route.defaultRouteId === route.id) no('a route cannot be its own default')
+    const { routes } = this.#options
+    // Nobody writes routes of this environment meanwhile: its row is locked.
+    const [defaults] = await routes.findWithin(transaction, [route.defaultRouteId])
+    if (defaults === undefined || defaults.environmentId !== route.environmentId) {
+      return no('no such route in this environment')
+    }
+    if (defaults.defaultRouteId !== null) no(`the route ${defaults.name} has defaults itself`)
+    const [dependent] = await routes.findDependents(transaction, route.id)
+    if (dependent !== undefined) no(`the route ${dependent} takes its defaults from this one`)
   }
 
   /** The route, of a tenant in which the actor may write; refuses `not_found` for another's, exactly as for none. */
@@ -213,14 +266,84 @@ export class RouteService {
   }
 }
 
-/** Targets with their deadlines; one that was there before (same provider, model and name) keeps its id in the evidence. */
+type RuleForm = 'targets' | 'rules'
+
+interface GivenRules {
+  readonly targets?: readonly TargetInput[] | null | undefined
+  readonly rules?: readonly RuleInput[] | null | undefined
+}
+
+/** Which of the two was given; null: neither. Both are refused. */
+function formOf({ targets, rules }: GivenRules): RuleForm | null {
+  if (targets != null && rules != null) {
+    const message = 'give targets (one rule that always applies) or rules, not both'
+    throwRefusal('bad_input', `input.rules: ${message}`, { field: 'input.rules' })
+  }
+  return targets != null ? 'targets' : rules != null ? 'rules' : null
+}
+
+function throwNothing(): never {
+  return throwRefusal('bad_input', 'input.targets: expected at least one target, or rules', { field: 'input.targets' })
+}
+
+function rulesGiven({ targets, rules }: GivenRules): readonly RuleInput[] {
+  return rules ?? [plainRule(targets ?? [])]
+}
+
+/** Targets alone stay under the rule that they were under. */
+function namedAs(before: readonly Rule[], form: RuleForm, given: readonly RuleInput[]): readonly RuleInput[] {
+  const [only] = before
+  return form === 'targets' && only !== undefined ? given.map((rule) => ({ ...rule, name: only.name })) : given
+}
+
+/**
+ * Rules as given, else the defaults. A rule that was there before (same name) and a target (same provider, model and name)
+ * keep their ids: in the evidence, and for whoever sticks to one.
+ */
+function completeRules(
+  inputs: readonly RuleInput[],
+  totalTimeoutMs: number,
+  before: readonly Rule[],
+  now: Date,
+): readonly Rule[] {
+  const taken = new Set(inputs.flatMap(({ name }) => name ?? []))
+  const free = before.flatMap((rule) => rule.targets)
+  const names = new Set<string>()
+  return inputs.map((input, index) => {
+    const name = input.name ?? freeName(index, taken)
+    if (names.has(name)) {
+      const field = `input.rules[${index}].name`
+      throwRefusal('bad_input', `${field}: another rule of the route is called ${name}`, { field })
+    }
+    names.add(name)
+    return {
+      id: before.find((rule) => rule.name === name)?.id ?? newId('rule', now.getTime()),
+      ...{ name, condition: input.condition?.trim() || null, strategy: input.strategy ?? 'ordered' },
+      stickyBy: input.stickyBy ?? null,
+      complexityLow: input.complexityLow ?? thresholdDefaults.complexityLow,
+      complexityHigh: input.complexityHigh ?? thresholdDefaults.complexityHigh,
+      targets: completeTargets(input.targets, totalTimeoutMs, free, now),
+    }
+  })
+}
+
+/** `rule-2` for the second, or the next number that nobody took. */
+function freeName(index: number, taken: Set<string>): string {
+  for (let number = index + 1; ; number++) {
+    const name = `rule-${number}`
+    if (taken.has(name)) continue
+    taken.add(name)
+    return name
+  }
+}
+
+/** Takes from `free` what it keeps. */
 function completeTargets(
   inputs: readonly TargetInput[],
   totalTimeoutMs: number,
-  before: readonly Target[],
+  free: Target[],
   now: Date,
 ): readonly Target[] {
-  const free = [...before]
   return inputs.map((input) => {
     const upstreamModel = input.upstreamModel ?? null
     const index = free.findIndex(
@@ -230,11 +353,7 @@ function completeTargets(
         target.upstreamModel === upstreamModel,
     )
     const [same] = index === -1 ? [] : free.splice(index, 1)
-    return {
-      id: same?.id ?? newId('target', now.getTime()),
-      ...{ providerId: input.providerId, modelId: input.modelId, upstreamModel },
-      ...completeDeadlines(input, totalTimeoutMs),
-    }
+    return { id: same?.id ?? newId('target', now.getTime()), ...completeTarget(input, totalTimeoutMs) }
   })
 }
 

@@ -1,23 +1,8 @@
 import { z } from 'zod'
 import { shapes } from '../access/check-input.js'
 import { modelName } from '../models/model.js'
-
-/** How long one hop may take, in milliseconds from its start, except `idle`: between two chunks. */
-export interface HopDeadlines {
-  readonly connectTimeoutMs: number
-  readonly firstTokenTimeoutMs: number
-  readonly idleTimeoutMs: number
-  readonly totalTimeoutMs: number
-}
-
-/** A model at a provider: one hop, if it is tried. */
-export interface Target extends HopDeadlines {
-  readonly id: string
-  readonly providerId: string
-  readonly modelId: string
-  /** Sent upstream instead of the model's own `upstreamModel`; null: that one. */
-  readonly upstreamModel: string | null
-}
+import { type Rule, ruleList } from './rule.js'
+import { deadlineDefaults, ratio, type Target, type TargetInput, targetList, totalTimeoutMs } from './target.js'
 
 /**
  * What becomes of a setting (seed, penalties, logprobs, …) that a target's vendor has no word for. `refuse`: the target is
@@ -26,94 +11,152 @@ export interface Target extends HopDeadlines {
 export const unsupportedSettingsChoices = ['refuse', 'drop'] as const
 export type UnsupportedSettings = (typeof unsupportedSettingsChoices)[number]
 
-/** What a client puts into `model`: the first target is tried first, the others if it fails before the first byte. */
+/** What a client gets when every target failed. */
+export interface LastResort {
+  /** An answer to the same request that the cache keeps may be given up to this age; 0: none. */
+  readonly cachedAgeMaxSeconds: number
+  /** Said before it. */
+  readonly apology: string
+  /** Given when there is no kept one; empty: the error. */
+  readonly safeAnswer: string
+}
+
+/** When a second target is asked although the first has not failed. */
+export interface Hedging {
+  /** Share of requests, 0 to 1, that may be asked twice. */
+  readonly budgetRatio: number
+  readonly delayMinMs: number
+}
+
+/** What a client puts into `model`: ordered rules, of which the first whose condition holds names the targets. */
 export interface Route {
   readonly id: string
   readonly tenantId: string
   readonly environmentId: string
   readonly name: string
-  readonly targets: readonly Target[]
+  /** Never empty. */
+  readonly rules: readonly Rule[]
+  /** A route of the same environment whose rules are looked at when none of its own applies. */
+  readonly defaultRouteId: string | null
   /** Over all hops. */
   readonly totalTimeoutMs: number
   readonly unsupportedSettings: UnsupportedSettings
+  /** Null: the error. */
+  readonly lastResort: LastResort | null
+  /** Null: never. */
+  readonly hedging: Hedging | null
   readonly createdAt: Date
   /** Rises with each change. */
   readonly rowVersion: number
 }
 
-export const targetsMax = 16
 export const routesPerEnvironmentMax = 1_000
-export const deadlineDefaults: HopDeadlines = Object.freeze({
-  connectTimeoutMs: 2_000,
-  firstTokenTimeoutMs: 30_000,
-  idleTimeoutMs: 30_000,
-  totalTimeoutMs: 120_000,
-})
+/** Over all rules. */
+export const targetsPerRouteMax = 64
+export const safeAnswerCharactersMax = 10_000
+export const apologyCharactersMax = 1_000
+export const hedgingDefaults: Hedging = Object.freeze({ budgetRatio: 0.05, delayMinMs: 100 })
 const routeTimeoutMsDefaultMax = 600_000
 
-const totalTimeoutMs = shapes.integer(100, 3_600_000)
+/** Every target of its rules, in order. */
+export function targetsOf({ rules }: Pick<Route, 'rules'>): readonly Target[] {
+  return rules.flatMap((rule) => rule.targets)
+}
+
 const unsupportedSettings = z.enum(
   unsupportedSettingsChoices,
   `expected one of ${unsupportedSettingsChoices.join(', ')}`,
 )
-const targetInput = z.object({
-  providerId: shapes.id,
-  modelId: shapes.id,
-  upstreamModel: modelName.nullish(),
-  connectTimeoutMs: shapes.integer(10, 60_000).nullish(),
-  firstTokenTimeoutMs: shapes.integer(10, 600_000).nullish(),
-  idleTimeoutMs: shapes.integer(10, 600_000).nullish(),
-  totalTimeoutMs: totalTimeoutMs.nullish(),
-})
-const targetList = z
-  .array(targetInput)
-  .min(1, 'expected at least one target')
-  .max(targetsMax, `expected at most ${targetsMax} targets`)
+const said = (charactersMax: number) =>
+  z
+    .string()
+    .trim()
+    .max(charactersMax, `expected at most ${charactersMax} characters`)
+    .refine((text) => !/[^\P{Cc}\n\t]/u.test(text), 'expected no control characters')
+const lastResort = z
+  .object({
+    cachedAgeMaxSeconds: shapes.integer(0, 30 * 86_400).nullish(),
+    apology: said(apologyCharactersMax).nullish(),
+    safeAnswer: said(safeAnswerCharactersMax).nullish(),
+  })
+  .transform(
+    (given): LastResort => ({
+      cachedAgeMaxSeconds: given.cachedAgeMaxSeconds ?? 0,
+      apology: given.apology ?? '',
+      safeAnswer: given.safeAnswer ?? '',
+    }),
+  )
+  .refine(
+    ({ cachedAgeMaxSeconds, safeAnswer }) => cachedAgeMaxSeconds > 0 || safeAnswer !== '',
+    'expected cachedAgeMaxSeconds above 0, a safeAnswer, or both: otherwise there is nothing to give',
+  )
+const hedging = z
+  .object({ budgetRatio: ratio(0.000001).nullish(), delayMinMs: shapes.integer(0, 600_000).nullish() })
+  .transform(
+    (given): Hedging => ({
+      budgetRatio: given.budgetRatio ?? hedgingDefaults.budgetRatio,
+      delayMinMs: given.delayMinMs ?? hedgingDefaults.delayMinMs,
+    }),
+  )
+
+/** Either targets, which are one rule that always applies, or rules. */
+const either = {
+  targets: targetList.nullish(),
+  rules: ruleList.nullish(),
+}
 
 export const createRouteInput = z.object({
   environmentId: shapes.id,
   name: modelName,
-  targets: targetList,
+  ...either,
+  defaultRouteId: shapes.id.nullish(),
   totalTimeoutMs: totalTimeoutMs.nullish(),
   unsupportedSettings: unsupportedSettings.nullish().transform((choice) => choice ?? 'refuse'),
+  lastResort: lastResort.nullish(),
+  hedging: hedging.nullish(),
 })
 
-/** Absent or null members stay as they are; `targets` replaces the whole list. */
+/**
+ * Absent members stay as they are, and so do null ones, except the last three: null takes them away. `rules` (or `targets`,
+ * of a route that never had rules) replaces the whole list.
+ */
 export const updateRouteInput = z.object({
   routeId: shapes.id,
   /** Refused with `conflict` unless the row still has this version. */
   rowVersion: z.number().int().nullish(),
-  targets: targetList.nullish(),
+  ...either,
   totalTimeoutMs: totalTimeoutMs.nullish(),
   unsupportedSettings: unsupportedSettings.nullish(),
+  defaultRouteId: shapes.id.nullish(),
+  lastResort: lastResort.nullish(),
+  hedging: hedging.nullish(),
 })
 
-export type TargetInput = z.output<typeof targetInput>
-
-/** The route's total: as given, else what its targets may take together, at most ten minutes. */
-export function completeTotal(given: number | null | undefined, targets: readonly TargetInput[]): number {
-  const sum = targets.reduce((total, target) => total + (target.totalTimeoutMs ?? deadlineDefaults.totalTimeoutMs), 0)
-  const longest = Math.max(...targets.map((target) => target.totalTimeoutMs ?? 0))
-  return given ?? Math.max(longest, Math.min(sum, routeTimeoutMsDefaultMax))
-}
-
-/** The deadlines of a target: as given, else the defaults, cut to the total above them. */
-export function completeDeadlines(target: TargetInput, routeTotalTimeoutMs: number): HopDeadlines {
-  const total = target.totalTimeoutMs ?? Math.min(deadlineDefaults.totalTimeoutMs, routeTotalTimeoutMs)
-  const within = (given: number | null | undefined, fallback: number) => given ?? Math.min(fallback, total)
-  return {
-    connectTimeoutMs: within(target.connectTimeoutMs, deadlineDefaults.connectTimeoutMs),
-    firstTokenTimeoutMs: within(target.firstTokenTimeoutMs, deadlineDefaults.firstTokenTimeoutMs),
-    idleTimeoutMs: within(target.idleTimeoutMs, deadlineDefaults.idleTimeoutMs),
-    totalTimeoutMs: total,
-  }
+/** The route's total: as given, else what the targets of one rule may take together at most, ten minutes at the longest. */
+export function completeTotal(
+  given: number | null | undefined,
+  rules: readonly { readonly targets: readonly TargetInput[] }[],
+): number {
+  const totals = rules.map(({ targets }) => targets.map((target) => target.totalTimeoutMs))
+  const sums = totals.map((of) =>
+    of.reduce<number>((sum, total) => sum + (total ?? deadlineDefaults.totalTimeoutMs), 0),
+  )
+  const longest = Math.max(...totals.flat().map((total) => total ?? 0))
+  return given ?? Math.max(longest, Math.min(Math.max(...sums), routeTimeoutMsDefaultMax))
 }
 
 /** What the audit trail keeps of it. */
 export function auditRoute(route: Route) {
-  const { name, environmentId, totalTimeoutMs, unsupportedSettings, rowVersion } = route
+  const { name, environmentId, defaultRouteId, unsupportedSettings: conduct, lastResort: resort, rowVersion } = route
   return {
-    ...{ name, environmentId, totalTimeoutMs, unsupportedSettings, rowVersion },
-    targets: route.targets.map(({ id, ...target }) => target),
+    ...{ name, environmentId, defaultRouteId, totalTimeoutMs: route.totalTimeoutMs, unsupportedSettings: conduct },
+    ...{ lastResort: resort && { ...resort }, hedging: route.hedging && { ...route.hedging }, rowVersion },
+    rules: route.rules.map(({ id: _rule, targets, ...rule }) => ({
+      ...rule,
+      targets: targets.map(({ id: _target, breaker, ...target }) => ({
+        ...target,
+        breaker: breaker && { ...breaker },
+      })),
+    })),
   }
 }

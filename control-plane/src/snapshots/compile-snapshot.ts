@@ -1,7 +1,11 @@
 import { resourceCodec } from '../../../proto/gen/codec.js'
+import type { CachePolicy } from '../../../proto/gen/switchyard/v1/CachePolicy.js'
+import type { CachePurge } from '../../../proto/gen/switchyard/v1/CachePurge.js'
 import type { Resource } from '../../../proto/gen/switchyard/v1/Resource.js'
+import type { RouteResource } from '../../../proto/gen/switchyard/v1/RouteResource.js'
+import type { Rule } from '../../../proto/gen/switchyard/v1/Rule.js'
+import type { Target } from '../../../proto/gen/switchyard/v1/Target.js'
 import {
-  checkSection,
   clusterSection,
   decodeResource,
   denySection,
@@ -12,6 +16,7 @@ import {
 } from '../../../proto/snapshot/consistency.js'
 import { hashContent, sortedByName } from '../../../proto/snapshot/hash.js'
 import type { SnapshotRefusal } from '../../../proto/snapshot/snapshot-refusal.js'
+import { findSectionFlaws } from './section-check.js'
 import type { CompiledResource, CompiledSection } from './snapshot.js'
 
 /**
@@ -32,6 +37,8 @@ export interface EnvironmentRow {
   readonly tenantName: string
   readonly name: string
   readonly permittedRegions: readonly string[]
+  /** `cheapest`, `balanced` or `best`. */
+  readonly routingPreference: string
   readonly intentRevision: number
   /** Itself or its tenant. */
   readonly archived: boolean
@@ -52,6 +59,9 @@ export interface ProviderRow {
   readonly vendorRegion: string | null
   readonly vendorProject: string | null
   readonly external: boolean
+  readonly replicaUrls: readonly string[]
+  /** Null: as agents do. */
+  readonly replicaScrapeMs: number | null
 }
 
 export interface ModelRow {
@@ -83,6 +93,33 @@ export interface TargetRow {
   readonly firstTokenMs: number
   readonly idleMs: number
   readonly totalMs: number
+  readonly weight: number
+  readonly tier: string | null
+  readonly tasks: readonly string[]
+  readonly quality: number | null
+  readonly nodePool: string | null
+  readonly owner: string | null
+  readonly temperature: number | null
+  readonly outputTokensMax: number | null
+  /** These five: all or none. */
+  readonly breakerFailures: number | null
+  readonly breakerOpenMs: number | null
+  readonly breakerFailurePpm: number | null
+  readonly breakerWindowMs: number | null
+  readonly breakerRequestsMin: number | null
+  readonly warmUpIntervalMs: number | null
+}
+
+export interface RuleRow {
+  readonly id: string
+  readonly name: string
+  readonly condition: string | null
+  readonly strategy: string
+  readonly stickyBy: string | null
+  readonly complexityLowPpm: number
+  readonly complexityHighPpm: number
+  /** In order. */
+  readonly targets: readonly TargetRow[]
 }
 
 export interface RouteRow {
@@ -91,8 +128,45 @@ export interface RouteRow {
   readonly totalTimeoutMs: number
   /** `refuse` or `drop`. */
   readonly unsupportedSettings: string
-  /** In order: the first is tried first. */
-  readonly targets: readonly TargetRow[]
+  readonly defaultRouteId: string | null
+  /** These three: all or none. */
+  readonly lastResortCachedAgeMaxSeconds: number | null
+  readonly lastResortApology: string | null
+  readonly lastResortSafeAnswer: string | null
+  /** These two: both or none. */
+  readonly hedgingBudgetPpm: number | null
+  readonly hedgingDelayMinMs: number | null
+  /** In order: the first whose condition holds decides. */
+  readonly rules: readonly RuleRow[]
+  /** Null: nothing of its answers is kept. */
+  readonly cache: RouteCacheRow | null
+}
+
+export interface RouteCacheRow {
+  readonly anyTemperature: boolean
+  readonly sharedBy: string
+  /** By class of prompt. */
+  readonly ttls: Readonly<Record<string, number>>
+  readonly ttlSeconds: number
+  readonly ageMaxSeconds: number
+  readonly staleSeconds: number
+  readonly shared: boolean
+  /** These two: both or none. */
+  readonly semanticThresholdPpm: number | null
+  readonly semanticEmbeddingRoute: string | null
+  readonly detailApiKeyIds: readonly string[]
+  readonly tags: readonly string[]
+}
+
+/** A null member fits everything. */
+export interface CachePurgeRow {
+  readonly id: string
+  readonly atMs: number
+  readonly routeId: string | null
+  readonly promptId: string | null
+  readonly promptVersion: string | null
+  readonly tag: string | null
+  readonly documentId: string | null
 }
 
 export interface ApiKeyRow {
@@ -101,6 +175,7 @@ export interface ApiKeyRow {
   readonly secretHash: Buffer
   readonly teamId: string | null
   readonly allowedRoutes: readonly string[]
+  readonly internalOnly: boolean
   readonly expiresAtMs: number
   readonly inFlightMax: number
   readonly requestsPerMinuteMax: number
@@ -125,6 +200,8 @@ export interface EnvironmentIntent {
   readonly models: readonly ModelRow[]
   /** Compiled already: they are many, and few of them change. */
   readonly apiKeys: readonly CompiledResource[]
+  /** In order of instant, then id. */
+  readonly cachePurges: readonly CachePurgeRow[]
 }
 
 /** Whether `cluster` serves `environment`: its residency policy names the region, and nothing of it is archived. */
@@ -172,6 +249,7 @@ export function compileApiKey(row: ApiKeyRow): CompiledResource {
       expiresAtUnixMs: row.expiresAtMs,
       inFlightMax: row.inFlightMax,
       requestsPerMinuteMax: row.requestsPerMinuteMax,
+      internalOnly: row.internalOnly,
     },
   })
 }
@@ -184,7 +262,7 @@ export function compileEnvironment(
   intent: EnvironmentIntent,
 ): { readonly section: CompiledSection } | { readonly refusals: readonly SnapshotRefusal[] } {
   const { environment } = intent
-  const targets = intent.routes.flatMap((route) => route.targets)
+  const targets = intent.routes.flatMap((route) => route.rules.flatMap((rule) => rule.targets))
   const providerIds = new Set(targets.map((target) => target.providerId))
   const modelIds = new Set(targets.map((target) => target.modelId))
   const structure = [
@@ -195,6 +273,8 @@ export function compileEnvironment(
         environmentId: environment.id,
         environmentName: environment.name,
         permittedRegions: [...environment.permittedRegions].sort(),
+        routingPreference: environment.routingPreference,
+        cachePurges: compileCachePurges(intent.cachePurges),
       },
     }),
     ...intent.providers.filter(({ id }) => providerIds.has(id)).map(compileProvider),
@@ -203,7 +283,7 @@ export function compileEnvironment(
   ]
   const name = environmentSection(environment.tenantId, environment.id)
   // Keys were compiled from rows that Postgres constrains; what can contradict itself is the structure.
-  const refusals = checkSection(
+  const refusals = findSectionFlaws(
     name,
     structure.map((resource) => decodedResource(name, resource)),
   )
@@ -227,6 +307,9 @@ function compileProvider(row: ProviderRow): CompiledResource {
       vendorRegion: row.vendorRegion ?? '',
       vendorProject: row.vendorProject ?? '',
       external: row.external,
+      // In the order given: agents call them by it.
+      replicaUrls: [...row.replicaUrls],
+      replicaScrapeMs: row.replicaScrapeMs ?? 0,
     },
   })
 }
@@ -255,22 +338,86 @@ function compileModel(row: ModelRow): CompiledResource {
 }
 
 function compileRoute(row: RouteRow): CompiledResource {
-  const targets = row.targets.map((target) => ({
-    id: target.id,
-    providerId: target.providerId,
-    modelId: target.modelId,
-    upstreamModel: target.upstreamModel ?? '',
-    deadlines: {
-      connectMs: target.connectMs,
-      firstTokenMs: target.firstTokenMs,
-      idleMs: target.idleMs,
-      totalMs: target.totalMs,
-    },
+  const { id, name, totalTimeoutMs, unsupportedSettings, lastResortCachedAgeMaxSeconds, hedgingBudgetPpm } = row
+  const route: RouteResource = {
+    ...{ id, name, totalTimeoutMs, unsupportedSettings, defaultRouteId: row.defaultRouteId ?? '' },
+    rules: row.rules.map(ruleResource),
+    ...(lastResortCachedAgeMaxSeconds !== null && {
+      lastResort: {
+        cachedAgeMaxSeconds: lastResortCachedAgeMaxSeconds,
+        ...{ apology: row.lastResortApology ?? '', safeAnswer: row.lastResortSafeAnswer ?? '' },
+      },
+    }),
+    ...(hedgingBudgetPpm !== null && {
+      hedging: { budgetPpm: hedgingBudgetPpm, delayMinMs: row.hedgingDelayMinMs ?? 0 },
+    }),
+    ...(row.cache !== null && { cache: cacheResource(row.cache) }),
+  }
+  return compileNamed('route', id, { route })
+}
+
+function cacheResource(row: RouteCacheRow): CachePolicy {
+  const { anyTemperature, sharedBy, ttlSeconds, ageMaxSeconds, staleSeconds, shared } = row
+  const { semanticThresholdPpm, semanticEmbeddingRoute } = row
+  return {
+    ...{ anyTemperature, sharedBy, ttlSeconds, ageMaxSeconds, staleSeconds, shared },
+    ttls: Object.entries(row.ttls)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([promptClass, seconds]) => ({ promptClass, seconds })),
+    ...(semanticThresholdPpm !== null &&
+      semanticEmbeddingRoute !== null && {
+        semantic: { thresholdPpm: semanticThresholdPpm, embeddingRoute: semanticEmbeddingRoute },
+      }),
+    detailApiKeyIds: [...row.detailApiKeyIds].sort(),
+    tags: [...row.tags].sort(),
+  }
+}
+
+/** Also of a section that is held back: a purge takes away, and waits for nothing. */
+export function compileCachePurges(rows: readonly CachePurgeRow[]): CachePurge[] {
+  return rows.map(({ id, atMs, routeId, promptId, promptVersion, tag, documentId }) => ({
+    ...{ id, atUnixMs: atMs, routeId: routeId ?? '', promptId: promptId ?? '', promptVersion: promptVersion ?? '' },
+    ...{ tag: tag ?? '', documentId: documentId ?? '' },
   }))
-  // One rule without a condition, until routes can have more.
-  const rules = [{ id: 'default', condition: '', targets }]
-  const { id, name, totalTimeoutMs, unsupportedSettings } = row
-  return compileNamed('route', id, { route: { id, name, rules, totalTimeoutMs, unsupportedSettings } })
+}
+
+function ruleResource(row: RuleRow): Rule {
+  const { id, name, strategy, complexityLowPpm, complexityHighPpm } = row
+  return {
+    ...{ id, name, condition: row.condition ?? '', strategy, stickyBy: row.stickyBy ?? '' },
+    // Other strategies have no thresholds: bytes do not change by a number that nobody reads.
+    ...(strategy === 'complexity' && { complexityLowPpm, complexityHighPpm }),
+    targets: row.targets.map(targetResource),
+  }
+}
+
+function targetResource(row: TargetRow): Target {
+  const { id, providerId, modelId, weight, temperature, outputTokensMax, breakerFailures, warmUpIntervalMs } = row
+  return {
+    ...{ id, providerId, modelId, upstreamModel: row.upstreamModel ?? '', weight, tier: row.tier ?? '' },
+    ...{ tasks: [...row.tasks].sort(), quality: row.quality ?? 0 },
+    ...{ nodePool: row.nodePool ?? '', owner: row.owner ?? '' },
+    deadlines: {
+      connectMs: row.connectMs,
+      firstTokenMs: row.firstTokenMs,
+      idleMs: row.idleMs,
+      totalMs: row.totalMs,
+    },
+    ...((temperature !== null || outputTokensMax !== null) && {
+      parameters: {
+        ...(temperature !== null && { temperature }),
+        ...(outputTokensMax !== null && { outputTokensMax }),
+      },
+    }),
+    ...(breakerFailures !== null && {
+      breaker: {
+        failures: breakerFailures,
+        ...{ openMs: row.breakerOpenMs ?? 0, failurePpm: row.breakerFailurePpm ?? 0 },
+        ...{ windowMs: row.breakerWindowMs ?? 0, requestsMin: row.breakerRequestsMin ?? 0 },
+      },
+    }),
+    ...(warmUpIntervalMs !== null && { warmUp: { intervalMs: warmUpIntervalMs } }),
+  }
 }
 
 function compileNamed(kind: ResourceKind, id: string, resource: Resource): CompiledResource {

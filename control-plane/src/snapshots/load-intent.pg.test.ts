@@ -32,6 +32,9 @@ async function compiled() {
     provider: resources.find((resource) => resource.provider)?.provider,
     model: resources.find((resource) => resource.model)?.model,
     route: resources.find((resource) => resource.route)?.route,
+    routes: resources.flatMap((resource) => resource.route ?? []),
+    environment: resources.find((resource) => resource.environment)?.environment,
+    key: resources.find((resource) => resource.apiKey)?.apiKey,
   }
 }
 
@@ -68,6 +71,7 @@ test('what a vendor needs reaches the agent, from rows to resources', async () =
     ...{ id: providerId, name: 'sim', kind: 'vertex', baseUrl: 'https://aiplatform.googleapis.com', region: 'eu' },
     ...{ credentialId: '', credentialVersion: 0, connectionsMax: 256, external: false },
     ...{ apiVersion: 'v1', vendorRegion: 'global', vendorProject: 'acme-prod-1' },
+    ...{ replicaUrls: [], replicaScrapeMs: 0 },
   })
   // Free is a price: it is not the same as none.
   expect(full.model).toMatchObject({
@@ -78,4 +82,98 @@ test('what a vendor needs reaches the agent, from rows to resources', async () =
     },
   })
   expect(full.route).toMatchObject({ unsupportedSettings: 'drop' })
+})
+
+test('rules, targets, last resorts, hedging, defaults, preference and an internal key reach the agent', async () => {
+  const { providerId, modelId, environmentId, tenantId } = rows
+  const target = (position: number, ruleId: string | null, more: object = {}) => ({
+    ...{ id: `tgt_${position}`, position, ruleId, providerId, modelId },
+    ...{ connectTimeoutMs: 1, firstTokenTimeoutMs: 2, idleTimeoutMs: 3, totalTimeoutMs: 4, ...more },
+  })
+  await rows.addKeys(1)
+  await rows.change(async (tables) => {
+    await tables.routeTarget.deleteMany({})
+    await tables.route.deleteMany({})
+    await tables.environment.update({ where: { id: environmentId }, data: { routingPreference: 'best' } })
+    await tables.apiKey.updateMany({ data: { internalOnly: true, rowVersion: 2 } })
+    const route = { tenantId, environmentId, totalTimeoutMs: 60_000 }
+    // As a release without rules writes it: targets of no rule.
+    await tables.route.create({ data: { ...route, id: 'rte_old', name: 'old', targets: { create: target(0, null) } } })
+    await tables.route.create({
+      data: {
+        ...{ ...route, id: 'rte_new', name: 'new', defaultRouteId: 'rte_old' },
+        ...{ lastResortCachedAgeMaxSeconds: 60, lastResortApology: 'sorry', lastResortSafeAnswer: '' },
+        ...{ hedgingBudgetPpm: 50_000, hedgingDelayMinMs: 7 },
+      },
+    })
+    await tables.routeRule.createMany({
+      data: [
+        {
+          id: 'rul_b',
+          routeId: 'rte_new',
+          position: 1,
+          name: 'rest',
+          strategy: 'complexity',
+          complexityLowPpm: 200_000,
+        },
+        { id: 'rul_a', routeId: 'rte_new', position: 0, name: 'law', condition: 'team == "t"', strategy: 'weighted' },
+      ],
+    })
+    const breaker = {
+      ...{ breakerFailures: 5, breakerOpenMs: 6, breakerFailurePpm: 7, breakerWindowMs: 8, breakerRequestsMin: 9 },
+    }
+    await tables.routeTarget.createMany({
+      data: [
+        {
+          ...target(11, 'rul_a', { weight: 3, tasks: ['code', 'chat'], temperature: 0, ...breaker }),
+          routeId: 'rte_new',
+        },
+        {
+          ...target(12, 'rul_b', { tier: 'low', quality: 80, nodePool: 'a100', owner: 'ml', outputTokensMax: 100 }),
+          ...{ routeId: 'rte_new', warmUpIntervalMs: 5_000 },
+        },
+      ],
+    })
+  })
+  const { environment, key, routes } = await compiled()
+  expect(environment?.routingPreference).toBe('best')
+  expect(key?.internalOnly).toBe(true)
+  const [modern, old] = routes
+  expect(old?.rules).toMatchObject([
+    { id: 'rul_old', condition: '', strategy: 'ordered', targets: [{ id: 'tgt_0', weight: 1, tier: '', tasks: [] }] },
+  ])
+  expect(old).toMatchObject({ lastResort: null, hedging: null, defaultRouteId: '' })
+  expect(modern).toMatchObject({
+    defaultRouteId: 'rte_old',
+    lastResort: { cachedAgeMaxSeconds: 60, apology: 'sorry', safeAnswer: '' },
+    hedging: { budgetPpm: 50_000, delayMinMs: 7 },
+    rules: [
+      {
+        ...{ id: 'rul_a', name: 'law', condition: 'team == "t"', strategy: 'weighted', complexityLowPpm: 0 },
+        targets: [
+          {
+            ...{ id: 'tgt_11', weight: 3, tasks: ['chat', 'code'], parameters: { temperature: 0 }, warmUp: null },
+            breaker: { failures: 5, openMs: 6, failurePpm: 7, windowMs: 8, requestsMin: 9 },
+          },
+        ],
+      },
+      {
+        ...{ id: 'rul_b', strategy: 'complexity', complexityLowPpm: 200_000, complexityHighPpm: 700_000 },
+        targets: [
+          {
+            ...{ id: 'tgt_12', tier: 'low', quality: 80, nodePool: 'a100', owner: 'ml', breaker: null },
+            ...{ parameters: { outputTokensMax: 100 }, warmUp: { intervalMs: 5_000 } },
+          },
+        ],
+      },
+    ],
+  })
+})
+
+test('replicas reach the agent in their order', async () => {
+  const replicaUrls = ['http://vllm-1:8000/v1', 'http://vllm-0:8000/v1']
+  await rows.change(async (tables) => {
+    await tables.provider.update({ where: { id: rows.providerId }, data: { replicaUrls, replicaScrapeMs: 500 } })
+  })
+  expect((await compiled()).provider).toMatchObject({ replicaUrls, replicaScrapeMs: 500 })
 })

@@ -5,6 +5,7 @@ import { pauseEvery } from '../../../proto/std/pause.js'
 import type { Database } from '../database/database.js'
 import {
   type ApiKeyRow,
+  type CachePurgeRow,
   type ClusterRow,
   compileApiKey,
   compileDenyEntry,
@@ -14,6 +15,7 @@ import {
   type ModelRow,
   type ProviderRow,
   type RouteRow,
+  type RuleRow,
   type TargetRow,
 } from './compile-snapshot.js'
 import { type CompiledResource, sliceMs } from './snapshot.js'
@@ -126,17 +128,28 @@ export class IntentReader {
     }
   }
 
+  /** One environment without its keys, for who explains and does not enforce. Null: there is none, or it is archived. */
+  async loadWithoutKeys(environmentId: string): Promise<EnvironmentIntent | null> {
+    return this.#atOneInstant(async (client) => {
+      const environment = (await loadEnvironmentRows(client, environmentId)).find(({ archived }) => !archived)
+      if (environment === undefined) return null
+      return (await this.#loadEnvironments(client, [environment], false)).get(environmentId) ?? null
+    })
+  }
+
   async #loadEnvironments(
     client: pg.PoolClient,
     environments: readonly EnvironmentRow[],
+    withKeys = true,
   ): Promise<ReadonlyMap<string, EnvironmentIntent>> {
     if (environments.length === 0) return new Map()
     const ids = environments.map((environment) => environment.id)
     const routes = await loadRoutes(client, ids)
-    const targets = [...routes.values()].flat().flatMap((route) => route.targets)
+    const targets = [...routes.values()].flat().flatMap((route) => route.rules.flatMap((rule) => rule.targets))
     const providers = await loadProviders(client, [...new Set(targets.map((target) => target.providerId))])
     const models = await loadModels(client, [...new Set(targets.map((target) => target.modelId))])
-    const apiKeys = await this.#loadApiKeys(client, ids)
+    const cachePurges = await loadCachePurges(client, ids)
+    const apiKeys = withKeys ? await this.#loadApiKeys(client, ids) : new Map<string, readonly CompiledResource[]>()
     return new Map(
       environments.map((environment) => [
         environment.id,
@@ -147,6 +160,7 @@ export class IntentReader {
           providers: providers.filter((provider) => provider.tenantId === environment.tenantId),
           models: models.filter((model) => model.tenantId === environment.tenantId),
           apiKeys: apiKeys.get(environment.id) ?? [],
+          cachePurges: cachePurges.get(environment.id) ?? [],
         },
       ]),
     )
@@ -166,7 +180,7 @@ export class IntentReader {
     const { known, stale } = lookUp(index, this.#apiKeys)
     if (stale.length > 0) {
       const { rows } = await client.query<Omit<ApiKeyRow, 'expiresAtMs'> & { expiresAt: Date | null }>(
-        `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "expiresAt", "inFlightMax",
+        `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "internalOnly", "expiresAt", "inFlightMax",
                 "requestsPerMinuteMax"
          FROM "ApiKey" WHERE id = ANY($1)`,
         [stale],
@@ -217,11 +231,17 @@ export class IntentReader {
   }
 }
 
-async function loadEnvironmentRows(client: pg.PoolClient): Promise<readonly EnvironmentRow[]> {
+/** All, or the one with this id. */
+async function loadEnvironmentRows(
+  client: pg.PoolClient,
+  id: string | null = null,
+): Promise<readonly EnvironmentRow[]> {
   const { rows } = await client.query<EnvironmentRow & { intentRevision: string }>(
-    `SELECT e.id, e."tenantId", t.name AS "tenantName", e.name, e."permittedRegions", e."intentRevision",
+    `SELECT e.id, e."tenantId", t.name AS "tenantName", e.name, e."permittedRegions", e."routingPreference",
+            e."intentRevision",
             (e."archivedAt" IS NOT NULL OR t."archivedAt" IS NOT NULL) AS archived
-     FROM "Environment" e JOIN "Tenant" t ON t.id = e."tenantId" ORDER BY e.id`,
+     FROM "Environment" e JOIN "Tenant" t ON t.id = e."tenantId" WHERE $1::text IS NULL OR e.id = $1 ORDER BY e.id`,
+    [id],
   )
   return rows.map((row) => Object.freeze({ ...row, intentRevision: Number(row.intentRevision) }))
 }
@@ -300,23 +320,68 @@ async function loadRoutes(
   client: pg.PoolClient,
   environmentIds: readonly string[],
 ): Promise<ReadonlyMap<string, readonly RouteRow[]>> {
-  const routes = await client.query<Omit<RouteRow, 'targets'> & { environmentId: string }>(
-    `SELECT id, "environmentId", name, "totalTimeoutMs", "unsupportedSettings"
-     FROM "Route" WHERE "environmentId" = ANY($1) ORDER BY id`,
+  const routes = await client.query<Omit<RouteRow, 'rules'> & { environmentId: string }>(
+    `SELECT id, "environmentId", name, "totalTimeoutMs", "unsupportedSettings", "defaultRouteId",
+            "lastResortCachedAgeMaxSeconds", "lastResortApology", "lastResortSafeAnswer", "hedgingBudgetPpm",
+            "hedgingDelayMinMs", to_jsonb(c) AS cache
+     FROM "Route" LEFT JOIN "RouteCache" c ON c."routeId" = "Route".id WHERE "environmentId" = ANY($1) ORDER BY id`,
     [environmentIds],
   )
-  const targets = await client.query<TargetRow & { routeId: string }>(
-    `SELECT t.id, t."routeId", t."providerId", t."modelId", t."upstreamModel", t."connectTimeoutMs" AS "connectMs",
-            t."firstTokenTimeoutMs" AS "firstTokenMs", t."idleTimeoutMs" AS "idleMs", t."totalTimeoutMs" AS "totalMs"
+  const rules = await client.query<Omit<RuleRow, 'targets'> & { routeId: string }>(
+    `SELECT u.id, u."routeId", u.name, u.condition, u.strategy, u."stickyBy", u."complexityLowPpm",
+            u."complexityHighPpm"
+     FROM "RouteRule" u JOIN "Route" r ON r.id = u."routeId"
+     WHERE r."environmentId" = ANY($1) ORDER BY u."routeId", u.position`,
+    [environmentIds],
+  )
+  const targets = await client.query<TargetRow & { routeId: string; ruleId: string | null }>(
+    `SELECT t.id, t."routeId", t."ruleId", t."providerId", t."modelId", t."upstreamModel",
+            t."connectTimeoutMs" AS "connectMs", t."firstTokenTimeoutMs" AS "firstTokenMs",
+            t."idleTimeoutMs" AS "idleMs", t."totalTimeoutMs" AS "totalMs", t.weight, t.tier, t.tasks, t.quality,
+            t."nodePool", t.owner, t.temperature, t."outputTokensMax", t."breakerFailures", t."breakerOpenMs",
+            t."breakerFailurePpm", t."breakerWindowMs", t."breakerRequestsMin", t."warmUpIntervalMs"
      FROM "RouteTarget" t JOIN "Route" r ON r.id = t."routeId"
      WHERE r."environmentId" = ANY($1) ORDER BY t."routeId", t.position`,
     [environmentIds],
   )
-  const byRoute = groupBy(targets.rows, (target) => target.routeId)
+  const rulesByRoute = groupBy(rules.rows, (rule) => rule.routeId)
+  const targetsByRoute = groupBy(targets.rows, (target) => target.routeId)
   return groupBy(
-    routes.rows.map((route) => ({ ...route, targets: byRoute.get(route.id) ?? [] })),
+    routes.rows.map((route) => ({
+      ...route,
+      rules: joinRules(route.id, rulesByRoute.get(route.id) ?? [], targetsByRoute.get(route.id) ?? []),
+    })),
     (route) => route.environmentId,
   )
+}
+
+/**
+ * Targets that name no rule were written by a release without rules, which leaves old rules behind: they are one rule that
+ * always applies.
+ */
+function joinRules(
+  routeId: string,
+  rules: readonly Omit<RuleRow, 'targets'>[],
+  targets: readonly (TargetRow & { readonly ruleId: string | null })[],
+): readonly RuleRow[] {
+  if (targets.every(({ ruleId }) => ruleId !== null)) {
+    return rules.map((rule) => ({ ...rule, targets: targets.filter(({ ruleId }) => ruleId === rule.id) }))
+  }
+  const always = { condition: null, strategy: 'ordered', stickyBy: null, complexityLowPpm: 0, complexityHighPpm: 0 }
+  return [{ id: `rul_${routeId.slice(4)}`, name: 'rule-1', ...always, targets }]
+}
+
+async function loadCachePurges(
+  client: pg.PoolClient,
+  environmentIds: readonly string[],
+): Promise<ReadonlyMap<string, readonly CachePurgeRow[]>> {
+  const { rows } = await client.query<Omit<CachePurgeRow, 'atMs'> & { environmentId: string; at: Date }>(
+    `SELECT id, "environmentId", at, "routeId", "promptId", "promptVersion", tag, "documentId"
+     FROM "CachePurge" WHERE "environmentId" = ANY($1) ORDER BY "environmentId", at, id`,
+    [environmentIds],
+  )
+  const purges = rows.map(({ at, ...purge }) => ({ ...purge, atMs: at.getTime() }))
+  return groupBy(purges, (purge) => purge.environmentId)
 }
 
 async function loadProviders(
@@ -326,6 +391,7 @@ async function loadProviders(
   const { rows } = await client.query<ProviderRow & { tenantId: string }>(
     `SELECT p.id, p."tenantId", p."rowVersion", p.name, p.kind, p."baseUrl", p.region, p."connectionsMax",
             p."apiVersion", p."vendorRegion", p."vendorProject", p.external,
+            coalesce(p."replicaUrls", '{}') AS "replicaUrls", p."replicaScrapeMs",
             c.id AS "credentialId", c.version AS "credentialVersion"
      FROM "Provider" p LEFT JOIN LATERAL (
        SELECT id, version FROM "Credential" WHERE "providerId" = p.id AND "retiredAt" IS NULL

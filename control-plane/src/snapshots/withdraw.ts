@@ -1,7 +1,7 @@
 import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
 import type { RouteResource__Output } from '../../../proto/gen/switchyard/v1/RouteResource.js'
-import { checkSection } from '../../../proto/snapshot/consistency.js'
 import { type CompiledStructure, compileResource, decodedResource, type EnvironmentIntent } from './compile-snapshot.js'
+import { findSectionFlaws } from './section-check.js'
 import type { CompiledResource } from './snapshot.js'
 
 /**
@@ -49,10 +49,17 @@ function narrowStructure(section: string, held: CompiledStructure, intent: Envir
       provider && permitted.has(provider.id) && regions.has(provider.region) ? [provider.id] : [],
     ),
   )
-  const routes = new Map(
+  const kept = new Map(
     held.flatMap(({ name, resource }) => {
       const route = resource.route && narrowRoute(resource.route, providers, intent)
-      return route ? [[name, route === resource.route ? resource : { ...resource, route }] as const] : []
+      return route ? [[name, { resource, route }] as const] : []
+    }),
+  )
+  const ids = new Set([...kept.values()].map(({ route }) => route.id))
+  const routes = new Map(
+    [...kept].map(([name, { resource, route }]) => {
+      const narrowed = withoutLostDefaults(route, ids)
+      return [name, narrowed === resource.route ? resource : { ...resource, route: narrowed }] as const
     }),
   )
   const targets = [...routes.values()].flatMap(({ route }) => route?.rules.flatMap((rule) => rule.targets) ?? [])
@@ -63,7 +70,7 @@ function narrowStructure(section: string, held: CompiledStructure, intent: Envir
     if (provider || model) return used.has(provider?.id ?? model?.id ?? '') ? [{ name, resource }] : []
     return [{ name, resource: environment ? narrowEnvironment(resource, environment, regions) : resource }]
   })
-  if (checkSection(section, narrowed).length === 0) return narrowed
+  if (findSectionFlaws(section, narrowed).length === 0) return narrowed
   return narrowed.filter(({ resource }) => resource.environment)
 }
 
@@ -76,7 +83,9 @@ function narrowRoute(
   const wanted = intent.routes.find(({ id, name }) => id === route.id && name === route.name)
   if (wanted === undefined) return null
   const models = new Set(intent.models.map(({ id }) => id))
-  const named = new Set(wanted.targets.map(({ providerId, modelId }) => `${providerId} ${modelId}`))
+  const named = new Set(
+    wanted.rules.flatMap(({ targets }) => targets.map(({ providerId, modelId }) => `${providerId} ${modelId}`)),
+  )
   const rules = route.rules.flatMap((rule) => {
     const targets = rule.targets.filter(
       ({ providerId, modelId }) =>
@@ -89,6 +98,11 @@ function narrowRoute(
   return rules.length === route.rules.length && rules.every((rule, index) => rule === route.rules[index])
     ? route
     : { ...route, rules }
+}
+
+/** Rules behind its own that are gone with their route leave it with its own. */
+function withoutLostDefaults(route: RouteResource__Output, ids: ReadonlySet<string>): RouteResource__Output {
+  return route.defaultRouteId === '' || ids.has(route.defaultRouteId) ? route : { ...route, defaultRouteId: '' }
 }
 
 function narrowEnvironment(

@@ -35,6 +35,11 @@ export class ApiKeyGraph {
   @Field(() => [String], { description: 'Route names; empty = every route of the environment.' })
   allowedRoutes!: readonly string[]
 
+  @Field(() => Boolean, {
+    description: 'May not call models at providers that are external; agents leave those targets out.',
+  })
+  internalOnly!: boolean
+
   @Field(() => Int, { description: 'Requests at the same time, per agent.' })
   inFlightMax!: number
 
@@ -76,6 +81,9 @@ export class CreateApiKeyInput {
   @Field(() => [String], { nullable: true, description: 'Route names; none = every route of the environment.' })
   allowedRoutes?: string[] | null
 
+  @Field(() => Boolean, { nullable: true, description: 'Never call external providers; false when left out.' })
+  internalOnly?: boolean | null
+
   @Field(() => Int, { nullable: true, description: `Per agent; ${inFlightMaxDefault} when left out.` })
   inFlightMax?: number | null
 
@@ -99,6 +107,9 @@ export class UpdateApiKeyInput {
 
   @Field(() => [String], { nullable: true })
   allowedRoutes?: string[] | null
+
+  @Field(() => Boolean, { nullable: true })
+  internalOnly?: boolean | null
 
   @Field(() => Int, { nullable: true })
   inFlightMax?: number | null

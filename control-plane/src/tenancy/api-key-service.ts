@@ -107,6 +107,7 @@ export class ApiKeyService {
       requireFuture(checked.expiresAt, transaction.now)
       const { key, text } = await this.#insert(actor, transaction, environment, {
         ...{ name, teamId: checked.teamId ?? null, allowedRoutes: checked.allowedRoutes ?? [] },
+        internalOnly: checked.internalOnly ?? false,
         inFlightMax: checked.inFlightMax ?? inFlightMaxDefault,
         requestsPerMinuteMax: checked.requestsPerMinuteMax ?? requestsPerMinuteMaxDefault,
         ...{ expiresAt: checked.expiresAt ?? null, rotatedFromId: null },
@@ -118,10 +119,8 @@ export class ApiKeyService {
 
   /** Refuses `conflict` for a revoked key. */
   async update(actor: Actor, input: z.input<typeof updateApiKeyInput>): Promise<ApiKeyChange> {
-    const { apiKeyId, name, teamId, allowedRoutes, inFlightMax, requestsPerMinuteMax, expiresAt } = checkInput(
-      updateApiKeyInput,
-      input,
-    )
+    const checked = checkInput(updateApiKeyInput, input)
+    const { apiKeyId, name, teamId, allowedRoutes, inFlightMax, requestsPerMinuteMax, expiresAt } = checked
     const seen = await this.#writableKey(actor, apiKeyId)
     await this.#requireTeam(seen.tenantId, teamId)
     await this.#requireRoutes(seen.environmentId, allowedRoutes)
@@ -134,6 +133,7 @@ export class ApiKeyService {
         name: name ?? key.name,
         teamId: teamId === undefined ? key.teamId : teamId,
         allowedRoutes: allowedRoutes ?? key.allowedRoutes,
+        internalOnly: checked.internalOnly ?? key.internalOnly,
         inFlightMax: inFlightMax ?? key.inFlightMax,
         requestsPerMinuteMax: requestsPerMinuteMax ?? key.requestsPerMinuteMax,
         expiresAt: expiresAt === undefined ? key.expiresAt : expiresAt,
@@ -207,7 +207,14 @@ export class ApiKeyService {
     environment: Environment,
     like: Pick<
       ApiKey,
-      'name' | 'teamId' | 'allowedRoutes' | 'inFlightMax' | 'requestsPerMinuteMax' | 'expiresAt' | 'rotatedFromId'
+      | 'name'
+      | 'teamId'
+      | 'allowedRoutes'
+      | 'internalOnly'
+      | 'inFlightMax'
+      | 'requestsPerMinuteMax'
+      | 'expiresAt'
+      | 'rotatedFromId'
     >,
   ): Promise<{ key: ApiKey; text: string }> {
     const text = makeApiKeyText(environment.name, Buffer.from(randomSecret(32)).toString('base64url'))
@@ -219,6 +226,7 @@ export class ApiKeyService {
       name: like.name,
       prefix: apiKeyPrefix(text),
       allowedRoutes: like.allowedRoutes,
+      internalOnly: like.internalOnly,
       inFlightMax: like.inFlightMax,
       requestsPerMinuteMax: like.requestsPerMinuteMax,
       expiresAt: like.expiresAt,

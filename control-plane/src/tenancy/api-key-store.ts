@@ -5,6 +5,7 @@ import type { ApiKey } from './api-key.js'
 /** Everything but `secretHash`: it is written once and read by the snapshot compiler only. */
 const columns = {
   ...{ id: true, tenantId: true, environmentId: true, teamId: true, name: true, prefix: true, allowedRoutes: true },
+  internalOnly: true,
   ...{ inFlightMax: true, requestsPerMinuteMax: true, expiresAt: true, revokedAt: true, abortOnRevoke: true },
   ...{ rotatedFromId: true, createdBy: true, createdAt: true, rowVersion: true },
 } as const
@@ -68,11 +69,12 @@ export class ApiKeyStore {
 
   /** Writes what may change and returns the key with its next row version. */
   async update(transaction: Transaction, key: ApiKey): Promise<ApiKey> {
-    const { id, name, teamId, inFlightMax, requestsPerMinuteMax, expiresAt, revokedAt, abortOnRevoke } = key
+    const { id, name, teamId, internalOnly, inFlightMax, requestsPerMinuteMax, expiresAt } = key
+    const { revokedAt, abortOnRevoke } = key
     return transaction.rows.apiKey.update({
       where: { id },
       data: {
-        ...{ name, teamId, inFlightMax, requestsPerMinuteMax, expiresAt, revokedAt, abortOnRevoke },
+        ...{ name, teamId, internalOnly, inFlightMax, requestsPerMinuteMax, expiresAt, revokedAt, abortOnRevoke },
         allowedRoutes: [...key.allowedRoutes],
         rowVersion: { increment: 1 },
       },

@@ -11,6 +11,8 @@ export interface ApiKey {
   readonly prefix: string
   /** Empty: every route of the environment. */
   readonly allowedRoutes: readonly string[]
+  /** May not call models at providers that are external. */
+  readonly internalOnly: boolean
   /** Per agent. */
   readonly inFlightMax: number
   /** Per agent. */
@@ -59,6 +61,7 @@ export const createApiKeyInput = z.object({
   name: shapes.title,
   teamId: shapes.id.nullish(),
   allowedRoutes: allowedRoutes.nullish(),
+  internalOnly: z.boolean().nullish(),
   inFlightMax: inFlightMax.nullish(),
   requestsPerMinuteMax: requestsPerMinuteMax.nullish(),
   expiresAt: z.date().nullish(),
@@ -70,6 +73,7 @@ export const updateApiKeyInput = z.object({
   name: shapes.title.nullish(),
   teamId: shapes.id.nullish(),
   allowedRoutes: allowedRoutes.nullish(),
+  internalOnly: z.boolean().nullish(),
   inFlightMax: inFlightMax.nullish(),
   requestsPerMinuteMax: requestsPerMinuteMax.nullish(),
   expiresAt: z.date().nullish(),
@@ -89,6 +93,7 @@ export function auditApiKey(key: ApiKey) {
     name: key.name,
     prefix: key.prefix,
     allowedRoutes: key.allowedRoutes,
+    internalOnly: key.internalOnly,
     inFlightMax: key.inFlightMax,
     requestsPerMinuteMax: key.requestsPerMinuteMax,
     expiresAt: key.expiresAt?.toISOString() ?? null,

@@ -1,7 +1,19 @@
-import { Field, ID, InputType, ObjectType } from 'type-graphql'
+import { Field, ID, InputType, ObjectType, registerEnumType } from 'type-graphql'
 import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
+import type { RoutingPreference } from './environment.js'
+
+export const RoutingPreferenceGraph = {
+  CHEAPEST: 'cheapest',
+  BALANCED: 'balanced',
+  BEST: 'best',
+} as const satisfies Record<string, RoutingPreference>
+registerEnumType(RoutingPreferenceGraph, {
+  name: 'RoutingPreference',
+  description:
+    'CHEAPEST: by expected cost. BEST: by quality. BALANCED: the cheapest of those whose quality is the median or better.',
+})
 
 @Access('environment.read')
 @ObjectType('Environment', { description: 'Where routes, keys and policies of a tenant live.' })
@@ -17,6 +29,9 @@ export class EnvironmentGraph {
 
   @Field(() => [String], { description: 'Clusters in these regions serve it, and no others.' })
   permittedRegions!: readonly string[]
+
+  @Field(() => RoutingPreferenceGraph, { description: 'Of rules with the strategy PREFERENCE.' })
+  routingPreference!: RoutingPreference
 
   @Field(() => BigIntString, {
     description:
@@ -43,15 +58,21 @@ export class CreateEnvironmentInput {
 
   @Field(() => [String], { description: '1 to 50 regions, for example eu-central-1.' })
   permittedRegions!: string[]
+
+  @Field(() => RoutingPreferenceGraph, { nullable: true, description: 'BALANCED when left out.' })
+  routingPreference?: RoutingPreference | null
 }
 
-@InputType()
+@InputType({ description: 'What is left out stays as it is.' })
 export class UpdateEnvironmentInput {
   @Field(() => ID)
   environmentId!: string
 
-  @Field(() => [String])
-  permittedRegions!: string[]
+  @Field(() => [String], { nullable: true })
+  permittedRegions?: string[] | null
+
+  @Field(() => RoutingPreferenceGraph, { nullable: true })
+  routingPreference?: RoutingPreference | null
 }
 
 @Access('environment.read')

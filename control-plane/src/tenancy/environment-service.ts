@@ -72,6 +72,7 @@ export class EnvironmentService {
     const { database, tenants, environments, audit, clock, bell } = this.#options
     const now = new Date(clock.nowMs())
     const { name, permittedRegions } = checked
+    const routingPreference = checked.routingPreference ?? 'balanced'
     const id = newId('environment', now.getTime())
     try {
       const created = await database.transaction(now, async (transaction) => {
@@ -87,6 +88,7 @@ export class EnvironmentService {
           tenantId,
           name,
           permittedRegions,
+          routingPreference,
           intentRevision: 0n,
           createdAt: now,
           archivedAt: null,
@@ -107,11 +109,11 @@ export class EnvironmentService {
   }
 
   /**
-   * Where it may be served. Clusters that drop out lose its whole section with the next snapshot. Refused while a route has
+   * Where it may be served, and what its routing looks for. Clusters that drop out lose its whole section with the next snapshot. Refused while a route has
    * a target in a region that would no longer be permitted.
    */
   async update(actor: Actor, input: z.input<typeof updateEnvironmentInput>): Promise<Environment> {
-    const { environmentId, permittedRegions } = checkInput(updateEnvironmentInput, input)
+    const { environmentId, ...given } = checkInput(updateEnvironmentInput, input)
     const { database, environments, audit, clock, bell } = this.#options
     const changed = await database.transaction(new Date(clock.nowMs()), async (transaction) => {
       const environment = requireActiveEnvironment(
@@ -119,6 +121,8 @@ export class EnvironmentService {
         await environments.findLocked(transaction, environmentId),
         'input.environmentId',
       )
+      const permittedRegions = given.permittedRegions ?? environment.permittedRegions
+      const routingPreference = given.routingPreference ?? environment.routingPreference
       const outside = await environments.findRouteOutside(transaction, environmentId, permittedRegions)
       if (outside !== null) {
         const { routeName, providerName, region } = outside
@@ -128,7 +132,7 @@ export class EnvironmentService {
           { field: 'input.permittedRegions' },
         )
       }
-      const next: Environment = { ...environment, permittedRegions }
+      const next: Environment = { ...environment, permittedRegions, routingPreference }
       await environments.update(transaction, next)
       await audit.append(transaction, {
         ...{ actor, tenantId: next.tenantId, action: 'environment.update' },

@@ -1,6 +1,8 @@
+import { must } from '../../../proto/std/assert.js'
 import type { Database, Transaction } from '../database/database.js'
+import type { Environment as EnvironmentRow } from '../database/generated/client.js'
 import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '../database/page.js'
-import type { Environment } from './environment.js'
+import { type Environment, routingPreferences } from './environment.js'
 
 /** Rows of environments. `intentRevision` is changed by `bumpIntentRevisions` only. */
 export class EnvironmentStore {
@@ -11,11 +13,13 @@ export class EnvironmentStore {
   }
 
   async find(id: string): Promise<Environment | null> {
-    return this.#database.rows.environment.findUnique({ where: { id } })
+    const row = await this.#database.rows.environment.findUnique({ where: { id } })
+    return row === null ? null : environmentOf(row)
   }
 
   async findMany(ids: readonly string[]): Promise<readonly Environment[]> {
-    return this.#database.rows.environment.findMany({ where: { id: { in: [...ids] } } })
+    const rows = await this.#database.rows.environment.findMany({ where: { id: { in: [...ids] } } })
+    return rows.map(environmentOf)
   }
 
   /** In order of creation. */
@@ -26,13 +30,14 @@ export class EnvironmentStore {
       orderBy: { id: 'asc' },
       take: args.first + 1,
     })
-    return pageOf(rows, args, (row) => encodeCursor(row.id))
+    return pageOf(rows.map(environmentOf), args, (row) => encodeCursor(row.id))
   }
 
   /** Locks the row until the transaction ends. */
   async findLocked(transaction: Transaction, id: string): Promise<Environment | null> {
     await transaction.rows.$queryRaw`SELECT id FROM "Environment" WHERE id = ${id} FOR UPDATE`
-    return transaction.rows.environment.findUnique({ where: { id } })
+    const row = await transaction.rows.environment.findUnique({ where: { id } })
+    return row === null ? null : environmentOf(row)
   }
 
   /** Ids of the tenant's environments that are not archived. */
@@ -49,10 +54,10 @@ export class EnvironmentStore {
   }
 
   async update(transaction: Transaction, environment: Environment): Promise<void> {
-    const { id, permittedRegions, archivedAt } = environment
+    const { id, permittedRegions, routingPreference, archivedAt } = environment
     await transaction.rows.environment.update({
       where: { id },
-      data: { permittedRegions: [...permittedRegions], archivedAt },
+      data: { permittedRegions: [...permittedRegions], routingPreference, archivedAt },
     })
   }
 
@@ -77,4 +82,12 @@ export class EnvironmentStore {
     if (target === null) return null
     return { routeName: target.route.name, providerName: target.provider.name, region: target.provider.region }
   }
+}
+
+function environmentOf(row: EnvironmentRow): Environment {
+  const routingPreference = must(
+    routingPreferences.find((one) => one === row.routingPreference),
+    'a preference is one of three: a check of the table',
+  )
+  return { ...row, routingPreference }
 }

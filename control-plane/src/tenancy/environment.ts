@@ -7,10 +7,15 @@ export interface Environment {
   readonly tenantId: string
   readonly name: string
   readonly permittedRegions: readonly string[]
+  readonly routingPreference: RoutingPreference
   readonly intentRevision: bigint
   readonly createdAt: Date
   readonly archivedAt: Date | null
 }
+
+/** What rules that go by preference look for: what an answer costs, how good it is, or both. */
+export const routingPreferences = ['cheapest', 'balanced', 'best'] as const
+export type RoutingPreference = (typeof routingPreferences)[number]
 
 /** Each one is a section of every snapshot it is placed in. */
 export const environmentsPerTenantMax = 50
@@ -21,18 +26,27 @@ const permittedRegions = z
   .max(50, 'expected at most 50 regions')
   .transform((regions) => [...new Set(regions)].sort())
 
+const routingPreference = z.enum(routingPreferences, `expected one of ${routingPreferences.join(', ')}`)
+
 export const createEnvironmentInput = z.object({
   tenantId: shapes.id.nullish(),
   name: shapes.slug,
   permittedRegions,
+  routingPreference: routingPreference.nullish(),
 })
-export const updateEnvironmentInput = z.object({ environmentId: shapes.id, permittedRegions })
+/** What is left out, or null, stays. */
+export const updateEnvironmentInput = z.object({
+  environmentId: shapes.id,
+  permittedRegions: permittedRegions.nullish(),
+  routingPreference: routingPreference.nullish(),
+})
 export const archiveEnvironmentInput = shapes.id
 
 export function auditEnvironment(environment: Environment) {
   return {
     name: environment.name,
     permittedRegions: environment.permittedRegions,
+    routingPreference: environment.routingPreference,
     archivedAt: environment.archivedAt?.toISOString() ?? null,
   }
 }

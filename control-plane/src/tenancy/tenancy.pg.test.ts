@@ -361,3 +361,48 @@ describe('the audit trail', () => {
     expect(await database.rows.auditEntry.count()).toBe(count)
   })
 })
+
+describe('what routing goes by', () => {
+  test('an environment prefers balanced until somebody says otherwise, and regions stay as they are', async () => {
+    const { admin, environment } = await makeEstate()
+    expect(environment.routingPreference).toBe('balanced')
+    const { id } = environment
+    const changed = await services.environments.update(admin, { environmentId: id, routingPreference: 'cheapest' })
+    expect(changed).toMatchObject({
+      ...{ routingPreference: 'cheapest', permittedRegions: ['eu-1'], intentRevision: environment.intentRevision + 2n },
+    })
+    const moved = await services.environments.update(admin, { environmentId: id, permittedRegions: ['eu-2'] })
+    expect(moved).toMatchObject({ routingPreference: 'cheapest', permittedRegions: ['eu-2'] })
+    expect(await services.environments.find(admin, id)).toEqual(moved)
+    const odd = services.environments.update(admin, { environmentId: id, routingPreference: 'fast' as 'best' })
+    expect(await refusalOf(odd)).toEqual({ code: 'bad_input', field: 'input.routingPreference' })
+    const entries = await database.rows.auditEntry.findMany({ where: { subjectId: id, action: 'environment.update' } })
+    expect(entries.map(({ after }) => after)).toContainEqual(
+      expect.objectContaining({ routingPreference: 'cheapest', permittedRegions: ['eu-1'] }),
+    )
+  })
+
+  test('a key may be kept inside, by creation, change and rotation, and the trail says so', async () => {
+    const { admin, environment, key } = await makeEstate()
+    expect(key.apiKey.internalOnly).toBe(false)
+    const made = await services.apiKeys.create(admin, {
+      ...{ environmentId: environment.id, name: 'inside', internalOnly: true },
+    })
+    expect(made.apiKey.internalOnly).toBe(true)
+    const rotated = await services.apiKeys.rotate(admin, { apiKeyId: made.apiKey.id, overlapMinutes: 5 })
+    expect(rotated.apiKey.internalOnly).toBe(true)
+    const apiKeyId = rotated.apiKey.id
+    const named = await services.apiKeys.update(admin, { apiKeyId, name: 'still inside' })
+    expect(named.apiKey.internalOnly).toBe(true)
+    const opened = await services.apiKeys.update(admin, { apiKeyId, internalOnly: false })
+    expect(opened.apiKey).toMatchObject({ internalOnly: false, rowVersion: named.apiKey.rowVersion + 1 })
+    expect(opened.intentRevision).toBe(named.intentRevision + 1n)
+    const entries = await database.rows.auditEntry.findMany({
+      where: { subjectId: apiKeyId, action: 'api-key.update' },
+    })
+    expect(entries.map(({ before, after }) => [before, after])).toContainEqual([
+      expect.objectContaining({ internalOnly: true }),
+      expect.objectContaining({ internalOnly: false }),
+    ])
+  })
+})

@@ -205,8 +205,23 @@ export class UsageRecordGraph {
   @Field(() => Float, { nullable: true })
   groundingScore!: number | null
 
-  @Field(() => String, { nullable: true })
+  @Field(() => String, { nullable: true, description: 'exact, semantic or miss; null: no kept answer was looked for.' })
   cacheHit!: string | null
+
+  @Field(() => BigIntString, {
+    nullable: true,
+    description: 'What the tokens of the kept answer that was given would have cost.',
+  })
+  savedNanoUsd!: bigint | null
+
+  @Field(() => String, { nullable: true, description: 'The same in dollars with nine places.' })
+  savedUsd!: string | null
+
+  @Field(() => Float, { nullable: true, description: 'Tokens that were not asked for again.' })
+  savedTokensIn!: number | null
+
+  @Field(() => Float, { nullable: true })
+  savedTokensOut!: number | null
 
   @Field(() => BigIntString, { description: 'Generation of the configuration that decided.' })
   snapshotGeneration!: bigint
@@ -474,6 +489,8 @@ export function usageRecordGraph(row: StoredUsage): UsageRecordGraph {
     hops: hopsOf(row.hops),
     ...{ stream: row.stream, temperature: row.temperature, promptId: row.promptId, promptVersion: row.promptVersion },
     ...{ guardrailResult: row.guardrailResult, groundingScore: row.groundingScore, cacheHit: row.cacheHit },
+    ...{ savedNanoUsd: row.savedNanoUsd, savedUsd: row.savedNanoUsd === null ? null : formatUsd(row.savedNanoUsd) },
+    ...{ savedTokensIn: numberOf(row.savedTokensIn), savedTokensOut: numberOf(row.savedTokensOut) },
     ...{ snapshotGeneration: row.snapshotGeneration, storedAt: row.storedAt },
   }
 }

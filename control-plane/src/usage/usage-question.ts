@@ -50,6 +50,9 @@ export interface StoredUsage {
   readonly guardrailResult: string | null
   readonly groundingScore: number | null
   readonly cacheHit: string | null
+  readonly savedNanoUsd: bigint | null
+  readonly savedTokensIn: bigint | null
+  readonly savedTokensOut: bigint | null
   readonly snapshotGeneration: bigint
   readonly storedAt: Date
 }

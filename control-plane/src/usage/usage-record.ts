@@ -49,6 +49,9 @@ export interface UsageRow {
   readonly guardrailResult: string | null
   readonly groundingScore: number | null
   readonly cacheHit: string | null
+  readonly savedNanoUsd: number | null
+  readonly savedTokensIn: number | null
+  readonly savedTokensOut: number | null
   readonly snapshotGeneration: number
 }
 
@@ -94,10 +97,14 @@ function faultOf(record: UsageRecord__Output): string | null {
   return null
 }
 
-const tokens = ['tokensIn', 'tokensOut', 'tokensInCached', 'tokensInCacheWrite', 'tokensOutReasoning'] as const
+const tokens = [
+  ...(['tokensIn', 'tokensOut', 'tokensInCached', 'tokensInCacheWrite', 'tokensOutReasoning'] as const),
+  ...(['savedTokensIn', 'savedTokensOut'] as const),
+]
 const counts = [
   ...tokens,
   'costNanoUsd',
+  'savedNanoUsd',
   'latencyUs',
   'providerLatencyUs',
   'guardrailLatencyUs',
@@ -172,6 +179,9 @@ function rowOf(record: UsageRecord__Output): UsageRow {
     guardrailResult: optional(record.guardrailResult),
     groundingScore: real(record.groundingScore),
     cacheHit: optional(record.cacheHit),
+    savedNanoUsd: record.savedNanoUsd ?? null,
+    savedTokensIn: record.savedTokensIn ?? null,
+    savedTokensOut: record.savedTokensOut ?? null,
     snapshotGeneration: record.snapshotGeneration,
   }
 }

@@ -47,6 +47,9 @@ const columns: Readonly<Record<keyof UsageRow, string>> = {
   guardrailResult: 'text',
   groundingScore: 'double precision',
   cacheHit: 'text',
+  savedNanoUsd: 'bigint',
+  savedTokensIn: 'bigint',
+  savedTokensOut: 'bigint',
   snapshotGeneration: 'bigint',
 }
 

@@ -16,6 +16,7 @@ export class Estate {
   readonly ids = new Set<string>()
   readonly #database: Database
   readonly #providerUrl: string
+  #routing: Promise<Routing> | null = null
   #count = 0
 
   /** The ones that reading probes look at. */
@@ -27,6 +28,8 @@ export class Estate {
   providerId = ''
   modelId = ''
   routeId = ''
+  /** Whose rules the other routes take as their defaults. */
+  defaultRouteId = ''
   auditEntryId = ''
   requestId = ''
   agentId = ''
@@ -90,6 +93,7 @@ export class Estate {
       data: {
         ...{ id, tenantId: this.tenantId, environmentId: this.environmentId, teamId: this.teamId, name: this.name() },
         ...{ prefix: `sk-sy-${this.name()}`, secretHash: new Uint8Array(randomBytes(32)), allowedRoutes: [this.mark] },
+        internalOnly: true,
         ...{
           inFlightMax: this.figure,
           requestsPerMinuteMax: this.figure + 1,
@@ -102,7 +106,7 @@ export class Estate {
   }
 
   /** Live, with a credential by reference; `secret`: with none, so that a test of it calls it. */
-  async provider(more: { archivedAt?: Date; credential?: false } = {}): Promise<string> {
+  async provider(more: { archivedAt?: Date; credential?: false; external?: false } = {}): Promise<string> {
     const id = this.#id('provider')
     const { credential, ...rest } = more
     await this.#database.rows.provider.create({
@@ -122,6 +126,7 @@ export class Estate {
           vendorRequestsPerMinute: this.figure,
           vendorTokensPerMinute: this.figure,
         },
+        ...{ replicaUrls: [`http://${this.mark}:8000/v1`], replicaScrapeMs: 1_000 + this.figure },
         ...{ connectionsMax: this.figure, createdAt: this.#at(), rowVersion: this.figure, ...rest },
       },
     })
@@ -157,23 +162,102 @@ export class Estate {
     return id
   }
 
+  /** With a rule that says everything that can be said, and the defaults of another route behind it. */
   async route(): Promise<string> {
+    return this.#route({
+      ...{ defaultRouteId: this.defaultRouteId || null, lastResortCachedAgeMaxSeconds: this.figure },
+      ...{ lastResortApology: this.name(), lastResortSafeAnswer: this.name() },
+      ...{ hedgingBudgetPpm: this.figure, hedgingDelayMinMs: this.figure },
+      rules: [
+        {
+          ...{ condition: `team == "${this.mark}"`, strategy: 'weighted', stickyBy: 'user' },
+          ...{ complexityLowPpm: this.figure, complexityHighPpm: this.figure + 1 },
+          targets: [this.#fullTarget()],
+        },
+      ],
+    })
+  }
+
+  /** An environment whose intent compiles, with usage of its routes: what is explained and reckoned. */
+  routing(): Promise<Routing> {
+    this.#routing ??= this.#plantRouting()
+    return this.#routing
+  }
+
+  async #plantRouting(): Promise<Routing> {
+    const environmentId = await this.environment()
+    const [inside, outside] = [await this.provider({ external: false }), await this.provider()]
+    const modelId = await this.model()
+    const at = (providerId: string, more: object) => ({ ...this.#target(), providerId, modelId, ...more })
+    const [low, high] = [at(inside, { tier: 'low', quality: 10 }), at(outside, { tier: 'high', quality: 90 })]
+    const fond = at(inside, { quality: 50 })
+    const model = this.name()
+    const routeId = await this.#route({
+      ...{ environmentId, name: model },
+      rules: [
+        { condition: 'headers["x-none"] == "a"', targets: [at(inside, {})] },
+        { strategy: 'complexity', targets: [low, high] },
+      ],
+    })
+    const fondRouteId = await this.#route({ environmentId, rules: [{ strategy: 'preference', targets: [fond] }] })
+    await this.#record({ environmentId, routeId, hops: [{ targetId: low.id, outcome: 'ok' }] })
+    await this.#record({ environmentId, routeId: fondRouteId, hops: [{ targetId: fond.id, outcome: 'ok' }] })
+    return { environmentId, routeId, model }
+  }
+
+  async #route({ rules, ...more }: { rules: readonly RulePlan[] } & Record<string, unknown>): Promise<string> {
     const id = this.#id('route')
     await this.#database.rows.route.create({
       data: {
         ...{ id, tenantId: this.tenantId, environmentId: this.environmentId, name: this.name() },
-        ...{ totalTimeoutMs: 100_000 + this.figure, createdAt: this.#at(), rowVersion: this.figure },
-        targets: {
-          create: {
-            ...{ id: this.#id('target'), position: 0, providerId: this.providerId, modelId: this.modelId },
-            ...{ upstreamModel: this.name(), connectTimeoutMs: 1_000 + this.figure },
-            ...{ firstTokenTimeoutMs: 2_000 + this.figure, idleTimeoutMs: 3_000 + this.figure },
-            totalTimeoutMs: 4_000 + this.figure,
-          },
-        },
+        ...{ totalTimeoutMs: 100_000 + this.figure, createdAt: this.#at(), rowVersion: this.figure, ...more },
       },
     })
+    let position = 0
+    for (const [index, { targets, ...rule }] of rules.entries()) {
+      const ruleId = this.#id('rule')
+      await this.#database.rows.routeRule.create({
+        data: { id: ruleId, routeId: id, position: index, name: this.name(), ...rule },
+      })
+      for (const target of targets) {
+        await this.#database.rows.routeTarget.create({ data: { ...target, routeId: id, ruleId, position: position++ } })
+      }
+    }
     return id
+  }
+
+  #target() {
+    return {
+      ...{ id: this.#id('target'), providerId: this.providerId, modelId: this.modelId },
+      ...{ upstreamModel: this.name(), connectTimeoutMs: 1_000 + this.figure },
+      ...{ firstTokenTimeoutMs: 2_000 + this.figure, idleTimeoutMs: 3_000 + this.figure },
+      totalTimeoutMs: 4_000 + this.figure,
+    }
+  }
+
+  #fullTarget() {
+    return {
+      ...this.#target(),
+      ...{ weight: this.figure, tier: 'medium', tasks: [this.mark], quality: this.figure % 100 },
+      ...{ nodePool: this.name(), owner: this.name(), temperature: this.figure / 1_000, outputTokensMax: this.figure },
+      ...{ breakerFailures: this.figure, breakerOpenMs: this.figure, breakerFailurePpm: this.figure },
+      ...{ breakerWindowMs: this.figure, breakerRequestsMin: this.figure, warmUpIntervalMs: this.figure },
+    }
+  }
+
+  async #record(more: { environmentId: string; routeId: string; hops: object[] }): Promise<void> {
+    const figure = BigInt(this.figure)
+    await this.#database.rows.usageRecord.create({
+      data: {
+        ...{ agentId: this.#id('agent'), bootEpoch: figure, lane: 0, sequence: 0n, requestId: this.name() },
+        ...{ traceId: this.name(), startedAt: this.#at(), tenantId: this.tenantId, apiKeyId: this.apiKeyId },
+        ...{ userId: this.name(), operation: 'chat_completions', requestedModel: this.name(), clusterId: this.name() },
+        ...{ region: this.mark, usageSource: 'provider', latencyUs: figure, providerLatencyUs: figure },
+        ...{ guardrailLatencyUs: figure, status: 'ok', httpStatus: 200, fallbackUsed: false, stream: false },
+        ...{ snapshotGeneration: figure, contentHash: new Uint8Array(32), costNanoUsd: figure },
+        ...{ tokensIn: figure, tokensOut: figure, ...more },
+      },
+    })
   }
 
   async #plantAll(): Promise<void> {
@@ -190,6 +274,7 @@ export class Estate {
     this.apiKeyId = await this.apiKey({ revokedAt: this.#at(), rotatedFromId })
     this.providerId = await this.provider({ archivedAt: this.#at() })
     this.modelId = await this.model({ archivedAt: this.#at() })
+    this.defaultRouteId = await this.#route({ rules: [{ targets: [this.#target()] }] })
     this.routeId = await this.route()
     await this.route()
     this.auditEntryId = await this.#auditEntry()
@@ -297,4 +382,28 @@ export class Estate {
   #at(): Date {
     return new Date(Date.UTC(2026, 0, 1) + this.figure * 60_000 + ++this.#count)
   }
+}
+
+interface Routing {
+  readonly environmentId: string
+  readonly routeId: string
+  /** The name of that route. */
+  readonly model: string
+}
+
+interface RulePlan {
+  readonly condition?: string
+  readonly strategy?: string
+  readonly stickyBy?: string
+  readonly complexityLowPpm?: number
+  readonly complexityHighPpm?: number
+  readonly targets: readonly {
+    readonly id: string
+    readonly providerId: string
+    readonly modelId: string
+    readonly connectTimeoutMs: number
+    readonly firstTokenTimeoutMs: number
+    readonly idleTimeoutMs: number
+    readonly totalTimeoutMs: number
+  }[]
 }

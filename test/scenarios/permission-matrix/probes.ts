@@ -26,6 +26,12 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   models: (world) => ({ ...ofTenant(world), filter: { includeArchived: true } }),
   route: ({ owner }) => ({ id: owner.routeId }),
   routes: ofTenant,
+  explainRoute: async ({ owner }) => {
+    const { environmentId, model } = await owner.routing()
+    return input({ environmentId, model, prompt: 'Why?', internalOnly: true })
+  },
+  tierReport: async ({ owner }) => input({ routeId: (await owner.routing()).routeId, ...january }),
+  preferenceSaving: async ({ owner }) => input({ environmentId: (await owner.routing()).environmentId, ...january }),
   auditEntries: ({ owner }) => ({ first: 20, filter: { tenantId: owner.tenantId, action: `${owner.mark}.done` } }),
   usage: ofTenant,
   usageRecord: ({ owner }) => ({ tenantId: owner.tenantId, requestId: owner.requestId }),
@@ -59,7 +65,9 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   createEnvironment: ({ owner }) =>
     input({ tenantId: owner.tenantId, name: owner.name(), permittedRegions: ['local'] }),
   updateEnvironment: ({ owner }) =>
-    input({ environmentId: owner.environmentId, permittedRegions: [owner.mark, 'local'] }),
+    input({
+      ...{ environmentId: owner.environmentId, permittedRegions: [owner.mark, 'local'], routingPreference: 'BEST' },
+    }),
   archiveEnvironment: async ({ owner }) => ({ environmentId: await owner.environment() }),
   createTeam: ({ owner }) => input({ tenantId: owner.tenantId, name: owner.name() }),
   renameTeam: async ({ owner }) => input({ teamId: await owner.team(), name: owner.name() }),
@@ -96,9 +104,13 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
     input({ modelId: await owner.model(), price: { inputUsdPerMillion: '1', outputUsdPerMillion: '2' } }),
   archiveModel: async ({ owner }) => ({ modelId: await owner.model() }),
   createRoute: async ({ owner }) =>
-    input({ environmentId: owner.environmentId, name: owner.name(), targets: [await target(owner)] }),
+    input({
+      ...{ environmentId: owner.environmentId, name: owner.name(), defaultRouteId: owner.defaultRouteId },
+      rules: [{ name: 'planted', condition: 'stream', targets: [await target(owner)] }],
+      ...{ lastResort: { safeAnswer: 'planted' }, hedging: {} },
+    }),
   updateRoute: async ({ owner }) =>
-    input({ routeId: await owner.route(), targets: [await target(owner)], totalTimeoutMs: 200_000 }),
+    input({ routeId: await owner.route(), rules: [{ targets: [await target(owner)] }], totalTimeoutMs: 200_000 }),
   deleteRoute: async ({ owner }) => ({ routeId: await owner.route() }),
 
   auditAppended: ({ owner }) => ({ tenantId: owner.tenantId }),
@@ -129,6 +141,9 @@ export const exceptions: Readonly<
     why: 'nobody of an archived tenant is let in',
   },
 }
+
+/** When the estates' usage was. */
+const january = { from: '2026-01-01T00:00:00Z', to: '2026-01-31T00:00:00Z' }
 
 function ofTenant({ owner }: World): Args {
   return { tenantId: owner.tenantId, first: 20 }

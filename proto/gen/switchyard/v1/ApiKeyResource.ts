@@ -10,6 +10,8 @@ export interface ApiKeyResource {
   'expiresAtUnixMs'?: (number | string | Long);
   'inFlightMax'?: (number);
   'requestsPerMinuteMax'?: (number);
+  'internalOnly'?: (boolean);
+  'mayPin'?: (boolean);
 }
 
 export interface ApiKeyResource__Output {
@@ -20,4 +22,6 @@ export interface ApiKeyResource__Output {
   'expiresAtUnixMs': (number);
   'inFlightMax': (number);
   'requestsPerMinuteMax': (number);
+  'internalOnly': (boolean);
+  'mayPin': (boolean);
 }

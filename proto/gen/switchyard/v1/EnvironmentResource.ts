@@ -1,5 +1,6 @@
 // Original file: proto/switchyard/v1/resource.proto
 
+import type { CachePurge as _switchyard_v1_CachePurge, CachePurge__Output as _switchyard_v1_CachePurge__Output } from '../../switchyard/v1/CachePurge.js';
 
 export interface EnvironmentResource {
   'tenantId'?: (string);
@@ -8,6 +9,7 @@ export interface EnvironmentResource {
   'environmentName'?: (string);
   'permittedRegions'?: (string)[];
   'routingPreference'?: (string);
+  'cachePurges'?: (_switchyard_v1_CachePurge)[];
 }
 
 export interface EnvironmentResource__Output {
@@ -17,4 +19,5 @@ export interface EnvironmentResource__Output {
   'environmentName': (string);
   'permittedRegions': (string)[];
   'routingPreference': (string);
+  'cachePurges': (_switchyard_v1_CachePurge__Output)[];
 }

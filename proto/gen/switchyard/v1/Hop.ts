@@ -12,6 +12,12 @@ export interface Hop {
   'httpStatus'?: (number);
   'startedUs'?: (number | string | Long);
   'durationUs'?: (number | string | Long);
+  'tokensIn'?: (number | string | Long);
+  'tokensOut'?: (number | string | Long);
+  'costNanoUsd'?: (number | string | Long);
+  '_tokensIn'?: "tokensIn";
+  '_tokensOut'?: "tokensOut";
+  '_costNanoUsd'?: "costNanoUsd";
 }
 
 export interface Hop__Output {
@@ -24,4 +30,10 @@ export interface Hop__Output {
   'httpStatus': (number);
   'startedUs': (number);
   'durationUs': (number);
+  'tokensIn'?: (number);
+  'tokensOut'?: (number);
+  'costNanoUsd'?: (number);
+  '_tokensIn'?: "tokensIn";
+  '_tokensOut'?: "tokensOut";
+  '_costNanoUsd'?: "costNanoUsd";
 }

@@ -14,6 +14,8 @@ export interface ProviderResource {
   'vendorRegion'?: (string);
   'vendorProject'?: (string);
   'external'?: (boolean);
+  'replicaUrls'?: (string)[];
+  'replicaScrapeMs'?: (number);
 }
 
 export interface ProviderResource__Output {
@@ -29,4 +31,6 @@ export interface ProviderResource__Output {
   'vendorRegion': (string);
   'vendorProject': (string);
   'external': (boolean);
+  'replicaUrls': (string)[];
+  'replicaScrapeMs': (number);
 }

@@ -3,6 +3,7 @@
 import type { Rule as _switchyard_v1_Rule, Rule__Output as _switchyard_v1_Rule__Output } from '../../switchyard/v1/Rule.js';
 import type { LastResort as _switchyard_v1_LastResort, LastResort__Output as _switchyard_v1_LastResort__Output } from '../../switchyard/v1/LastResort.js';
 import type { Hedging as _switchyard_v1_Hedging, Hedging__Output as _switchyard_v1_Hedging__Output } from '../../switchyard/v1/Hedging.js';
+import type { CachePolicy as _switchyard_v1_CachePolicy, CachePolicy__Output as _switchyard_v1_CachePolicy__Output } from '../../switchyard/v1/CachePolicy.js';
 
 export interface RouteResource {
   'id'?: (string);
@@ -12,6 +13,8 @@ export interface RouteResource {
   'unsupportedSettings'?: (string);
   'lastResort'?: (_switchyard_v1_LastResort | null);
   'hedging'?: (_switchyard_v1_Hedging | null);
+  'cache'?: (_switchyard_v1_CachePolicy | null);
+  'defaultRouteId'?: (string);
 }
 
 export interface RouteResource__Output {
@@ -22,4 +25,6 @@ export interface RouteResource__Output {
   'unsupportedSettings': (string);
   'lastResort': (_switchyard_v1_LastResort__Output | null);
   'hedging': (_switchyard_v1_Hedging__Output | null);
+  'cache': (_switchyard_v1_CachePolicy__Output | null);
+  'defaultRouteId': (string);
 }

@@ -47,6 +47,10 @@ export interface UsageRecord {
   'snapshotGeneration'?: (number | string | Long);
   'spanId'?: (string);
   'tokensInCacheWrite'?: (number | string | Long);
+  'routingOverride'?: (string);
+  'savedNanoUsd'?: (number | string | Long);
+  'savedTokensIn'?: (number | string | Long);
+  'savedTokensOut'?: (number | string | Long);
   '_tokensIn'?: "tokensIn";
   '_tokensOut'?: "tokensOut";
   '_tokensInCached'?: "tokensInCached";
@@ -60,6 +64,9 @@ export interface UsageRecord {
   '_groundingScore'?: "groundingScore";
   '_cacheHit'?: "cacheHit";
   '_tokensInCacheWrite'?: "tokensInCacheWrite";
+  '_savedNanoUsd'?: "savedNanoUsd";
+  '_savedTokensIn'?: "savedTokensIn";
+  '_savedTokensOut'?: "savedTokensOut";
 }
 
 export interface UsageRecord__Output {
@@ -106,6 +113,10 @@ export interface UsageRecord__Output {
   'snapshotGeneration': (number);
   'spanId': (string);
   'tokensInCacheWrite'?: (number);
+  'routingOverride': (string);
+  'savedNanoUsd'?: (number);
+  'savedTokensIn'?: (number);
+  'savedTokensOut'?: (number);
   '_tokensIn'?: "tokensIn";
   '_tokensOut'?: "tokensOut";
   '_tokensInCached'?: "tokensInCached";
@@ -119,4 +130,7 @@ export interface UsageRecord__Output {
   '_groundingScore'?: "groundingScore";
   '_cacheHit'?: "cacheHit";
   '_tokensInCacheWrite'?: "tokensInCacheWrite";
+  '_savedNanoUsd'?: "savedNanoUsd";
+  '_savedTokensIn'?: "savedTokensIn";
+  '_savedTokensOut'?: "savedTokensOut";
 }

@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest'
+import { environmentSection } from '../../../proto/snapshot/consistency.js'
+import { compileEnvironment, decodedResource, type EnvironmentIntent, type RouteRow } from './compile-snapshot.js'
+import { withdrawFrom } from './withdraw.js'
+
+const target = (id: string, weight: number, providerId = 'prv_1') => ({
+  ...{ id, providerId, modelId: 'mdl_1', upstreamModel: null, connectMs: 1, firstTokenMs: 1, idleMs: 1, totalMs: 1 },
+  ...{ weight, tier: null, tasks: [], quality: null, nodePool: null, owner: null, temperature: null },
+  ...{ outputTokensMax: null, breakerFailures: null, breakerOpenMs: null, breakerFailurePpm: null },
+  ...{ breakerWindowMs: null, breakerRequestsMin: null, warmUpIntervalMs: null },
+})
+const route = (id: string, more: Partial<RouteRow> = {}, targets = [target(`tgt_${id}`, 1)]): RouteRow => ({
+  ...{ id: `rte_${id}`, name: id, totalTimeoutMs: 9, unsupportedSettings: 'refuse', defaultRouteId: null },
+  ...{ lastResortCachedAgeMaxSeconds: null, lastResortApology: null, lastResortSafeAnswer: null },
+  ...{ hedgingBudgetPpm: null, hedgingDelayMinMs: null },
+  rules: [
+    {
+      ...{ id: `rul_${id}`, name: 'rule-1', condition: null, strategy: 'weighted', stickyBy: null },
+      ...{ complexityLowPpm: 300_000, complexityHighPpm: 700_000, targets },
+    },
+  ],
+  ...more,
+})
+const provider = (id: string, region = 'eu') => ({
+  ...{ id, rowVersion: 1, name: id, kind: 'vllm', baseUrl: 'http://h:1/v1', region, connectionsMax: 1 },
+  ...{ credentialId: null, credentialVersion: null, apiVersion: null, vendorRegion: null, vendorProject: null },
+  ...{ external: false, replicaUrls: [], replicaScrapeMs: null },
+})
+const intent = (...routes: RouteRow[]): EnvironmentIntent => ({
+  environment: {
+    ...{ id: 'env_1', tenantId: 'ten_1', tenantName: 't', name: 'e', permittedRegions: ['eu'] },
+    ...{ routingPreference: 'balanced', intentRevision: 1, archived: false },
+  },
+  routes,
+  providers: [provider('prv_1'), provider('prv_2')],
+  models: [
+    {
+      ...{ id: 'mdl_1', rowVersion: 1, name: 'm', upstreamModel: 'm', capabilities: ['chat'], price: null },
+      ...{ contextTokensMax: 0, outputTokensMax: 0 },
+    },
+  ],
+  apiKeys: [],
+})
+const section = environmentSection('ten_1', 'env_1')
+
+/** What of `held` is left under `next`, as routes by name. */
+function left(held: EnvironmentIntent, next: EnvironmentIntent) {
+  const compiled = compileEnvironment(held)
+  if ('refusals' in compiled) throw new Error(compiled.refusals[0]?.message)
+  const kept = withdrawFrom(section, compiled.section.resources, next)
+  const routes = kept.flatMap((resource) => decodedResource(section, resource).resource.route ?? [])
+  return new Map(routes.map((one) => [one.name, one]))
+}
+
+test('a route whose defaults are taken away goes on with its own rules', () => {
+  const held = intent(route('base'), route('above', { defaultRouteId: 'rte_base' }))
+  const now = left(held, intent(route('above')))
+  expect([...now.keys()]).toEqual(['above'])
+  expect(now.get('above')).toMatchObject({ defaultRouteId: '', rules: [{ id: 'rul_above' }] })
+  expect(left(held, held).get('above')?.defaultRouteId).toBe('rte_base')
+})
+
+test('a rule that could choose nobody any more takes the section with it: closed is the way to fail', () => {
+  const held = intent(route('canary', {}, [target('tgt_a', 1), target('tgt_b', 0, 'prv_2')]))
+  const withoutFirst = intent(route('canary', {}, [target('tgt_b', 0, 'prv_2')]))
+  expect([...left(held, withoutFirst).keys()]).toEqual([])
+  const withoutLast = intent(route('canary', {}, [target('tgt_a', 1)]))
+  expect(
+    left(held, withoutLast)
+      .get('canary')
+      ?.rules[0]?.targets.map(({ id }) => id),
+  ).toEqual(['tgt_a'])
+})
