@@ -3,6 +3,7 @@ import type { ProviderTable, TargetTable } from '../../../proto/policy/tables.js
 import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { ChatEventReader } from '../conversation/chat-event.js'
 import type { Conversation } from '../conversation/conversation.js'
+import type { EmbeddingAnswer, EmbeddingRequest } from '../conversation/embedding.js'
 import type { Losses } from '../conversation/losses.js'
 import type { Members } from './json-members.js'
 
@@ -117,6 +118,16 @@ export interface ChatWire extends Endpoint {
   readError(bytes: Buffer): string | null
 }
 
+/** Through which embeddings go where the vendor's wire is not the client's own. Never streamed. */
+export interface EmbeddingsWire extends Endpoint {
+  /** The request's body; whatever it cannot say goes to `losses`, and what it can goes into the bytes all the same. */
+  write(request: EmbeddingRequest, target: TargetTable, losses: Losses): Buffer
+  /** Null when the bytes are not an answer of this wire, or not one vector for each input, of all of it. */
+  readAnswer(bytes: Buffer, request: EmbeddingRequest): EmbeddingAnswer | null
+  /** What an error body says, for the client; null when it says nothing that can be read. */
+  readError(bytes: Buffer): string | null
+}
+
 /** Who we are to a provider: a text, or the identity of the machine that the agent runs on. */
 export type ProviderSecret = string | AmbientIdentity
 
@@ -147,10 +158,12 @@ export type Authorization = readonly string[] | AuthorizationFault
 
 /** One kind of upstream. */
 export interface ProviderDialect {
-  /** By operation; an operation that is not named is translated where `chat` is there and it is a conversation. */
+  /** By operation; one that is not named is translated: a conversation through `chat`, embeddings through `embeddings`. */
   readonly native: Readonly<Partial<Record<UpstreamOperation, NativeWire>>>
   /** Null: serves no conversations but native ones. */
   readonly chat: ChatWire | null
+  /** Null: serves no embeddings but native ones. */
+  readonly embeddings: EmbeddingsWire | null
   /** `secret` null when the provider wants none. Never rejects, never throws. */
   authorize(call: OutgoingCall, secret: ProviderSecret | null): Authorization | Promise<Authorization>
   /** What to ask for first. */

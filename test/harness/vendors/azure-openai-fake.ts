@@ -1,8 +1,11 @@
 import type { ServerResponse } from 'node:http'
 import { verifyChat, verifyEmbeddings, versions } from './azure-openai-request.js'
 import type { EntraFake } from './entra-fake.js'
+import { embeddingsOf } from './openai-embeddings.js'
+import { responseOf, streamResponse, verifyResponse } from './openai-responses.js'
 import {
   piecesOf,
+  plainAnswer,
   turn,
   type VendorAnswer,
   VendorFake,
@@ -13,10 +16,12 @@ import {
 } from './vendor-fake.js'
 
 /**
- * Azure OpenAI's chat completions and embeddings, of one API version. Sources: Microsoft's documentation, "Azure OpenAI REST
- * API reference", "Content filter streaming" and "Content filtering annotations"; shapes, their order included, as recorded
- * from the service.
+ * Azure OpenAI's chat completions and embeddings, of one API version, and the responses of v1. Sources: Microsoft's
+ * documentation, "Azure OpenAI REST API reference", "Content filter streaming", "Content filtering annotations" and "Use the
+ * Azure OpenAI Responses API"; shapes, their order included, as recorded from the service.
  */
+type Operation = 'chat/completions' | 'embeddings' | 'responses'
+
 const foreignHeaders = ['x-api-key', 'anthropic-version', 'x-goog-api-key', 'x-goog-user-project', 'x-amz-date']
 
 /** What the filter says to a prompt it does not let through. */
@@ -64,7 +69,8 @@ export class AzureOpenaiFake extends VendorFake {
     if (headers['content-type'] !== 'application/json') problems.push('content-type has to be application/json.')
     if (body === null) return [...problems, 'the body is no JSON object.']
     if (typeof body['model'] !== 'string') problems.push('model is required.')
-    return [...problems, ...(operation === 'embeddings' ? verifyEmbeddings(body) : verifyChat(body, this.apiVersion))]
+    if (operation === 'embeddings') return [...problems, ...verifyEmbeddings(body)]
+    return [...problems, ...(operation === 'responses' ? verifyResponse(body) : verifyChat(body, this.apiVersion))]
   }
 
   protected fault(fault: VendorFault, response: ServerResponse): void {
@@ -86,7 +92,16 @@ export class AzureOpenaiFake extends VendorFake {
         'The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again.'
       return this.fault({ status: 404, message }, response)
     }
-    if (this.#operationAt(path) === 'embeddings') return writeJson(response, 200, embeddingsOf(body))
+    const operation = this.#operationAt(path)
+    if (operation === 'embeddings') {
+      const tokens = answer === plainAnswer ? 5 : (answer.usage?.input ?? 5)
+      return writeJson(response, 200, embeddingsOf(body, 'text-embedding-3-small', tokens))
+    }
+    if (operation === 'responses' && body !== null) {
+      const head = { name: String(++this.#count).padStart(6, '0'), model: actualModel, body }
+      if (body['stream'] === true) return streamResponse(answer, head, response)
+      return writeJson(response, 200, responseOf(answer, head))
+    }
     const id = `chatcmpl-${String(++this.#count).padStart(6, '0')}`
     if (body?.['stream'] === true) return this.#stream(answer, id, body, response)
     writeJson(response, 200, {
@@ -150,14 +165,14 @@ export class AzureOpenaiFake extends VendorFake {
     response.end('data: [DONE]\n\n')
   }
 
-  #operationAt(path: string): 'chat/completions' | 'embeddings' | null {
+  #operationAt(path: string): Operation | null {
     const pattern =
       this.apiVersion === 'v1'
-        ? /^\/openai\/v1\/(chat\/completions|embeddings)$/
+        ? /^\/openai\/v1\/(chat\/completions|embeddings|responses)$/
         : /^\/openai\/deployments\/[^/?]+\/(chat\/completions|embeddings)\?api-version=([^&]+)$/
     const [, operation, version] = pattern.exec(path) ?? []
     const isVersion = this.apiVersion === 'v1' || version === this.apiVersion
-    return isVersion ? ((operation as 'chat/completions' | 'embeddings' | undefined) ?? null) : null
+    return isVersion ? ((operation as Operation | undefined) ?? null) : null
   }
 
   #deploymentIn({ path, body }: VendorRequest): string {
@@ -246,16 +261,5 @@ function usageOf({ input, output, cached = 0, reasoning = 0 }: VendorUsage = { i
     prompt_tokens: input,
     prompt_tokens_details: { audio_tokens: 0, cached_tokens: cached },
     total_tokens: input + output,
-  }
-}
-
-function embeddingsOf(body: Record<string, unknown> | null): object {
-  const input = body?.['input']
-  const texts = Array.isArray(input) ? input : [input]
-  return {
-    object: 'list',
-    data: texts.map((_text, index) => ({ object: 'embedding', index, embedding: [0.1, 0.2, index] })),
-    model: 'text-embedding-3-small',
-    usage: { prompt_tokens: 5, total_tokens: 5 },
   }
 }

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { crc32 } from 'node:zlib'
 import { systemClock } from '../../../proto/std/clock.js'
 import { type AwsKeys, verifySignature } from './aws-signature.js'
+import { embeddingModelOf, invokeHeaders, verifyInvoke } from './bedrock-embeddings.js'
 import { verifyConverse } from './bedrock-request.js'
 import {
   piecesOf,
@@ -15,11 +16,11 @@ import {
 } from './vendor-fake.js'
 
 /**
- * AWS Bedrock's Converse and ConverseStream in one region. Sources: AWS's Bedrock API reference ("Converse",
- * "ConverseStream"), user guide ("Troubleshooting Amazon Bedrock API Error Codes"), "Event stream encoding"; shapes, the
- * order of members and the padding `p` of streamed events as recorded from it.
+ * AWS Bedrock's Converse and ConverseStream, and for embeddings its InvokeModel, in one region. Sources: AWS's Bedrock API
+ * reference ("Converse", "ConverseStream", "InvokeModel"), user guide ("Troubleshooting Amazon Bedrock API Error Codes"),
+ * "Event stream encoding"; shapes, the order of members and the padding `p` of streamed events as recorded from it.
  */
-const operationPattern = /^\/model\/([^/?]+)\/(converse|converse-stream)$/
+const operationPattern = /^\/model\/([^/?]+)\/(converse|converse-stream|invoke)$/
 const modelPattern =
   /^(?:arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:(?:[0-9]{12})?:[a-z-]+\/[a-zA-Z0-9-:.]+|[a-zA-Z0-9-:.]+)$/
 
@@ -51,7 +52,7 @@ export class BedrockFake extends VendorFake {
     if (/[^A-Za-z0-9\-._~%]/.test(label)) problems.push(`${label} is not encoded.`)
     if (!modelPattern.test(modelId)) problems.push(`The provided model identifier is invalid: ${modelId}.`)
     if (headers['content-type'] !== 'application/json') problems.push('content-type has to be application/json.')
-    const accepts = operation === 'converse' ? 'application/json' : 'application/vnd.amazon.eventstream'
+    const accepts = operation === 'converse-stream' ? 'application/vnd.amazon.eventstream' : 'application/json'
     if (headers['accept'] !== accepts) problems.push(`accept is ${String(headers['accept'])}.`)
     for (const name of ['x-api-key', 'api-key', 'anthropic-version']) {
       if (headers[name] !== undefined) problems.push(`${name} does not belong here.`)
@@ -59,7 +60,7 @@ export class BedrockFake extends VendorFake {
     const signature = this.#verifySignature(request)
     if (signature !== 'unknown') problems.push(...signature)
     if (body === null) return [...problems, 'the body is no JSON object.']
-    return [...problems, ...verifyConverse(modelId, body)]
+    return [...problems, ...(operation === 'invoke' ? verifyInvoke : verifyConverse)(modelId, body)]
   }
 
   protected fault({ status, message, retryAfterSeconds }: VendorFault, response: ServerResponse): void {
@@ -78,6 +79,12 @@ export class BedrockFake extends VendorFake {
   protected async answer(request: VendorRequest, script: VendorAnswer, response: ServerResponse): Promise<void> {
     if (this.#verifySignature(request) === 'unknown') {
       return this.fault({ status: 403, message: 'The security token included in the request is invalid.' }, response)
+    }
+    const invoked = /^\/model\/([^/]+)\/invoke$/.exec(request.path)?.[1]
+    if (invoked !== undefined) {
+      const model = embeddingModelOf(decodeURIComponent(invoked))
+      const headers = { ...invokeHeaders(script), 'x-amzn-requestid': this.#requestId() }
+      return writeJson(response, 200, model?.answer(request.body ?? {}, script), headers)
     }
     const answer = asForced(script, request.body)
     if (request.path.endsWith('-stream')) return this.#stream(answer, request.body, response)

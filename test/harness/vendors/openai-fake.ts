@@ -1,4 +1,7 @@
 import type { ServerResponse } from 'node:http'
+import { streamCompletion, verifyCompletion, writeCompletion } from './openai-completions.js'
+import { embeddingsOf, verifyEmbeddings } from './openai-embeddings.js'
+import { responseOf, streamResponse, verifyResponse } from './openai-responses.js'
 import {
   objectsIn,
   piecesOf,
@@ -13,8 +16,8 @@ import {
 } from './vendor-fake.js'
 
 /**
- * OpenAI's chat completions and embeddings. Source: OpenAI's API reference ("Create chat completion", "Streaming",
- * "Create embeddings") and its guide to error codes; shapes as recorded from it.
+ * OpenAI's chat completions, and with its neighbours its responses, completions and embeddings. Source: OpenAI's API
+ * reference ("Create chat completion", "Streaming") and its guide to error codes; shapes as recorded from it.
  */
 const apiKey = 'sk-fake-openai'
 const chatMembers = [
@@ -42,6 +45,13 @@ const messageMembers: Readonly<Record<string, readonly string[]>> = {
   tool: ['role', 'content', 'tool_call_id'],
 }
 
+const verifiers: Readonly<Record<string, (body: Record<string, unknown>) => string[]>> = {
+  '/v1/chat/completions': verifyChat,
+  '/v1/completions': verifyCompletion,
+  '/v1/responses': verifyResponse,
+  '/v1/embeddings': verifyEmbeddings,
+}
+
 export class OpenaiFake extends VendorFake {
   readonly kind = 'openai'
   readonly basePath = '/v1'
@@ -52,14 +62,15 @@ export class OpenaiFake extends VendorFake {
     const { method, path, headers, body } = request
     const problems: string[] = []
     if (method !== 'POST') problems.push(`${method} is not allowed.`)
-    if (path !== '/v1/chat/completions' && path !== '/v1/embeddings') problems.push(`${path} is not found.`)
+    const verifyBody = verifiers[path]
+    if (verifyBody === undefined) problems.push(`${path} is not found.`)
     if (headers['authorization'] !== `Bearer ${apiKey}`) problems.push('the bearer is not valid.')
     for (const foreign of ['x-api-key', 'api-key', 'anthropic-version']) {
       if (headers[foreign] !== undefined) problems.push(`${foreign} does not belong here.`)
     }
     if (headers['content-type'] !== 'application/json') problems.push('content-type has to be application/json.')
     if (body === null) return [...problems, 'the body is no JSON object.']
-    return path === '/v1/embeddings' ? problems : [...problems, ...verifyChat(body)]
+    return [...problems, ...(verifyBody?.(body) ?? [])]
   }
 
   protected fault({ status, message, retryAfterSeconds }: VendorFault, response: ServerResponse): void {
@@ -75,8 +86,21 @@ export class OpenaiFake extends VendorFake {
   protected async answer(request: VendorRequest, answer: VendorAnswer, response: ServerResponse): Promise<void> {
     const { body, path } = request
     const model = `${String(body?.['model'])}-2026-08-01`
-    if (path === '/v1/embeddings') return writeJson(response, 200, embeddingsOf(body, model))
-    const id = `chatcmpl-${String(++this.#count).padStart(6, '0')}`
+    const name = String(++this.#count).padStart(6, '0')
+    const tokens = answer.usage?.input ?? 21
+    if (path === '/v1/embeddings') return writeJson(response, 200, embeddingsOf(body, model, tokens))
+    if (path === '/v1/responses' && body !== null) {
+      const head = { name, model, body }
+      if (body['stream'] === true) return streamResponse(answer, head, response)
+      return writeJson(response, 200, responseOf(answer, head))
+    }
+    if (path === '/v1/completions') {
+      const head = { id: `cmpl-${name}`, model }
+      const usage = usageOf(answer.usage)
+      if (body?.['stream'] !== true) return writeCompletion(answer, head, usage, response)
+      return streamCompletion(answer, head, wantsUsageIn(body) ? usage : null, response)
+    }
+    const id = `chatcmpl-${name}`
     if (body?.['stream'] === true) return this.#stream(answer, { id, model, body }, response)
     const toolCalls = (answer.toolCalls ?? []).map(({ id: callId, name, input }) => ({
       ...{ id: callId, type: 'function', function: { name, arguments: JSON.stringify(input) } },
@@ -113,8 +137,7 @@ export class OpenaiFake extends VendorFake {
     response: ServerResponse,
   ): Promise<void> {
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
-    const options = of.body['stream_options'] as { include_usage?: boolean } | undefined
-    const wantsUsage = options?.include_usage === true
+    const wantsUsage = wantsUsageIn(of.body)
     const head = { id: of.id, object: 'chat.completion.chunk', created: 1_790_000_000, model: of.model }
     const rest = { service_tier: 'default', system_fingerprint: 'fp_1' }
     const send = async (choices: object[], usage: object | null = null) => {
@@ -166,15 +189,8 @@ function usageOf(usage: VendorUsage = { input: 21, output: 9 }) {
   }
 }
 
-function embeddingsOf(body: Record<string, unknown> | null, model: string) {
-  const input = body?.['input']
-  const texts = Array.isArray(input) ? input : [input]
-  return {
-    object: 'list',
-    data: texts.map((_text, index) => ({ object: 'embedding', index, embedding: [0.1, 0.2, index] })),
-    model,
-    usage: { prompt_tokens: 5, total_tokens: 5 },
-  }
+function wantsUsageIn(body: Record<string, unknown>): boolean {
+  return (body['stream_options'] as { include_usage?: boolean } | undefined)?.include_usage === true
 }
 
 function verifyChat(body: Record<string, unknown>): string[] {

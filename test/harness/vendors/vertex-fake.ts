@@ -12,12 +12,14 @@ import {
   type VendorUsage,
   writeJson,
 } from './vendor-fake.js'
+import { type EmbeddingMethod, embeddingOf, verifyEmbedding } from './vertex-embeddings.js'
 import { type IssuedSignatures, verifyContentRequest } from './vertex-request.js'
 
 /**
- * Vertex AI's `generateContent` and `streamGenerateContent?alt=sse` for Gemini, v1, with the token endpoint and the
- * metadata server that its bearer tokens come from. Sources: Vertex AI's REST reference (v1) and proto; shapes as recorded
- * from it: pretty-printed JSON, events that end with CRLF, `trafficType` alone in the usage of all chunks but the last.
+ * Vertex AI's `generateContent` and `streamGenerateContent?alt=sse` for Gemini, and `predict` and `embedContent` for
+ * embeddings, v1, with the token endpoint and the metadata server that its bearer tokens come from. Sources: Vertex AI's
+ * REST reference (v1) and proto; shapes as recorded from it: pretty-printed JSON, events that end with CRLF, `trafficType`
+ * alone in the usage of all chunks but the last.
  */
 export const vertexProject = 'acme-prod-1'
 export const vertexLocation = 'europe-west4'
@@ -85,6 +87,7 @@ export class VertexFake extends VendorFake {
     if (headers['content-type'] !== 'application/json') problems.push('content-type has to be application/json.')
     if (headers['x-api-key'] !== undefined || headers['x-goog-api-key'] !== undefined) problems.push('a key leaks.')
     if (body === null) return [...problems, 'the body is no JSON object.']
+    if (called?.embeds) return [...problems, ...verifyEmbedding(body, called.model, called.embeds)]
     return [...problems, ...verifyContentRequest(body, called?.model ?? '', this.#issuedSignatures)]
   }
 
@@ -99,9 +102,14 @@ export class VertexFake extends VendorFake {
 
   protected async answer(request: VendorRequest, given: VendorAnswer, response: ServerResponse): Promise<void> {
     const { path, body } = request
+    const called = calledIn(path)
+    if (called?.embeds) {
+      const made = embeddingOf(body ?? {}, called.embeds, given)
+      if ('status' in made) return this.fault(made, response)
+      return writeJson(response, 200, made, { 'content-type': 'application/json; charset=UTF-8' })
+    }
     const wantsLogprobs = JSON.stringify(body?.['generationConfig'] ?? {}).includes('"responseLogprobs":true')
     const script: Script = { ...given, wantsLogprobs }
-    const called = calledIn(path)
     const model = called?.model ?? ''
     const head = {
       modelVersion: model,
@@ -181,15 +189,19 @@ interface Called {
   readonly location: string
   readonly model: string
   readonly isStream: boolean
+  /** Null: it talks. */
+  readonly embeds: EmbeddingMethod | null
 }
 
 function calledIn(path: string): Called | null {
   const match =
-    /^\/v1\/projects\/([^/]+)\/locations\/([^/]+)\/(?:publishers\/google\/models|endpoints)\/([^/:]+):(.*)$/.exec(path)
+    /^\/v1\/projects\/([^/]+)\/locations\/([^/]+)\/(?:publishers\/[a-z]+\/models|endpoints)\/([^/:]+):(.*)$/.exec(path)
   if (match === null) return null
   const [, project = '', location = '', model = '', method] = match
+  const called = { project, location, model }
+  if (method === 'predict' || method === 'embedContent') return { ...called, isStream: false, embeds: method }
   if (method !== 'generateContent' && method !== 'streamGenerateContent?alt=sse') return null
-  return { project, location, model, isStream: method !== 'generateContent' }
+  return { ...called, isStream: method !== 'generateContent', embeds: null }
 }
 
 function wholeOf(script: Script, parts: Part[], head: object): object {

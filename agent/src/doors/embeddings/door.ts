@@ -2,19 +2,22 @@ import { isRefusal, refuse } from '../../../../proto/std/refusal.js'
 import { wrongTypeRefusal } from '../../conversation/fields.js'
 import type { JsonObject } from '../../conversation/json-object.js'
 import type { RequestBody } from '../../providers/provider-dialect.js'
-import type { Door } from '../../request/ports.js'
+import type { EmbeddingsDoor } from '../../request/plan-hop.js'
 import { type RequestRefusal, statusOf } from '../../request/request-refusal.js'
 import { openaiErrorBody, openaiErrorEvent } from '../openai-error.js'
 import { checkOptional, emptyArray, missing, parseJsonBody, requestBodyOf } from '../parse-body.js'
+import { readEmbeddingRequest } from './read-request.js'
+import { writeEmbeddingAnswer } from './write-answer.js'
 
 /** `POST /v1/embeddings`, as OpenAI's. */
-export const embeddingsDoor: Door = Object.freeze({
+export const embeddingsDoor: EmbeddingsDoor = Object.freeze({
   operation: 'embeddings',
   parse,
   errorBody: openaiErrorBody,
   errorEvent: (refusal: RequestRefusal) => openaiErrorEvent(refusal, statusOf(refusal.code)),
   conversation: null,
-} satisfies Door)
+  embeddings: Object.freeze({ read: readEmbeddingRequest, writeAnswer: writeEmbeddingAnswer }),
+} satisfies EmbeddingsDoor)
 
 function parse(bytes: Buffer): RequestBody | RequestRefusal {
   const parsed = parseJsonBody(bytes, ['model'])

@@ -51,6 +51,7 @@ export const anthropicDialect: ProviderDialect = Object.freeze({
     eventReader: (conversation: Conversation) => new AnthropicEventReader(conversation),
     readError: readErrorMessage,
   }),
+  embeddings: null,
   authorize: (_call: unknown, secret: ProviderSecret | null) =>
     typeof secret === 'string' ? ['x-api-key', secret] : [],
   // Every stream tells its input first and its output last, unasked.

@@ -76,6 +76,7 @@ export function azureOpenaiDialect(tools: AzureTools): ProviderDialect {
       eventReader: () => new OpenaiEventReader(),
       readError: readErrorMessage,
     }),
+    embeddings: null,
     authorize: (call: OutgoingCall, secret: ProviderSecret | null) => authorizer.authorize(call, secret),
     usageDepth: ({ apiVersion }: ProviderTable): UsageDepth => (knows(apiVersion, 'streamUsage') ? 'final' : 'none'),
     refusesUsageDepth: openaiDialect.refusesUsageDepth,

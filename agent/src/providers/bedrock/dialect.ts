@@ -3,14 +3,16 @@ import type { Conversation } from '../../conversation/conversation.js'
 import type { OutgoingCall, ProviderDialect, ProviderSecret, UsageDepth } from '../provider-dialect.js'
 import { AwsIdentity, type AwsTools } from './aws-identity.js'
 import { readConverseAnswer, readErrorMessage } from './read-answer.js'
+import { readEmbeddingAnswer } from './read-embedding-answer.js'
 import { ConverseEventReader } from './read-events.js'
 import { RequestSigner } from './request-signer.js'
+import { writeEmbeddingRequest } from './write-embedding-request.js'
 import { writeConverseRequest } from './write-request.js'
 
 /**
- * AWS Bedrock, through its one language for all models: Converse and ConverseStream. Embeddings are another language per
- * model (`InvokeModel`) and no conversation; they are not served. Source: AWS's Bedrock API reference, "Converse" and
- * "ConverseStream", and its service model `bedrock-runtime` 2023-09-30.
+ * AWS Bedrock, through its one language for all conversations: Converse and ConverseStream. Embeddings are another language
+ * per model, through `InvokeModel`. Source: AWS's Bedrock API reference, "Converse", "ConverseStream" and "InvokeModel",
+ * and its service model `bedrock-runtime` 2023-09-30.
  */
 const streamContentType = 'application/vnd.amazon.eventstream'
 
@@ -30,6 +32,14 @@ export function bedrockDialect(tools: AwsTools): ProviderDialect {
       readAnswer: readConverseAnswer,
       streamContentType,
       eventReader: (conversation: Conversation) => new ConverseEventReader(conversation),
+      readError: readErrorMessage,
+    }),
+    embeddings: Object.freeze({
+      path: ({ provider, upstreamModel }: TargetTable) =>
+        `${provider.basePath}/model/${encodeLabel(upstreamModel)}/invoke`,
+      headers: () => ['content-type', 'application/json', 'accept', 'application/json'],
+      write: writeEmbeddingRequest,
+      readAnswer: readEmbeddingAnswer,
       readError: readErrorMessage,
     }),
     authorize: async (call: OutgoingCall, secret: ProviderSecret | null) => {

@@ -59,6 +59,7 @@ export const openaiDialect: ProviderDialect = Object.freeze({
     eventReader: () => new OpenaiEventReader(),
     readError: readErrorMessage,
   }),
+  embeddings: null,
   authorize: (_call: unknown, secret: ProviderSecret | null) =>
     typeof secret === 'string' ? ['authorization', `Bearer ${secret}`] : [],
   // OpenAI itself refuses members it does not know; vLLM documents the running total. A compatible server is asked once

@@ -1,13 +1,19 @@
 import type { Conversation } from '../../conversation/conversation.js'
 import type { OutgoingCall, ProviderDialect, ProviderSecret, UsageDepth } from '../provider-dialect.js'
 import { authorizeVertex, type VertexTools } from './authorize.js'
+import { embeddingPath } from './embedding-model.js'
 import { modelPath } from './model-path.js'
 import { readContentAnswer } from './read-answer.js'
+import { readEmbeddingAnswer } from './read-embedding-answer.js'
 import { readErrorMessage } from './read-error.js'
 import { GeminiEventReader } from './read-events.js'
+import { writeEmbeddingRequest } from './write-embedding-request.js'
 import { writeContentRequest } from './write-request.js'
 
-/** Gemini on Google Cloud's Vertex AI, v1. No door speaks its wire, so every conversation is translated. */
+/**
+ * Gemini and the models of embeddings on Google Cloud's Vertex AI, v1. No door speaks its wire, so everything is
+ * translated.
+ */
 export function vertexDialect(tools: VertexTools): ProviderDialect {
   return Object.freeze({
     native: Object.freeze({}),
@@ -21,6 +27,13 @@ export function vertexDialect(tools: VertexTools): ProviderDialect {
       readAnswer: readContentAnswer,
       streamContentType: 'text/event-stream',
       eventReader: (conversation: Conversation) => new GeminiEventReader(conversation),
+      readError: readErrorMessage,
+    }),
+    embeddings: Object.freeze({
+      path: embeddingPath,
+      headers: () => ['content-type', 'application/json', 'accept', 'application/json'],
+      write: writeEmbeddingRequest,
+      readAnswer: readEmbeddingAnswer,
       readError: readErrorMessage,
     }),
     authorize: (call: OutgoingCall, secret: ProviderSecret | null) => authorizeVertex(tools, call, secret),
