@@ -1,4 +1,5 @@
 import fs from 'node:fs/promises'
+import { must } from '../../proto/std/assert.js'
 import type { Clock } from '../../proto/std/clock.js'
 import { randomUnit } from '../../proto/std/ids.js'
 import { pauseEvery } from '../../proto/std/pause.js'
@@ -17,7 +18,10 @@ import { Dialects } from './providers/dialects.js'
 import { TokenClient } from './providers/token-client.js'
 import { ThreadTokenCounter } from './request/count-tokens.js'
 import { createRequestHandler } from './request/handle-request.js'
+import { noFallbackAnswers } from './request/ports.js'
+import { TargetHealths } from './request/target-health.js'
 import { Upstreams } from './request/upstreams.js'
+import { WarmUp } from './request/warm-up.js'
 import type { Health } from './server/health.js'
 import { HttpServer } from './server/http-server.js'
 import { OpsServer } from './server/ops-server.js'
@@ -27,6 +31,12 @@ import { RequestTelemetry } from './telemetry/request-telemetry.js'
 import { Meter } from './usage/meter.js'
 import { Spool } from './usage/spool.js'
 import { UsageReporter } from './usage/usage-reporter.js'
+import { AgentMetricsOfAll } from './workers/agent-metrics-of-all.js'
+import { ClusterWorkers } from './workers/cluster-workers.js'
+import type { LineOutput } from './workers/line-output.js'
+import { WorkerPool } from './workers/worker-pool.js'
+import type { RequestServing, ServingParts } from './workers/worker-process.js'
+import { outliveWorkers, WorkerRegistry } from './workers/worker-registry.js'
 
 /** Also what content is quarantined under: raise it with every release. */
 export const agentVersion = '0.1.0'
@@ -36,6 +46,17 @@ export interface Address {
   readonly port: number
 }
 
+export interface AgentOptions {
+  readonly clock: Clock
+  readonly log: Log
+  /** Needed from two request workers on. */
+  readonly workers?: {
+    /** The main module, which serves requests instead of this where `isRequestWorker`. */
+    readonly script: string
+    readonly output: LineOutput
+  }
+}
+
 /**
  * The composition root: every `new` of the agent, in order of start and stopped in reverse. Tests start this very class.
  *
@@ -43,6 +64,9 @@ export interface Address {
  * is. Then the folder (one process owns it), identity, spool and last-known-good, and only then the door for clients: the
  * first request already meets tables, credentials and a place to be written down. The control plane comes last, because
  * nothing before it needs it.
+ *
+ * Requests are served by a `RequestWorker` (below): in this process, or, from two workers on, by one in each of as many
+ * others, and then by none in this.
  */
 export class Agent {
   readonly #settings: AgentSettings
@@ -52,21 +76,23 @@ export class Agent {
   /** In order of start. */
   readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
   readonly #health = new AgentHealth()
-  #http: HttpServer | null = null
+  readonly #options: AgentOptions
+  #door: Door | null = null
   #ops: OpsServer | null = null
   #spool: Spool | null = null
   #reporter: UsageReporter | null = null
   #stopped: Promise<void> | null = null
 
-  constructor(settings: AgentSettings, options: { clock: Clock; log: Log }) {
+  constructor(settings: AgentSettings, options: AgentOptions) {
     this.#settings = settings
+    this.#options = options
     this.#clock = options.clock
     this.#log = options.log
   }
 
   /** Null until the door in question listens. */
   get addresses(): { readonly http: Address | null; readonly metrics: Address | null } {
-    return { http: this.#http?.address ?? null, metrics: this.#ops?.address ?? null }
+    return { http: this.#door?.address ?? null, metrics: this.#ops?.address ?? null }
   }
 
   /**
@@ -79,8 +105,9 @@ export class Agent {
     const log = this.#log
     const { signal } = this.#stopping
 
+    const isAlone = settings.workers === 1
     const tls = await readTls(settings)
-    const metrics = new AgentMetrics()
+    const metrics = new AgentMetricsOfAll()
     this.#ops = new OpsServer({
       host: settings.metricsHost,
       port: settings.metricsPort,
@@ -91,6 +118,7 @@ export class Agent {
 
     const folder = await StateFolder.open(settings.dataDir, settings.stateKey)
     this.#running.push({ name: 'state-folder', stop: () => folder.close() })
+    await outliveWorkers(folder, clock, log)
     const identity = await Identity.open(
       {
         folder,
@@ -118,12 +146,14 @@ export class Agent {
       segmentBytes: settings.spoolSegmentBytes,
       gatherWrites: true,
       retainMs: settings.spoolRetainMs,
+      ownLanes: isAlone,
     })
     this.#spool = spool
     await this.#run(spool)
-    const meter = new Meter(spool, log)
 
     const tables = new TablesHolder()
+    // What follows is told to workers as soon as there are any.
+    let pool: WorkerPool | null = null
     const vault = new CredentialVault({
       folder,
       recipient: identity,
@@ -131,6 +161,7 @@ export class Agent {
       folders: settings.credentialFolders,
       ambient: settings.ambientCredentials,
       filePollMs: credentialFilePollMs,
+      onValue: (credentialId, version, value) => pool?.tellCredential(credentialId, version, value),
       clock,
       log: log.child({ service: 'credential-vault' }),
     })
@@ -146,52 +177,38 @@ export class Agent {
       limits,
       pause: pauseEvery(sliceMs, clock),
       log: log.child({ service: 'apply-snapshot' }),
-      onEffect: ({ compiled }) => {
-        const providers = [...compiled.sections.values()].flatMap((section) => [...section.providers.values()])
-        void vault.retain(providers)
+      onEffect: (effect) => {
+        const sections = [...effect.compiled.sections.values()]
+        void vault.retain(sections.flatMap((section) => [...section.providers.values()]))
+        return pool?.publish(effect)
       },
     })
     this.#running.push({ name: 'apply-snapshot', stop: () => applier.stop() })
     await applier.loadLastKnownGood()
 
-    const upstreams = new Upstreams(clock)
-    this.#running.push({ name: 'upstreams', stop: () => upstreams.stop() })
-    const tokenClient = new TokenClient()
-    this.#running.push({ name: 'token-client', stop: () => tokenClient.stop() })
-    const { ambient } = settings
-    const dialects = new Dialects({ clock, tokens: new AccessTokens(clock), client: tokenClient, ambient })
-    const requestLog = log.child({ service: 'request' })
-    const telemetry = new RequestTelemetry({ metrics, log: requestLog, clock, logRequests: settings.logRequests })
-    await this.#run(telemetry)
-    const counter = new ThreadTokenCounter({ clock, log })
-    this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
-    const handler = createRequestHandler({
-      tables,
-      vault,
-      meter,
-      upstreams,
-      dialects,
-      limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
-      clock,
-      log: requestLog,
-      metrics,
-      telemetry,
-      counter,
-    })
-    const http = new HttpServer({
-      host: settings.host,
-      port: settings.port,
-      tls,
-      limits: settings,
-      handler,
-      health: this.#health,
-      clock,
-      log: log.child({ service: 'http-server' }),
-      metrics,
-    })
-    this.#http = http
-    await this.#run(http)
-    this.#health.watch({ tables, meter })
+    if (isAlone) {
+      const meter = new Meter(spool, log)
+      const serving = { settings, tls, limits: settings, tables, vault, meter, isFirst: true, clock, log }
+      const alone = new RequestWorker({ ...serving, metrics, health: this.#health })
+      this.#door = alone
+      await this.#run(alone)
+      this.#health.watch({ tables, spool })
+    } else {
+      const { joinToken: _, stateKey: __, credentialEnvironment: ___, variablesKeptBack, ...told } = settings
+      const { script, output } = must(this.#options.workers, 'an agent with request workers knows how to start them')
+      pool = new WorkerPool({
+        ...{ count: settings.workers, settings: told, tls, spool, vault, clock, random: randomUnit, log },
+        source: new ClusterWorkers({ script, environment: variablesKeptBack }),
+        registry: new WorkerRegistry(folder),
+        output: () => output.join(),
+        onEnded: (index) => metrics.workerEnded(index),
+      })
+      if (applier.effect !== null) await pool.publish(applier.effect)
+      this.#door = pool
+      await this.#run(pool)
+      this.#health.watch({ tables, spool, workers: pool })
+      metrics.watchWorkers(pool)
+    }
 
     const channel = {
       messageBytesMax: settings.snapshotBytesMax * 2,
@@ -217,7 +234,7 @@ export class Agent {
           spoolBytes: usageUnstoredBytes,
           spoolBytesMax: usageBytesMax,
           spoolRecordCount: usageWaitingCount,
-          inFlightCount: http.inFlightCount,
+          inFlightCount: this.#door?.inFlightCount ?? 0,
         }
       },
       clock,
@@ -237,12 +254,6 @@ export class Agent {
     })
     await this.#run(this.#reporter)
 
-    metrics.watch({
-      inFlight: () => http.inFlightCount,
-      connections: () => http.connectionCount,
-      upstreamConnections: () => upstreams.connectionCount,
-      upstreamQueued: () => upstreams.queuedCount,
-    })
     metrics.gauge('control_plane_connected', '1 while the configuration stream stands.', () =>
       configClient.connected ? 1 : 0,
     )
@@ -269,7 +280,7 @@ export class Agent {
   /** Unready, refuse new requests, let running ones end until their deadline, deliver what can be delivered. */
   async drain(): Promise<void> {
     this.#health.draining = true
-    await this.#http?.drain(this.#settings.drainTimeoutMs)
+    await this.#door?.drain(this.#settings.drainTimeoutMs)
     await this.#spool?.flush()
     await this.#reporter?.drain(deliverMs)
   }
@@ -300,6 +311,141 @@ export class Agent {
   }
 }
 
+/** Anything that clients come in by. */
+interface Door extends Service {
+  readonly address: Address | null
+  readonly inFlightCount: number
+  drain(deadlineMs: number): Promise<void>
+}
+
+/**
+ * What serves requests, in an agent of one process or in a process of its own: every `new` between clients and upstreams.
+ * Configuration, credentials and the place for records come from outside; whatever is here, every request worker has its own.
+ */
+export class RequestWorker implements RequestServing {
+  readonly name = 'request-worker'
+  readonly #parts: ServingParts
+  readonly #metrics: AgentMetrics
+  readonly #health: AgentHealth
+  /** In order of start. */
+  readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
+  #http: HttpServer | null = null
+  #warmUp: WarmUp | null = null
+
+  /** Without `health` (the agent's, where there is one in this process) it has its own. */
+  constructor(parts: ServingParts & { readonly metrics?: AgentMetrics; readonly health?: AgentHealth }) {
+    this.#parts = parts
+    this.#metrics = parts.metrics ?? new AgentMetrics()
+    this.#health = parts.health ?? new AgentHealth()
+    this.#health.watch({ tables: parts.tables, spool: parts.meter })
+  }
+
+  get address(): Address {
+    return this.#http?.address ?? { host: this.#parts.settings.host, port: this.#parts.settings.port }
+  }
+
+  get inFlightCount(): number {
+    return this.#http?.inFlightCount ?? 0
+  }
+
+  get connectionCount(): number {
+    return this.#http?.connectionCount ?? 0
+  }
+
+  metricsText(): Promise<string> {
+    return this.#metrics.text()
+  }
+
+  countDroppedConnection(): void {
+    this.#metrics.refusals.of('connections_max').add(1)
+  }
+
+  /** Opens the door. Rejects when it cannot be opened. */
+  async run(): Promise<void> {
+    const { settings, tls, limits, tables, vault, meter, clock, log } = this.#parts
+    const metrics = this.#metrics
+    const health = this.#health
+
+    const upstreams = new Upstreams(clock)
+    this.#running.push({ name: 'upstreams', stop: () => upstreams.stop() })
+    const tokenClient = new TokenClient()
+    this.#running.push({ name: 'token-client', stop: () => tokenClient.stop() })
+    const { ambient } = settings
+    const dialects = new Dialects({ clock, tokens: new AccessTokens(clock), client: tokenClient, ambient })
+    const requestLog = log.child({ service: 'request' })
+    const telemetry = new RequestTelemetry({ metrics, log: requestLog, clock, logRequests: settings.logRequests })
+    await this.#run(telemetry)
+    const counter = new ThreadTokenCounter({ clock, log })
+    this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
+    const healths = new TargetHealths({ clock, metrics: metrics.targets, log: requestLog })
+    const handler = createRequestHandler({
+      tables,
+      vault,
+      meter,
+      upstreams,
+      dialects,
+      limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
+      clock,
+      log: requestLog,
+      metrics,
+      telemetry,
+      counter,
+      healths,
+      answers: noFallbackAnswers,
+    })
+    const http = new HttpServer({
+      host: settings.host,
+      port: settings.port,
+      tls,
+      limits,
+      handler,
+      health,
+      clock,
+      log: log.child({ service: 'http-server' }),
+      metrics,
+    })
+    this.#http = http
+    await this.#run(http)
+    if (this.#parts.isFirst) {
+      this.#warmUp = new WarmUp({
+        ...{ tables, vault, upstreams, dialects, healths, metrics, clock, random: randomUnit, log },
+      })
+      await this.#run(this.#warmUp)
+    }
+
+    metrics.watch({
+      inFlight: () => http.inFlightCount,
+      connections: () => http.connectionCount,
+      upstreamConnections: () => upstreams.connectionCount,
+      upstreamQueued: () => upstreams.queuedCount,
+      upstreamQueues: () => upstreams.queues(),
+    })
+  }
+
+  /** Unready, refuses new requests; resolves when running ones have ended, by themselves or at the deadline. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#health.draining = true
+    await this.#warmUp?.drain()
+    await this.#http?.drain(deadlineMs)
+  }
+
+  async stop(): Promise<void> {
+    this.#health.draining = true
+    for (let service = this.#running.pop(); service; service = this.#running.pop()) {
+      try {
+        await service.stop()
+      } catch (fault) {
+        this.#parts.log.warn({ service: service.name, fault: String(fault) }, 'a service did not stop cleanly')
+      }
+    }
+  }
+
+  async #run(service: Service): Promise<void> {
+    this.#running.push(service)
+    await service.run()
+  }
+}
+
 /** Longest that draining waits for the control plane to take the last records; what is left stays in the spool. */
 const deliverMs = 3_000
 const enrolTimeoutMs = 10_000
@@ -311,18 +457,26 @@ const sliceMs = 2
 /** Why requests would not be served right now. */
 class AgentHealth implements Health {
   draining = false
-  #sources: { tables: TablesHolder; meter: Meter } | null = null
+  #sources: HealthSources | null = null
 
-  watch(sources: { tables: TablesHolder; meter: Meter }): void {
+  watch(sources: HealthSources): void {
     this.#sources = sources
   }
 
   unreadyReason(): string | null {
     if (this.draining) return 'draining'
     if (this.#sources === null) return 'starting'
-    if (this.#sources.tables.current === null) return 'no_configuration'
-    return this.#sources.meter.accepting ? null : 'usage_spool_full'
+    const { tables, spool, workers } = this.#sources
+    if (tables.current === null) return 'no_configuration'
+    if (!spool.accepting) return 'usage_spool_full'
+    return workers === undefined ? null : workers.unreadyReason
   }
+}
+
+interface HealthSources {
+  readonly tables: TablesHolder
+  readonly spool: { readonly accepting: boolean }
+  readonly workers?: { readonly unreadyReason: string | null }
 }
 
 async function readTls(settings: AgentSettings): Promise<{ cert: string; key: string } | null> {

@@ -8,7 +8,7 @@ import type { ProviderSecret } from '../../agent/src/providers/provider-dialect.
 import { TokenClient } from '../../agent/src/providers/token-client.js'
 import type { TokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler, type RequestHandler } from '../../agent/src/request/handle-request.js'
-import type { UsageMeter } from '../../agent/src/request/ports.js'
+import type { FallbackAnswers, UsageMeter } from '../../agent/src/request/ports.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
 import { type DoorLimits, HttpServer } from '../../agent/src/server/http-server.js'
 import { AgentMetrics } from '../../agent/src/telemetry/metrics.js'
@@ -26,7 +26,7 @@ import type {
   RuleTable,
   TargetTable,
 } from '../../proto/policy/tables.js'
-import { systemClock } from '../../proto/std/clock.js'
+import { type Clock, systemClock } from '../../proto/std/clock.js'
 import type { Log } from '../../proto/std/service.js'
 
 /** For tests: a door in this process, on planted tables, with a meter in memory and an upstream that does as told. */
@@ -89,6 +89,9 @@ export interface TargetSpec {
   vendorRegion?: string
   vendorProject?: string
   basePath?: string
+  /** Origins; `origin` alone when left out. */
+  replicas?: string[]
+  replicaScrapeMs?: number
   outputTokensMax?: number | null
   /** Members that only routing reads. */
   routing?: Partial<TargetTable>
@@ -111,6 +114,8 @@ export function makeTarget(spec: TargetSpec): TargetTable {
     vendorRegion: spec.vendorRegion ?? '',
     vendorProject: spec.vendorProject ?? '',
     external: false,
+    replicas: (spec.replicas ?? [spec.origin]).map((origin) => ({ origin, basePath: spec.basePath ?? '/v1' })),
+    replicaScrapeMs: spec.replicaScrapeMs ?? null,
   }
   return {
     id,
@@ -128,6 +133,7 @@ export function makeTarget(spec: TargetSpec): TargetTable {
         cacheWriteInputNanoUsdPerMillion: 1_250_000_000n,
       },
       outputTokensMax: spec.outputTokensMax ?? null,
+      contextTokensMax: null,
     },
     upstreamModel: spec.upstreamModel ?? 'upstream-model',
     deadlines: { connectMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000, totalMs: 10_000, ...spec.deadlines },
@@ -147,11 +153,11 @@ export interface WorldSpec {
   routingPreference?: EnvironmentTable['routingPreference']
   permittedRegions?: string[]
   spanSamplePpm?: number
-  key?: Partial<Pick<ApiKeyTable, 'allowedRoutes' | 'expiresAtMs' | 'inFlightMax' | 'requestsPerMinuteMax' | 'teamId'>>
+  key?: Partial<Omit<ApiKeyTable, 'id' | 'environment'>>
 }
 
 const plainRule: Omit<RuleTable, 'targets'> = Object.freeze({
-  ...{ id: 'rule', name: 'all', condition: null, strategy: 'ordered', stickyBy: null },
+  ...{ id: 'rule', name: 'all', condition: null, program: null, strategy: 'ordered', stickyBy: null },
   ...{ complexityLow: 0.3, complexityHigh: 0.7 },
 } as const)
 
@@ -165,9 +171,10 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
         name,
         totalTimeoutMs: spec.totalTimeoutMs ?? 20_000,
         dropsUnsupported: spec.dropsUnsupported ?? false,
-        ...{ lastResort: null, hedging: null },
+        ...{ lastResort: null, hedging: null, cache: null },
         ...spec.route,
         rules: [{ ...plainRule, targets, ...spec.rule }],
+        ...{ ownRuleCount: 1, measures: new Set() },
       },
     ]),
   )
@@ -178,6 +185,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
     environmentName: 'production',
     permittedRegions: new Set(spec.permittedRegions ?? []),
     routingPreference: spec.routingPreference ?? 'balanced',
+    cachePurges: [],
     routes,
   }
   const apiKey = makeApiKeyText('production', randomBytes(32).toString('base64url'))
@@ -188,6 +196,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
     environment,
     allowedRoutes: null,
     expiresAtMs: Number.POSITIVE_INFINITY,
+    ...{ allowExternal: true, mayPin: false },
     inFlightMax: 1_000,
     requestsPerMinuteMax: 1_000_000,
     ...spec.key,
@@ -197,6 +206,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
     generation: 7,
     rootHash: 'root',
     cluster: { id: 'clu_a', name: 'c', region: 'local', cloud: 'none', spanSamplePpm: spec.spanSamplePpm ?? 0 },
+    environments: new Map([['environment', environment]]),
     keys: new Map([[secretHash, key]]),
     denied: new Map(),
   }
@@ -233,6 +243,9 @@ export interface DoorSpec {
   clientStallMs?: number
   answerBytesMax?: number
   tls?: { cert: string; key: string }
+  /** The system's unless given. */
+  clock?: Clock
+  answers?: FallbackAnswers
 }
 
 export interface Door {
@@ -242,20 +255,22 @@ export interface Door {
   readonly metrics: AgentMetrics
   readonly tables: FixtureTables
   readonly handler: RequestHandler
+  readonly upstreams: Upstreams
   readonly server: HttpServer
   stop(): Promise<void>
 }
 
 export async function openDoor(spec: DoorSpec): Promise<Door> {
+  const clock = spec.clock ?? systemClock
   const meter = new MemoryMeter()
   const metrics = new AgentMetrics()
-  const telemetry = new RequestTelemetry({ metrics, log: silentLog, clock: systemClock, logRequests: false })
+  const telemetry = new RequestTelemetry({ metrics, log: silentLog, clock, logRequests: false })
   await telemetry.run()
   const tables = new FixtureTables(spec.tables)
-  const upstreams = new Upstreams(systemClock)
+  const upstreams = new Upstreams(clock)
   const client = new TokenClient()
   const ambient = { aws: null, azure: null, google: null, ...spec.ambient }
-  const dialects = new Dialects({ clock: systemClock, tokens: new AccessTokens(systemClock), client, ambient })
+  const dialects = new Dialects({ clock, tokens: new AccessTokens(clock), client, ambient })
   const handler = createRequestHandler({
     tables,
     vault: {
@@ -267,11 +282,12 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     upstreams,
     dialects,
     limits: { answerBytesMax: spec.answerBytesMax ?? 8 * 1024 * 1024, clientStallMs: spec.clientStallMs ?? 5_000 },
-    clock: systemClock,
+    clock,
     log: silentLog,
     metrics,
     telemetry,
     counter: spec.counter ?? quickCounter,
+    ...(spec.answers === undefined ? {} : { answers: spec.answers }),
   })
   const server = new HttpServer({
     host: '127.0.0.1',
@@ -288,7 +304,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     },
     handler,
     health: { unreadyReason: () => (tables.current === null ? 'no_configuration' : null) },
-    clock: systemClock,
+    clock,
     log: silentLog,
     metrics,
   })
@@ -301,6 +317,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     metrics,
     tables,
     handler,
+    upstreams,
     server,
     stop: async () => {
       await server.stop()

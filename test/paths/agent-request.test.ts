@@ -166,6 +166,24 @@ describe('a whole answer', () => {
     expect(at.meter.last).toMatchObject({ requestId: 'abc.1', traceId: '0af7651916cd43dd8448eb211c80319c' })
   })
 
+  test('says which field was lowered to what the target gives, and goes where a key that may says', async () => {
+    const up = await upstream(answering)
+    const parameters = { temperature: null, outputTokensMax: 90 }
+    const at = await world(
+      [{ origin: 'http://127.0.0.1:9' }, { origin: up.origin, name: 'spare', routing: { parameters } }],
+      { key: { mayPin: true } },
+    )
+    const response = await send(at, {
+      body: { ...hello, max_tokens: 500 },
+      headers: { 'x-switchyard-target': 'spare/upstream-model' },
+    })
+    expect(response.headers.get('x-switchyard-capped')).toBe('max_tokens')
+    expect(response.headers.get('x-switchyard-hop')).toBe('1')
+    expect(JSON.parse(up.received[0]?.body.toString() ?? '')).toMatchObject({ max_tokens: 90 })
+    expect(JSON.stringify(up.received[0]?.headers)).not.toContain('x-switchyard-target')
+    expect(at.meter.last).toMatchObject({ status: 'ok', hops: [{ outcome: 'ok' }] })
+  })
+
   test('makes a request id and a trace when what came is not valid', async () => {
     const up = await upstream(answering)
     const at = await world([{ origin: up.origin }])

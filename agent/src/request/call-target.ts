@@ -19,7 +19,7 @@ import type { HopOutcome } from './record.js'
  * sets nothing per chunk.
  */
 export interface TargetCallOptions {
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: Pick<Dispatcher, 'dispatch'>
   readonly target: TargetTable
   readonly path: string
   readonly headers: string[]
@@ -27,6 +27,7 @@ export interface TargetCallOptions {
   /** Null: a whole answer is wanted. */
   readonly reader: StreamReader | null
   readonly sink: StreamSink
+  readonly occupancy: Occupancy
   readonly clock: Clock
   readonly deadlines: Deadlines
   readonly startedUs: number
@@ -34,6 +35,12 @@ export interface TargetCallOptions {
   readonly dueUs: number
   readonly answerBytesMax: number
   readonly clientStallMs: number
+}
+
+/** Counts what runs at a target: a call enters when it is sent and leaves when it is settled, whatever becomes of it. */
+export interface Occupancy {
+  enter(nowUs: number): void
+  leave(): void
 }
 
 /** Where a stream goes. */
@@ -55,6 +62,8 @@ type Phase = 'connect' | 'first_token' | 'stream' | 'stalled' | 'answer' | 'ling
 export class TargetCall implements Dispatcher.DispatchHandler, Due {
   outcome: HopOutcome = 'aborted'
   httpStatus = 0
+  /** It was written to a connection: the upstream may be at work on it. */
+  sent = false
   /** The stream has begun to reach the client. */
   committed = false
   /** A whole answer, or the body of an error. */
@@ -69,6 +78,8 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
 
   readonly #options: TargetCallOptions
   #phase: Phase = 'connect'
+  #entered = false
+  #settled = false
   #controller: Dispatcher.DispatchController | null = null
   #streamed = false
   #chunks: Buffer[] = []
@@ -93,10 +104,12 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
 
   /** Sends; resolves with itself when the hop is over for the client. Never rejects. */
   run(): Promise<this> {
-    const { dispatcher, path, headers, body } = this.#options
+    const { dispatcher, path, headers, body, occupancy, startedUs } = this.#options
     return new Promise((resolve) => {
       this.#resolve = resolve
       this.#arm()
+      this.#entered = true
+      occupancy.enter(startedUs)
       dispatcher.dispatch({ method: 'POST', path, headers, body }, this)
     })
   }
@@ -109,6 +122,7 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
   onRequestStart(controller: Dispatcher.DispatchController) {
     this.#controller = controller
     if (this.#phase === 'over') return controller.abort(new CallOver())
+    this.sent = true
     this.#phase = this.#options.reader === null ? 'answer' : 'first_token'
     this.#phaseDueUs =
       this.#options.reader === null
@@ -274,9 +288,11 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
   }
 
   #settle(outcome: HopOutcome): void {
-    if (this.endedUs !== 0) return
+    if (this.#settled) return
+    this.#settled = true
     this.outcome = outcome
     this.endedUs = this.#options.clock.monotonicUs()
+    if (this.#entered) this.#options.occupancy.leave()
     this.#resolve(this)
   }
 

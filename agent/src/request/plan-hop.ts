@@ -1,10 +1,13 @@
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { RouteTable, TargetTable } from '../../../proto/policy/tables.js'
-import { isRefusal, refuse } from '../../../proto/std/refusal.js'
+import { isRefusal, type Refusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
+import type { EmbeddingAnswer, EmbeddingRequest } from '../conversation/embedding.js'
+import type { FieldRefusalCode } from '../conversation/fields.js'
 import { type Loss, Losses } from '../conversation/losses.js'
 import type {
   ChatWire,
+  EmbeddingsWire,
   NativeWire,
   ProviderDialect,
   RequestBody,
@@ -12,7 +15,8 @@ import type {
   UsageDepth,
 } from '../providers/provider-dialect.js'
 import { TranslatedStream } from '../providers/translated-stream.js'
-import type { AnswerContext, ClientCall, ConversationDoor } from './ports.js'
+import { bodyWithParameters, conversationWithParameters, type WithParameters } from './apply-parameters.js'
+import type { AnswerContext, ClientCall, ConversationDoor, Door } from './ports.js'
 import type { RequestRefusal } from './request-refusal.js'
 
 /**
@@ -25,6 +29,8 @@ export interface HopPlan {
   readonly headers: string[]
   /** Fields left out, for a response header; null for none. */
   readonly dropped: string | null
+  /** Fields lowered to what the target gives, likewise. */
+  readonly capped: string | null
   body(depth: UsageDepth): Buffer
   /** Null: a whole answer is wanted. */
   streamReader(depth: UsageDepth): StreamReader | null
@@ -62,7 +68,13 @@ export function planHop(question: HopQuestion): HopPlan | RequestRefusal {
   const { operation, conversation: door } = call.door
   if (operation !== 'models') {
     const wire = dialect.native[operation]
-    if (wire !== undefined) return new NativeHop(wire, call, body, target)
+    if (wire !== undefined && (wire.serves?.(target.provider) ?? true)) {
+      const edited = bodyWithParameters(body, operation, target)
+      return isRefusal(edited) ? edited : new NativeHop(wire, call, edited, target)
+    }
+  }
+  if (isEmbeddingsDoor(call.door) && dialect.embeddings !== null) {
+    return planEmbeddings(question, call.door, dialect.embeddings)
   }
   if (door === null || dialect.chat === null || operation === 'count_tokens') {
     return refuse('operation_not_supported', `Providers of kind ${target.provider.kind} do not serve ${operation}.`)
@@ -75,9 +87,42 @@ function planTranslation(question: HopQuestion, door: ConversationDoor, wire: Ch
   read.conversation ??= door.read(body)
   const { conversation } = read
   if (isRefusal(conversation)) return conversation
-  const hop = new TranslatedHop(question, door, wire, conversation, dialect.usageDepth(target.provider))
+  const depth = dialect.usageDepth(target.provider)
+  const edited = conversationWithParameters(conversation, target)
+  const hop = new TranslatedHop(question, door, wire, edited, depth)
   const loss = hop.losses.blocking(route.dropsUnsupported)
-  return loss === null ? hop : notExpressible(loss, target)
+  if (loss === null) return hop
+  // The target's own temperature stands in the way (of a model that thinks): the client did not ask for it.
+  if (loss.field === conversation.names.temperature && conversation.settings.temperature === null) {
+    const { settings } = edited.value
+    const value = { ...edited.value, settings: { ...settings, temperature: null } }
+    const plain = new TranslatedHop(question, door, wire, { ...edited, value }, depth)
+    const other = plain.losses.blocking(route.dropsUnsupported)
+    return other === null ? plain : notExpressible(other, target)
+  }
+  return notExpressible(loss, target)
+}
+
+/** A door whose requests ask for vectors of texts. */
+export interface EmbeddingsDoor extends Door {
+  readonly embeddings: {
+    /** Reads all of it, strictly. */
+    read(body: RequestBody): EmbeddingRequest | Refusal<FieldRefusalCode>
+    /** `model` is for where the vendor does not say. */
+    writeAnswer(answer: EmbeddingAnswer, request: EmbeddingRequest, model: string): string
+  }
+}
+
+function isEmbeddingsDoor(door: Door): door is EmbeddingsDoor {
+  return 'embeddings' in door
+}
+
+function planEmbeddings(question: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire): HopPlan | RequestRefusal {
+  const request = door.embeddings.read(question.body)
+  if (isRefusal(request)) return request
+  const hop = new EmbeddingHop(question, door, wire, request)
+  const loss = hop.losses.blocking(question.route.dropsUnsupported)
+  return loss === null ? hop : notExpressible(loss, question.target)
 }
 
 function notExpressible({ field, reason, weight }: Loss, target: TargetTable): RequestRefusal {
@@ -94,13 +139,16 @@ class NativeHop implements HopPlan {
   readonly path: string
   readonly headers: string[]
   readonly dropped = null
+  readonly capped: string | null
   readonly #wire: NativeWire
   readonly #body: RequestBody
   readonly #target: TargetTable
 
-  constructor(wire: NativeWire, call: ClientCall, body: RequestBody, target: TargetTable) {
+  constructor(wire: NativeWire, call: ClientCall, edited: WithParameters<RequestBody>, target: TargetTable) {
+    const body = edited.value
     this.#wire = wire
     this.#body = body
+    this.capped = edited.capped
     this.#target = target
     this.path = wire.path(target, body.stream)
     this.headers = wire.headers(body.stream)
@@ -137,6 +185,7 @@ function passHeader(headers: string[], name: string, value: string | undefined):
 class TranslatedHop implements HopPlan {
   readonly path: string
   readonly headers: string[]
+  readonly capped: string | null
   losses: Losses
   readonly #question: HopQuestion
   readonly #door: ConversationDoor
@@ -149,10 +198,12 @@ class TranslatedHop implements HopPlan {
     question: HopQuestion,
     door: ConversationDoor,
     wire: ChatWire,
-    conversation: Conversation,
+    edited: WithParameters<Conversation>,
     depth: UsageDepth,
   ) {
     const { call, body, target, requestId } = question
+    const conversation = edited.value
+    this.capped = edited.capped
     this.#question = question
     this.#door = door
     this.#wire = wire
@@ -164,14 +215,14 @@ class TranslatedHop implements HopPlan {
       createdAtSeconds: Math.floor(call.startedAtMs / 1000),
       model: target.upstreamModel,
       wantsUsage: body.wantsUsage,
+      body,
     }
     this.losses = new Losses(conversation.losses)
     this.#written = { depth, bytes: wire.write(conversation, target, depth, this.losses) }
   }
 
   get dropped(): string | null {
-    const { all } = this.losses
-    return all.length === 0 ? null : all.map(({ field }) => headerField(field)).join(', ')
+    return droppedHeader(this.losses)
   }
 
   body(depth: UsageDepth): Buffer {
@@ -198,9 +249,64 @@ class TranslatedHop implements HopPlan {
   }
 
   readRefusal(bytes: Buffer, status: number): string {
-    const message = this.#wire.readError(bytes) ?? `The provider refused the request (HTTP ${status}).`
-    return this.#question.call.door.errorBody(refuse('upstream_rejected', message), status)
+    return refusalBody(this.#wire.readError(bytes), status, this.#question.call.door)
   }
+}
+
+/** Texts to vectors, in a vendor's words. */
+class EmbeddingHop implements HopPlan {
+  readonly path: string
+  readonly headers: string[]
+  readonly capped = null
+  readonly losses: Losses
+  readonly #door: EmbeddingsDoor
+  readonly #wire: EmbeddingsWire
+  readonly #request: EmbeddingRequest
+  readonly #model: string
+  readonly #bytes: Buffer
+
+  constructor({ target }: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire, request: EmbeddingRequest) {
+    this.#door = door
+    this.#wire = wire
+    this.#request = request
+    this.#model = target.upstreamModel
+    this.path = wire.path(target, false)
+    this.headers = wire.headers(false)
+    this.losses = new Losses(request.losses)
+    this.#bytes = wire.write(request, target, this.losses)
+  }
+
+  get dropped(): string | null {
+    return droppedHeader(this.losses)
+  }
+
+  body(): Buffer {
+    return this.#bytes
+  }
+
+  streamReader(): null {
+    return null
+  }
+
+  readAnswer(bytes: Buffer): PlannedAnswer | null {
+    const answer = this.#wire.readAnswer(bytes, this.#request)
+    if (answer === null) return null
+    const body = this.#door.embeddings.writeAnswer(answer, this.#request, this.#model)
+    return { usage: answer.usage, model: answer.model, body }
+  }
+
+  readRefusal(bytes: Buffer, status: number): string {
+    return refusalBody(this.#wire.readError(bytes), status, this.#door)
+  }
+}
+
+function refusalBody(message: string | null, status: number, door: Door): string {
+  const said = message ?? `The provider refused the request (HTTP ${status}).`
+  return door.errorBody(refuse('upstream_rejected', said), status)
+}
+
+function droppedHeader({ all }: Losses): string | null {
+  return all.length === 0 ? null : all.map(({ field }) => headerField(field)).join(', ')
 }
 
 /** Fields are the client's own words: only what a header can carry. */

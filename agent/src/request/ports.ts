@@ -1,6 +1,6 @@
 import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
-import type { DecisionTables } from '../../../proto/policy/tables.js'
+import type { ApiKeyTable, DecisionTables, RouteTable } from '../../../proto/policy/tables.js'
 import type { Refusal } from '../../../proto/std/refusal.js'
 import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { ChatStreamWriter } from '../conversation/chat-event.js'
@@ -58,7 +58,40 @@ export interface ResponseHead {
   retryAfterSeconds: number | null
   /** What was left out because the target's vendor has no word for it; null for nothing. */
   dropped: string | null
+  /** Fields that asked for more than the target gives and were lowered to that; null for none. */
+  capped: string | null
+  /** Every target failed, and this is what the client gets all the same; null: it is an answer of a target. */
+  lastResort: string | null
 }
+
+/** What is asked for when every target of a route failed. */
+export interface FallbackQuestion {
+  readonly key: ApiKeyTable
+  readonly route: RouteTable
+  readonly operation: Operation
+  readonly body: RequestBody
+  /** What the body says, where its door can read it as a conversation. */
+  readonly conversation: Conversation | null
+  /** Older ones are of no use. */
+  readonly ageMaxSeconds: number
+}
+
+export interface FallbackAnswer {
+  readonly answer: ChatAnswer
+  readonly ageSeconds: number
+}
+
+/**
+ * `cache`: an earlier answer to the very same request, given where no target gives a new one. It may say what only this
+ * tenant, and whoever it shares answers with, may read, as any of its hits. Answers at once or within the few milliseconds
+ * that a shared store has. Never rejects.
+ */
+export interface FallbackAnswers {
+  find(question: FallbackQuestion): FallbackAnswer | null | Promise<FallbackAnswer | null>
+}
+
+/** Of an agent that keeps no answers. */
+export const noFallbackAnswers: FallbackAnswers = Object.freeze({ find: () => null })
 
 /** What a door says about itself: how its requests are read, and its answers and refusals written. */
 export interface Door {
@@ -89,6 +122,8 @@ export interface AnswerContext {
   readonly model: string
   /** The client asked for a stream's usage. */
   readonly wantsUsage: boolean
+  /** What was asked: some answers repeat it. */
+  readonly body: RequestBody
 }
 
 /**

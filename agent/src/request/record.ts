@@ -33,6 +33,13 @@ export type HopOutcome =
   | 'not_ready'
   /** The client asked for something that its vendor has no word for. */
   | 'not_expressible'
+  /** It is left alone for now. */
+  | 'circuit_open'
+  /** Another target's first token came first. */
+  | 'hedge_lost'
+
+/** What a client got when every target failed. */
+export type LastResortKind = 'cached' | 'safe-answer'
 
 export interface RecordTools {
   readonly meter: UsageMeter
@@ -64,18 +71,19 @@ export class RequestRecord {
   readonly #tools: RecordTools
   readonly #subject: RecordSubject
   readonly #hops: Hop[] = []
-  /** Span ids of the hops, only when sampled. */
-  readonly #hopSpanIds: string[] | null
+  /** Spans of the hops, only when sampled. */
+  readonly #hopSpans: HopSpan[] | null
   #choice: Choice | null = null
   #opened = false
   #open: unknown = null
   #closed = false
-  #providerUs = 0
+  #costIsKnown = true
+  #lastResort: { readonly kind: LastResortKind; readonly startedUs: number } | null = null
 
   constructor(tools: RecordTools, subject: RecordSubject) {
     this.#tools = tools
     this.#subject = subject
-    this.#hopSpanIds = subject.sampled ? [] : null
+    this.#hopSpans = subject.sampled ? [] : null
     const { call, authenticated, tables } = subject
     const { key } = authenticated
     this.fields = {
@@ -109,6 +117,7 @@ export class RequestRecord {
       stream: false,
       snapshotGeneration: tables.generation,
       spanId: subject.spanId,
+      routingOverride: '',
       tokensIn: notKnown,
       tokensOut: notKnown,
       tokensInCached: notKnown,
@@ -141,6 +150,12 @@ export class RequestRecord {
     this.fields.routeName = choice.route.name
   }
 
+  /** What of the routing the client decided itself. */
+  override(words: string): void {
+    assert(!this.#opened, 'what an open frame says is settled before it')
+    this.fields.routingOverride = boundText(words)
+  }
+
   /** To be called before the first byte goes upstream. */
   open(): void {
     if (this.#opened) return
@@ -148,50 +163,91 @@ export class RequestRecord {
     this.#open = this.#tools.meter.open(this.fields)
   }
 
-  /** The span that a hop's upstream call names as parent. */
-  hopSpanId(): string {
-    if (this.#hopSpanIds === null) return this.#subject.spanId
-    const spanId = newSpanId()
-    this.#hopSpanIds.push(spanId)
-    return spanId
-  }
-
-  addHop(target: TargetTable, outcome: HopOutcome, httpStatus: number, startedUs: number, endedUs: number): void {
-    this.#hops.push({
+  /** A try of `target` begins: hops are in the order of their beginnings, also where they overlap. */
+  startHop(target: TargetTable, startedUs: number): Hop {
+    const hop: Hop = {
       index: this.#hops.length,
       targetId: target.id,
       providerId: target.provider.id,
       modelId: target.model.id,
       upstreamModel: target.upstreamModel,
-      outcome,
-      httpStatus,
+      outcome: 'aborted',
+      httpStatus: 0,
       startedUs: startedUs - this.#subject.call.startedUs,
-      durationUs: endedUs - startedUs,
-    })
-    // A hop that was never sent has no span id that an upstream knows.
-    if (this.#hopSpanIds !== null && this.#hopSpanIds.length < this.#hops.length) this.#hopSpanIds.push(newSpanId())
-    this.#providerUs += endedUs - startedUs
+      durationUs: 0,
+      tokensIn: notKnown,
+      tokensOut: notKnown,
+      costNanoUsd: notKnown,
+    }
+    this.#hops.push(hop)
+    this.#hopSpans?.push({ spanId: newSpanId(), target })
+    return hop
+  }
+
+  /** The span that the upstream call of `hop` names as parent. */
+  hopSpanId({ index }: Hop): string {
+    return this.#hopSpans?.[index ?? 0]?.spanId ?? this.#subject.spanId
+  }
+
+  /** The hop is over. The last one to be so that is not lost to another is the one that counts. */
+  endHop(hop: Hop, target: TargetTable, outcome: HopOutcome, httpStatus: number, endedUs: number): void {
+    hop.outcome = outcome
+    hop.httpStatus = httpStatus
+    hop.durationUs = endedUs - this.#subject.call.startedUs - (hop.startedUs as number)
+    this.#tools.metrics.hops.of(target.provider.kind, outcome).add(1)
+    if (outcome === 'hedge_lost') return
     const { fields } = this
     fields.providerId = target.provider.id
     fields.modelId = target.model.id
     fields.actualModel = target.upstreamModel
-    fields.fallbackUsed = this.#hops.length > 1
-    this.#tools.metrics.hops.of(target.provider.kind, outcome).add(1)
+    fields.fallbackUsed = hop.index !== 0
   }
 
-  /** Tokens served by the last hop, and what they cost. */
-  setUsage(usage: TokenUsage, source: 'provider' | 'counted', target: TargetTable): void {
+  /** A hop that was never sent. */
+  addHop(target: TargetTable, outcome: HopOutcome, startedUs: number, endedUs: number): Hop {
+    const hop = this.startHop(target, startedUs)
+    this.endHop(hop, target, outcome, 0, endedUs)
+    return hop
+  }
+
+  /**
+   * Tokens served by a hop, and what they cost. Several hops' are summed, and then each is to be named, so that its share is
+   * kept with it: `hop` is null where one hop served it all. A sum with an unknown cost in it is unknown.
+   */
+  addUsage(usage: TokenUsage, source: 'provider' | 'counted', target: TargetTable, hop: Hop | null): void {
     const { fields } = this
-    fields.tokensIn = usage.input
-    fields.tokensOut = usage.output
-    if (usage.cachedInput !== null) fields.tokensInCached = usage.cachedInput
-    if (usage.cacheWriteInput !== null) fields.tokensInCacheWrite = usage.cacheWriteInput
-    if (usage.reasoningOutput !== null) fields.tokensOutReasoning = usage.reasoningOutput
-    fields.usageSource = source
-    const cost = priceUsage(target.model.price, usage)
-    if (cost === null || target.model.price === null || cost > BigInt(Number.MAX_SAFE_INTEGER)) return
-    fields.costNanoUsd = Number(cost)
-    fields.priceVersion = target.model.price.version
+    fields.tokensIn = plus(fields.tokensIn, usage.input)
+    fields.tokensOut = plus(fields.tokensOut, usage.output)
+    if (usage.cachedInput !== null) fields.tokensInCached = plus(fields.tokensInCached, usage.cachedInput)
+    if (usage.cacheWriteInput !== null) {
+      fields.tokensInCacheWrite = plus(fields.tokensInCacheWrite, usage.cacheWriteInput)
+    }
+    if (usage.reasoningOutput !== null) {
+      fields.tokensOutReasoning = plus(fields.tokensOutReasoning, usage.reasoningOutput)
+    }
+    if (fields.usageSource !== 'counted') fields.usageSource = source
+    const { price } = target.model
+    const cost = priceUsage(price, usage)
+    const isKnown = cost !== null && price !== null && cost <= BigInt(Number.MAX_SAFE_INTEGER)
+    if (hop !== null) {
+      hop.tokensIn = usage.input
+      hop.tokensOut = usage.output
+      if (isKnown) hop.costNanoUsd = Number(cost)
+    }
+    this.#costIsKnown &&= isKnown
+    fields.costNanoUsd = this.#costIsKnown ? plus(fields.costNanoUsd, Number(cost)) : notKnown
+    fields.priceVersion = this.#costIsKnown ? (price?.version ?? 0) : 0
+  }
+
+  /** Every target failed; what the client gets all the same began to be made at `atUs`. No target has served it. */
+  setLastResort(kind: LastResortKind, atUs: number): void {
+    const { fields } = this
+    fields.providerId = ''
+    fields.modelId = ''
+    fields.actualModel = ''
+    fields.fallbackUsed = true
+    this.#lastResort = { kind, startedUs: atUs - this.#subject.call.startedUs }
+    this.#tools.metrics.lastResorts.of(kind).add(1)
   }
 
   setActualModel(model: string | null): void {
@@ -213,17 +269,17 @@ export class RequestRecord {
     const { fields } = this
     const latencyUs = clock.monotonicUs() - this.#subject.call.startedUs
     fields.latencyUs = latencyUs
-    fields.providerLatencyUs = Math.min(this.#providerUs, latencyUs)
+    fields.providerLatencyUs = Math.min(coveredUs(this.#hops), latencyUs)
     fields.status = status
     fields.code = code
     fields.httpStatus = httpStatus
     if (this.#opened) meter.close(this.#open, fields)
     else meter.record(fields)
-    if (this.#hopSpanIds !== null) this.#writeSpans(this.#hopSpanIds)
+    if (this.#hopSpans !== null) this.#writeSpans(this.#hopSpans)
     telemetry.add(fields)
   }
 
-  #writeSpans(hopSpanIds: readonly string[]): void {
+  #writeSpans(hopSpans: readonly HopSpan[]): void {
     const { fields } = this
     const { trace, spanId, call } = this.#subject
     const { meter } = this.#tools
@@ -248,7 +304,9 @@ export class RequestRecord {
         text(attributeNames.requestModel, fields.requestedModel),
         text(attributeNames.responseModel, fields.actualModel),
         text(attributeNames.route, fields.routeName),
+        text(attributeNames.rule, this.#choice?.ruleId),
         text(attributeNames.errorType, fields.code),
+        text(attributeNames.routingOverride, fields.routingOverride),
         integer(attributeNames.httpStatus, fields.httpStatus),
         integer(attributeNames.inputTokens, fields.tokensIn),
         integer(attributeNames.outputTokens, fields.tokensOut),
@@ -257,25 +315,80 @@ export class RequestRecord {
     })
     for (const [index, hop] of this.#hops.entries()) {
       const hopStartUnixUs = startUnixUs + Number(hop.startedUs)
+      const span = hopSpans[index]
       meter.span({
         ...shared,
-        spanId: hopSpanIds[index] ?? newSpanId(),
+        spanId: span?.spanId ?? newSpanId(),
         parentSpanId: spanId,
         name: `hop ${hop.upstreamModel ?? ''}`,
         kind: 3,
         startUnixUs: hopStartUnixUs,
         endUnixUs: hopStartUnixUs + Number(hop.durationUs),
-        status: hop.outcome === 'ok' ? 'ok' : 'error',
-        attributes: [
-          integer(attributeNames.hop, index + 1),
-          text(attributeNames.target, hop.targetId),
-          text(attributeNames.requestModel, hop.upstreamModel),
-          text(attributeNames.outcome, hop.outcome),
-          integer(attributeNames.httpStatus, hop.httpStatus),
-        ].filter((attribute) => attribute !== null),
+        status: hop.outcome === 'ok' ? 'ok' : hop.outcome === 'hedge_lost' ? 'unset' : 'error',
+        attributes: [...hopAttributes(hop), ...(span === undefined ? [] : targetAttributes(span.target))],
       })
     }
+    if (this.#lastResort === null) return
+    const { kind, startedUs } = this.#lastResort
+    meter.span({
+      ...shared,
+      spanId: newSpanId(),
+      parentSpanId: spanId,
+      name: 'last resort',
+      kind: 1,
+      startUnixUs: startUnixUs + startedUs,
+      endUnixUs: startUnixUs + Number(fields.latencyUs),
+      status: 'ok',
+      attributes: [{ key: attributeNames.lastResort, text: kind }],
+    })
   }
+}
+
+interface HopSpan {
+  readonly spanId: string
+  readonly target: TargetTable
+}
+
+function hopAttributes(hop: Hop): Attribute[] {
+  return [
+    integer(attributeNames.hop, (hop.index ?? 0) + 1),
+    text(attributeNames.target, hop.targetId),
+    text(attributeNames.requestModel, hop.upstreamModel),
+    text(attributeNames.outcome, hop.outcome),
+    integer(attributeNames.httpStatus, hop.httpStatus),
+    integer(attributeNames.inputTokens, hop.tokensIn),
+    integer(attributeNames.outputTokens, hop.tokensOut),
+  ].filter((attribute) => attribute !== null)
+}
+
+/** What routing has chosen with a target: its parameters, and where it runs. */
+function targetAttributes({ provider, parameters, nodePool, owner }: TargetTable): Attribute[] {
+  const { temperature, outputTokensMax } = parameters
+  return [
+    text(attributeNames.provider, provider.name),
+    temperature === null ? null : { key: attributeNames.temperature, real: temperature },
+    integer(attributeNames.outputTokensMax, outputTokensMax),
+    text(attributeNames.nodePool, nodePool),
+    text(attributeNames.owner, owner),
+  ].filter((attribute) => attribute !== null)
+}
+
+/** Microseconds during which at least one of `hops`, in the order of their beginnings, ran. */
+function coveredUs(hops: readonly Hop[]): number {
+  let sumUs = 0
+  let untilUs = 0
+  for (const hop of hops) {
+    const startedUs = Math.max(hop.startedUs as number, untilUs)
+    const endedUs = (hop.startedUs as number) + (hop.durationUs as number)
+    if (endedUs <= startedUs) continue
+    sumUs += endedUs - startedUs
+    untilUs = endedUs
+  }
+  return sumUs
+}
+
+function plus(sum: UsageRecord['tokensIn'], count: number): number {
+  return typeof sum === 'number' ? sum + count : count
 }
 
 /** `text` bounded, and without what Postgres or a terminal would choke on: control characters and lone surrogates. */

@@ -37,6 +37,8 @@ export const requestRefusals = Object.freeze({
   model_not_found: 404,
   operation_not_supported: 400,
   no_eligible_target: 503,
+  // What the client wants of the routing.
+  pin_not_permitted: 403,
   // What became of the last hop.
   upstream_unavailable: 502,
   upstream_timeout: 504,
@@ -46,6 +48,8 @@ export const requestRefusals = Object.freeze({
   upstream_truncated: 502,
   upstream_credential_rejected: 502,
   upstream_not_ready: 503,
+  // Every target is left alone.
+  upstream_circuit_open: 503,
   // Passed to the client as the upstream said it.
   upstream_rejected: 400,
   // How a request ends from outside.

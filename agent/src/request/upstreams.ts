@@ -1,4 +1,4 @@
-import { type buildConnector, Pool } from 'undici'
+import { type buildConnector, type Dispatcher, Pool } from 'undici'
 import type { ProviderTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import {
@@ -17,14 +17,41 @@ const keepAliveMs = 4_000
 const headBytesMax = 64 * 1024
 /** A pool without requests for this long may belong to a provider that is gone; it holds no connection any more. */
 const unusedUs = 600_000_000
+/** Where a provider names no number. */
+const connectionsMaxDefault = 256
 /** Pools are looked through for unused ones each time another one is opened beyond this many. */
 const poolsMark = 64
 
+/** Where calls to a provider go. */
 export interface Upstream {
-  readonly pool: Pool
+  readonly pool: Pick<Dispatcher, 'dispatch'>
+  /** Every connection that may be opened is in use, so a call that waits waits for us. */
+  readonly full: boolean
   /** What this server is asked to tell about tokens; lowered when it refuses to be asked. Null: not yet asked. */
   usageDepth: UsageDepth | null
-  lastUsedUs: number
+}
+
+export interface UpstreamSource {
+  of(provider: ProviderTable): Upstream
+}
+
+class PooledUpstream implements Upstream {
+  usageDepth: UsageDepth | null = null
+  lastUsedUs = 0
+  readonly #connectionsMax: number
+
+  constructor(
+    readonly providerId: string,
+    readonly pool: Pool,
+    connectionsMax: number,
+  ) {
+    this.#connectionsMax = connectionsMax
+  }
+
+  get full(): boolean {
+    const { connected, free } = this.pool.stats
+    return connected >= this.#connectionsMax && free === 0
+  }
 }
 
 /**
@@ -32,9 +59,9 @@ export interface Upstream {
  * another one to the same server. Opened on first use, closed when long unused; a request that still runs there finishes
  * first.
  */
-export class Upstreams {
-  readonly #byKey = new Map<string, Upstream>()
-  readonly #byProvider = new WeakMap<ProviderTable, Upstream>()
+export class Upstreams implements UpstreamSource {
+  readonly #byKey = new Map<string, PooledUpstream>()
+  readonly #byProvider = new WeakMap<ProviderTable, PooledUpstream>()
 
   readonly #clock: Clock
 
@@ -42,19 +69,20 @@ export class Upstreams {
     this.#clock = clock
   }
 
-  of(provider: ProviderTable): Upstream {
+  of(provider: ProviderTable): Upstream & { readonly pool: Pool } {
     const known = this.#byProvider.get(provider)
     const upstream = known !== undefined && !known.pool.closed ? known : this.#find(provider)
     upstream.lastUsedUs = this.#clock.monotonicUs()
     return upstream
   }
 
-  #find(provider: ProviderTable): Upstream {
+  #find(provider: ProviderTable): PooledUpstream {
     const key = keyOf(provider)
     let upstream = this.#byKey.get(key)
     if (upstream === undefined) {
       if (this.#byKey.size >= poolsMark) this.#closeUnused()
-      upstream = { pool: openPool(provider), usageDepth: null, lastUsedUs: 0 }
+      const connectionsMax = provider.connectionsMax > 0 ? provider.connectionsMax : connectionsMaxDefault
+      upstream = new PooledUpstream(provider.id, openPool(provider, connectionsMax), connectionsMax)
       this.#byKey.set(key, upstream)
     }
     this.#byProvider.set(provider, upstream)
@@ -82,6 +110,18 @@ export class Upstreams {
     return count
   }
 
+  /** Requests that run or wait at upstreams now; none once every answer has been read or given up. */
+  get busyCount(): number {
+    let count = 0
+    for (const { pool } of this.#byKey.values()) count += pool.stats.size
+    return count
+  }
+
+  /** Requests that wait for a connection, pool by pool. */
+  *queues(): Iterable<readonly [providerId: string, queuedCount: number]> {
+    for (const { providerId, pool } of this.#byKey.values()) yield [providerId, pool.stats.queued]
+  }
+
   /** Ends every connection at once. */
   async stop(): Promise<void> {
     const upstreams = [...this.#byKey.values()]
@@ -99,9 +139,9 @@ const lookup = guardedLookup(isForbiddenAddress)
 
 const refuseToConnect: buildConnector.connector = (_options, callback) => callback(new ForbiddenAddressError(), null)
 
-function openPool(provider: ProviderTable): Pool {
+function openPool(provider: ProviderTable, connectionsMax: number): Pool {
   return new Pool(provider.origin, {
-    connections: provider.connectionsMax > 0 ? provider.connectionsMax : 256,
+    connections: connectionsMax,
     pipelining: 1,
     connect: isForbiddenAddress(hostOf(provider.origin)) ? refuseToConnect : { timeout: connectTimeoutMs, lookup },
     keepAliveTimeout: keepAliveMs,

@@ -1,50 +1,19 @@
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
+import { CounterSeries, HistogramSeries, type MetricFamily, type Snapshot } from './series.js'
+import { TargetMetrics } from './target-metrics.js'
 
 /**
  * What the data plane counts about itself. Every name begins with `switchyard_agent_`, so that it is never taken for the
- * control plane's. Every label has a closed set of values: operations, outcomes, codes, kinds; never a tenant, key or
- * route, which are for usage records.
+ * control plane's. Every label has a closed set of values (operations, outcomes, codes, kinds) or a bounded number of them
+ * (routes, rules, targets, providers); never a tenant, key or user, which are for usage records.
  *
- * prom-client hashes a label set on every increment; on the request path that would cost as much as the rest of it. So
- * the counts live in plain numbers, with one object per label set (two labels at most) made on first use, and are handed over at a scrape.
+ * Counts live in plain numbers, with one object per label set (two labels at most) made on first use.
  */
 const prefix = 'switchyard_agent_'
 
-/** Bounds in seconds: from a cache hit to a long reasoning answer. */
-const secondsBuckets = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
-] as const
-
 /** A family bounded to this many label sets; a further one falls into the first. Sets are closed, so this is a net. */
 const seriesMax = 512
-
-interface Snapshot {
-  name: string
-  help: string
-  type: 'counter' | 'histogram'
-  aggregator: 'sum'
-  values: { metricName?: string; value: number; labels: Record<string, string | number> }[]
-}
-
-export class CounterSeries {
-  value = 0
-  add(count: number): void {
-    this.value += count
-  }
-}
-
-export class HistogramSeries {
-  readonly counts = new Float64Array(secondsBuckets.length + 1)
-  sum = 0
-  observeUs(durationUs: number): void {
-    const seconds = durationUs / 1_000_000
-    let at = 0
-    while (at < secondsBuckets.length && seconds > (secondsBuckets[at] ?? 0)) at += 1
-    this.counts[at] = (this.counts[at] ?? 0) + 1
-    this.sum += seconds
-  }
-}
 
 abstract class Family<Series> {
   readonly #entries: { labels: Record<string, string>; series: Series }[] = []
@@ -113,15 +82,7 @@ class HistogramFamily extends Family<HistogramSeries> {
     return { name: this.name, help: this.help, type: 'histogram', aggregator: 'sum', values: [] }
   }
   protected write(series: HistogramSeries, labels: Record<string, string>, into: Snapshot['values']): void {
-    let total = 0
-    for (const [index, bound] of secondsBuckets.entries()) {
-      total += series.counts[index] ?? 0
-      into.push({ metricName: `${this.name}_bucket`, value: total, labels: { ...labels, le: bound } })
-    }
-    total += series.counts[secondsBuckets.length] ?? 0
-    into.push({ metricName: `${this.name}_bucket`, value: total, labels: { ...labels, le: '+Inf' } })
-    into.push({ metricName: `${this.name}_sum`, value: series.sum, labels })
-    into.push({ metricName: `${this.name}_count`, value: total, labels })
+    series.write(this.name, labels, into)
   }
 }
 
@@ -131,7 +92,12 @@ export interface GaugeSources {
   connections(): number
   upstreamConnections(): number
   upstreamQueued(): number
+  /** Requests that wait for a connection, by provider; left out: nobody knows. */
+  upstreamQueues?(): Iterable<readonly [providerId: string, queuedCount: number]>
 }
+
+/** Providers with a series of their own; those beyond share one that says `other`. */
+const providersMax = 500
 
 export class AgentMetrics {
   readonly requests = new CounterFamily('requests_total', 'Authenticated requests by how they ended.', [
@@ -166,6 +132,37 @@ export class AgentMetrics {
     'Head read to first event of a streamed answer.',
     [],
   )
+  readonly hedges = new CounterFamily(
+    'hedges_total',
+    'Second targets asked because the first was slow: sent, won, lost, failed; over_budget: not sent for the budget of the route.',
+    ['event'],
+  )
+  readonly lastResorts = new CounterFamily(
+    'last_resorts_total',
+    'Requests of which every target failed, answered with a kept or a fixed answer.',
+    ['kind'],
+  )
+  readonly warmUps = new CounterFamily('warm_ups_total', 'Synthetic requests that keep targets warm, by outcome.', [
+    'outcome',
+  ])
+  readonly warmUpTokens = new CounterFamily('warm_up_tokens_total', 'Tokens of synthetic requests.', ['direction'])
+  readonly warmUpNanoUsd = new CounterFamily(
+    'warm_up_cost_nano_usd_total',
+    'Nano-dollars that synthetic requests cost; those to targets without a price are not in it.',
+    [],
+  )
+  readonly warmUpSeconds = new HistogramFamily(
+    'warm_up_seconds',
+    'Time to the answer of synthetic requests: cold starts where they came late.',
+    [],
+  )
+  readonly routingOverrides = new CounterFamily(
+    'routing_overrides_total',
+    'Requests whose client overrode the routing by header.',
+    ['kind'],
+  )
+  /** Per target of a rule. */
+  readonly targets = new TargetMetrics(prefix)
   readonly #registry = new Registry()
   #beforeScrape = () => {}
 
@@ -180,9 +177,20 @@ export class AgentMetrics {
       this.requestSeconds,
       this.overheadSeconds,
       this.firstTokenSeconds,
+      this.hedges,
+      this.lastResorts,
+      this.warmUps,
+      this.warmUpTokens,
+      this.warmUpNanoUsd,
+      this.warmUpSeconds,
+      this.routingOverrides,
     ]
-    // The registry asks a metric for its name and its numbers and nothing else.
-    for (const family of families) this.#registry.registerMetric(family as unknown as Metric)
+    for (const family of families) this.#register(family)
+  }
+
+  /** The registry asks a metric for its name and its numbers and nothing else. */
+  #register(family: MetricFamily): void {
+    this.#registry.registerMetric(family as unknown as Metric)
   }
 
   /** Shows numbers that are held elsewhere; called once, by the composition root. */
@@ -193,6 +201,8 @@ export class AgentMetrics {
     this.gauge('upstream_queued_requests', 'Requests waiting for an upstream connection.', () =>
       sources.upstreamQueued(),
     )
+    const { upstreamQueues } = sources
+    if (upstreamQueues !== undefined) this.#register(providerQueues(() => upstreamQueues.call(sources)))
   }
 
   /** Shows one more number, read at each scrape, as `switchyard_agent_<name>`. */
@@ -228,8 +238,29 @@ export class AgentMetrics {
   }
 
   /** Everything in Prometheus' text format. */
-  text(): Promise<string> {
+  async text(): Promise<string> {
     this.#beforeScrape()
-    return this.#registry.metrics()
+    return (await this.#registry.metrics()) + (await this.targets.text())
+  }
+}
+
+/** Requests that wait for a connection, per provider. */
+function providerQueues(read: () => Iterable<readonly [string, number]>): MetricFamily {
+  const head = {
+    name: `${prefix}provider_queued_requests`,
+    help: 'Requests waiting for a connection to a provider.',
+    type: 'gauge',
+    aggregator: 'sum',
+  } as const
+  return {
+    name: head.name,
+    get: async () => {
+      const counts = new Map<string, number>()
+      for (const [providerId, queuedCount] of read()) {
+        const provider = counts.size < providersMax || counts.has(providerId) ? providerId : 'other'
+        counts.set(provider, (counts.get(provider) ?? 0) + queuedCount)
+      }
+      return { ...head, values: [...counts].map(([provider, value]) => ({ value, labels: { provider } })) }
+    },
   }
 }

@@ -24,6 +24,7 @@ export function requestMembers(record: UsageRecord): string {
     `"status":"${record.status}","code":"${record.code}","http_status":${numberText(record.httpStatus)},` +
     `"fallback_used":${record.fallbackUsed === true},"hops":${jsonText(hopsText(record.hops))},` +
     `"stream":${record.stream === true},"temperature":${numberText(record.temperature)},` +
+    (record.routingOverride ? `"routing_override":${jsonText(record.routingOverride)},` : '') +
     '"prompt_id":null,"prompt_version":null,"guardrail_result":null,"grounding_score":null,"cache_hit":null'
   )
 }

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { decodeDrop, frameHeaderBytes, frameKind, readFrame } from './frame.js'
-import type { SpoolLane } from './lane.js'
+import type { LaneBook } from './lane-book.js'
 import type { SegmentInfo } from './segment.js'
 
 export type LaneEntry =
@@ -19,14 +19,14 @@ const chunkBytes = 256 << 10
  * at a time; a backlog of any size costs one chunk of memory. Segments may disappear or grow under it.
  */
 export class LaneReader {
-  readonly lane: SpoolLane
+  readonly lane: LaneBook
   /** The last reading ended at a limit or a drop, so that there is more to read at once. */
   hasMore = false
   #number = 0
   #offset = 0
   #handle: { number: number; file: FileHandle } | null = null
 
-  constructor(lane: SpoolLane) {
+  constructor(lane: LaneBook) {
     this.lane = lane
   }
 

@@ -12,6 +12,7 @@ import {
   readFrame,
   writeFrame,
 } from './frame.js'
+import { LaneBook } from './lane-book.js'
 import { OpenFrames } from './open-frames.js'
 import { RangeSet } from './range-set.js'
 import { emptySegment, type LaneKey, noteRecord, readSeal, type SegmentInfo, scanSegment, sealOf } from './segment.js'
@@ -36,6 +37,10 @@ export interface LaneOptions {
   onFault: (fault: Error) => void
 }
 
+export const writePlainly: WriteCall = (fd, bytes, length) => fs.writeSync(fd, bytes, 0, length)
+
+/** A larger record is cut down before it gets here (`Meter`). */
+export const recordBytesMax = 128 << 10
 /** Frames kept in memory while the disk refuses them. */
 const pendingBytesMax = 64 << 20
 /** Frames of one turn of the event loop that leave in one write; more make another. */
@@ -48,12 +53,7 @@ const gatherBytesMax = 64 << 10
  * A disk that refuses a write stops nothing here: the frame waits in memory, `faulted` is true, and `retry` goes on in a
  * new segment. Sequences that even memory could not hold are written down as a drop.
  */
-export class SpoolLane {
-  readonly segments: SegmentInfo[] = []
-  /** Every sequence below is a row, a dead letter or a declared drop in Postgres, as far as we were told. */
-  storedNext = 0
-  /** Records below were stored under the name that the agent had before; they are never sent under another. */
-  floor = 0
+export class SpoolLane extends LaneBook {
   readonly #options: LaneOptions
   #key: LaneKey
   readonly #open = new OpenFrames()
@@ -73,6 +73,7 @@ export class SpoolLane {
   #unrecovered = false
 
   constructor(options: LaneOptions) {
+    super(options.onBytes)
     this.#options = options
     this.#key = options.key
     const gatherBytes = options.afterTurn === null ? 0 : Math.min(gatherBytesMax, options.segmentBytes >> 1)
@@ -83,9 +84,12 @@ export class SpoolLane {
     return this.#key
   }
 
-  /** One more than the largest sequence ever given out. */
   get nextSequence(): number {
     return this.#nextSequence
+  }
+
+  get readable(): boolean {
+    return true
   }
 
   get openCount(): number {
@@ -103,32 +107,12 @@ export class SpoolLane {
     return body
   }
 
-  /** The smallest running request at or above `sequence`, or null. */
   firstOpen(sequence: number): number | null {
     return this.#open.firstFrom(sequence)
   }
 
-  /** The disk refused the last write; `retry` has not succeeded yet. */
   get faulted(): boolean {
     return this.#faulted
-  }
-
-  get bytes(): number {
-    let sum = 0
-    for (const segment of this.segments) sum += segment.bytes
-    return sum
-  }
-
-  /** Records that Postgres is not known to have; those stored above the watermark count too. */
-  get waitingCount(): number {
-    return Math.max(0, this.#nextSequence - this.storedNext - this.#open.size)
-  }
-
-  /** Bytes of segments that hold anything not stored. */
-  get unstoredBytes(): number {
-    let sum = 0
-    for (const segment of this.segments) if (!this.#isStored(segment)) sum += segment.bytes
-    return sum
   }
 
   // — the request path: plain writes, nothing thrown; a body is the caller's again on return —
@@ -194,12 +178,10 @@ export class SpoolLane {
 
   // — upkeep —
 
-  /** Declares [first, last] gone. */
   drop(first: number, last: number, reason: string): void {
     this.#append(frameKind.drop, first, encodeDrop(last, reason))
   }
 
-  /** Ends the growing segment, if any; the next frame begins a new one. */
   endSegment(final = false): void {
     this.flush()
     const file = this.#file
@@ -216,7 +198,6 @@ export class SpoolLane {
     this.#options.sync.retire(file)
   }
 
-  /** Ends the lane for good when no request is open and nothing waits in memory; else recovery will see to it. */
   finish(): void {
     this.flush()
     if (!this.retry()) return
@@ -224,7 +205,7 @@ export class SpoolLane {
     this.endSegment(this.#open.size === 0)
   }
 
-  /** Writes what waited in memory into a new segment. True when nothing waits any more. */
+  /** Into a new segment. */
   retry(): boolean {
     if (!this.#faulted) return true
     try {
@@ -248,29 +229,21 @@ export class SpoolLane {
     }
   }
 
-  /** Takes note of the watermark; stored segments are stamped with `nowMs`. May go back after a restore. */
-  markStored(nextSequence: number, nowMs: number): void {
-    this.storedNext = nextSequence
-    for (const segment of this.segments) {
-      if (!this.#isStored(segment)) segment.storedAtMs = null
-      else segment.storedAtMs ??= nowMs
-    }
+  /** Whoever follows this lane removed the file of a complete segment. */
+  forget(number: number): void {
+    const at = this.segments.findIndex((segment) => segment.number === number)
+    if (at === -1) return
+    // The last one stays, empty: its number is what the next one's is made of.
+    if (at < this.segments.length - 1) this.segments.splice(at, 1)
+    else this.segments[at] = { ...emptySegment(this.#options.directory, this.key, number), complete: true }
   }
 
-  /** Removes a complete segment and its file. */
-  remove(segment: SegmentInfo): void {
-    assert(segment.complete, 'lane: only a complete segment is removed')
-    this.segments.splice(this.segments.indexOf(segment), 1)
-    this.#options.onBytes(-segment.bytes)
-    fs.rmSync(segment.path, { force: true })
-  }
-
-  /** Gives the lane, with everything in it, another boot epoch: nothing of it was ever sent. Throws when a rename fails. */
+  /** Throws when a rename fails. */
   rekey(bootEpoch: number): void {
     this.#key = { ...this.#key, bootEpoch }
     for (const [index, segment] of this.segments.entries()) {
       const path = emptySegment(this.#options.directory, this.#key, segment.number).path
-      fs.renameSync(segment.path, path)
+      if (fs.existsSync(segment.path)) fs.renameSync(segment.path, path)
       this.segments[index] = { ...segment, path }
     }
     this.#options.sync.syncFolder(this.#options.directory)
@@ -294,7 +267,7 @@ export class SpoolLane {
         if (seal.sequenceMax >= this.#nextSequence) this.#nextSequence = seal.sequenceMax + 1
       } else damagedBytes += this.#scanUnsealed(segment)
       this.segments.push(segment)
-      this.#options.onBytes(segment.bytes)
+      this.onBytes(segment.bytes)
     }
     return { damagedBytes }
   }
@@ -427,7 +400,7 @@ export class SpoolLane {
     const written = this.#options.write(file.fd, bytes, size)
     if (written !== size) throw new Error(`the disk took ${written} of ${size} bytes`)
     segment.bytes += size
-    this.#options.onBytes(size)
+    this.onBytes(size)
     this.#options.sync.touch(file)
   }
 
@@ -464,10 +437,6 @@ export class SpoolLane {
       if (segment.bytes === 0) this.remove(segment)
     }
     this.#options.onFault(fault)
-  }
-
-  #isStored(segment: SegmentInfo): boolean {
-    return segment.complete && segment.sequenceMax < this.storedNext
   }
 }
 

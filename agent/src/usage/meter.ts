@@ -2,14 +2,21 @@ import { spanCodec } from '../../../proto/gen/codec.js'
 import type { Span } from '../../../proto/gen/switchyard/v1/Span.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 import type { Log } from '../../../proto/std/service.js'
+import { recordBytesMax, type SpoolLane } from './lane.js'
 import { RecordEncoder } from './record-encoder.js'
-import { recordBytesMax, type Spool } from './spool.js'
 
 /**
  * What is known before the first upstream byte. Should the agent be killed, the record is made of nothing else, so it
  * names at least request, trace, start, tenant, environment, key, user, operation, route and requested model.
  */
 export type OpenFacts = UsageRecord
+
+/** Where records go: the spool of the agent, or of a request worker. */
+export interface MeterSpool {
+  readonly accepting: boolean
+  readonly usage: SpoolLane
+  readonly spans: SpoolLane
+}
 
 /** A request that is being served; belongs to exactly one `close`. */
 export interface OpenRecord {
@@ -23,11 +30,11 @@ export interface OpenRecord {
  * to the file in one plain write, which `written` waits for; never throws and never waits for the disk. When the spool cannot take more, `accepting` is false and the door refuses with `usage_spool_full`.
  */
 export class Meter {
-  readonly #spool: Spool
+  readonly #spool: MeterSpool
   readonly #log: Log
   readonly #encoder = new RecordEncoder()
 
-  constructor(spool: Spool, log: Log) {
+  constructor(spool: MeterSpool, log: Log) {
     this.#spool = spool
     this.#log = log.child({ service: 'meter' })
   }

@@ -58,7 +58,7 @@ describe('the record encoder', () => {
       'userId',
     ]
     const more = ['operation', 'routeId', 'routeName', 'requestedModel', 'clusterId', 'region', 'stream', 'temperature']
-    const beginning = new Set([...known, ...more, 'snapshotGeneration', 'spanId'])
+    const beginning = new Set([...known, ...more, 'snapshotGeneration', 'spanId', 'routingOverride'])
     fc.assert(
       fc.property(arbitraryOf('switchyard.v1.UsageRecord'), (value) => {
         const record = value as UsageRecord

@@ -64,6 +64,7 @@ export class RecordEncoder {
     this.#real(35, r.temperature)
     this.#count(41, r.snapshotGeneration)
     this.#text(42, r.spanId)
+    this.#text(44, r.routingOverride)
   }
 
   /** What becomes known by its end. */
@@ -92,6 +93,10 @@ export class RecordEncoder {
     this.#optionalText(38, r.guardrailResult)
     this.#real(39, r.groundingScore)
     this.#optionalText(40, r.cacheHit)
+    this.#optionalCount(43, r.tokensInCacheWrite)
+    this.#optionalCount(45, r.savedNanoUsd)
+    this.#optionalCount(46, r.savedTokensIn)
+    this.#optionalCount(47, r.savedTokensOut)
   }
 
   #hop(field: number, h: Hop): void {
@@ -109,6 +114,9 @@ export class RecordEncoder {
     this.#count(7, h.httpStatus)
     this.#count(8, h.startedUs)
     this.#count(9, h.durationUs)
+    this.#optionalCount(10, h.tokensIn)
+    this.#optionalCount(11, h.tokensOut)
+    this.#optionalCount(12, h.costNanoUsd)
     const length = this.#at - start
     this.#bytes[start - 2] = (length & 127) | 128
     this.#bytes[start - 1] = length >>> 7

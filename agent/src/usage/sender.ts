@@ -4,7 +4,7 @@ import type { ReportReply__Output } from '../../../proto/gen/switchyard/v1/Repor
 import type { Clock } from '../../../proto/std/clock.js'
 import { protocolVersion } from '../../../proto/std/protocol-version.js'
 import type { Log } from '../../../proto/std/service.js'
-import type { SpoolLane } from './lane.js'
+import type { LaneBook } from './lane-book.js'
 import { LaneReader } from './lane-reader.js'
 import { RangeSet } from './range-set.js'
 import { laneName, type SpoolClass } from './segment.js'
@@ -56,15 +56,15 @@ const stallMaxMs = 160_000
 export class Sender {
   readonly #options: Required<SenderOptions>
   readonly #log: Log
-  readonly #states = new Map<SpoolLane, LaneState>()
+  readonly #states = new Map<LaneBook, LaneState>()
   #credit: Record<SpoolClass, number> = { usage: 0, spans: 0 }
   #sentRecordCount = 0
   #sentBytes = 0
   #resendCount = 0
   /** Lanes that this round has taken everything from. */
-  readonly #served = new Set<SpoolLane>()
+  readonly #served = new Set<LaneBook>()
   /** Lanes of this life of which a batch has left: from then on their watermark may be above zero. */
-  readonly #everSent = new Set<SpoolLane>()
+  readonly #everSent = new Set<LaneBook>()
 
   constructor(options: SenderOptions) {
     this.#options = { recordsMax: 500, bytesMax: 256 << 10, stallMs: 10_000, ...options }
@@ -123,10 +123,10 @@ export class Sender {
     const lane = spool.lane(key)
     const state = lane && this.#states.get(lane)
     if (!lane || !state) return 'ok'
-    if (nextSequence > 0 && lane.key.bootEpoch === spool.bootEpoch && !this.#everSent.has(lane)) {
+    if (nextSequence > 0 && spool.isLive(lane) && !this.#everSent.has(lane)) {
       // Somebody reported under this epoch before us: our folder is older than our name (a restored disk image).
       this.#log.error({ lane: laneName(lane.key), nextSequence }, 'the boot epoch was used before; taking a new one')
-      spool.rekey()
+      spool.rekey(lane.key.bootEpoch)
       return 'rekeyed'
     }
     if (nextSequence < lane.storedNext) {
@@ -163,7 +163,7 @@ export class Sender {
     return null
   }
 
-  async #nextOf(lane: SpoolLane, state: LaneState): Promise<ReportMessage | null> {
+  async #nextOf(lane: LaneBook, state: LaneState): Promise<ReportMessage | null> {
     if (state.rewindWanted) {
       state.rewindWanted = false
       state.sent.clear()
@@ -174,7 +174,7 @@ export class Sender {
     const first = entries[0]
     if (!first) {
       // Nothing more will come from an earlier life: its file must not be held open once it is deleted.
-      if (lane.key.bootEpoch !== this.#options.spool.bootEpoch) await state.reader.close()
+      if (!this.#options.spool.isLive(lane)) await state.reader.close()
       this.#declareHole(lane, state)
       return null
     }
@@ -202,13 +202,13 @@ export class Sender {
    * Everything readable was sent, and yet the sequence that stored waits for is neither sent nor running: it is in no
    * segment (torn by a power cut, damaged). Left alone it would hold the watermark for ever.
    */
-  #declareHole(lane: SpoolLane, state: LaneState): void {
+  #declareHole(lane: LaneBook, state: LaneState): void {
     const end = this.#holeEnd(lane, state)
     if (end !== null) this.#options.spool.declareLost(lane, lane.storedNext, end - 1)
   }
 
   /** The sequence after a hole at the watermark; null when there is none. */
-  #holeEnd(lane: SpoolLane, state: LaneState): number | null {
+  #holeEnd(lane: LaneBook, state: LaneState): number | null {
     const first = lane.storedNext
     if (!state.welcomed || state.rewindWanted || lane.faulted || !state.reader.atEnd) return null
     if (first >= lane.nextSequence || lane.isOpen(first) || state.sent.has(first)) return null
@@ -238,10 +238,10 @@ export class Sender {
   }
 }
 
-function freshState(lane: SpoolLane): LaneState {
+function freshState(lane: LaneBook): LaneState {
   return { reader: new LaneReader(lane), sent: new RangeSet(), welcomed: false, rewindWanted: false, stall: null }
 }
 
-function wireLane(lane: SpoolLane) {
+function wireLane(lane: LaneBook) {
   return { bootEpoch: lane.key.bootEpoch, lane: lane.key.lane, class: wireClass[lane.key.class] }
 }

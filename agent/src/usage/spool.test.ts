@@ -238,7 +238,7 @@ describe('the spool', () => {
     meter.close(meter.open({ requestId: 'a' }), { requestId: 'a', status: 'ok' })
     const open = meter.open({ requestId: 'b' })
     const before = spool.bootEpoch
-    spool.rekey()
+    spool.rekey(spool.bootEpoch)
     expect(spool.bootEpoch).toBeGreaterThan(before)
     meter.close(open, { requestId: 'b', status: 'ok' })
     const expected = { [`usage-${spool.bootEpoch}-0`]: ['0 ok a', '1 ok b'] }

@@ -5,9 +5,12 @@ import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { afterTurn } from '../../../proto/std/turn.js'
 import { calendarEpoch, takeBootEpoch, writeFileDurably } from './boot-epoch.js'
+import { FollowedLane } from './followed-lane.js'
 import { frameHeaderBytes } from './frame.js'
 import { interruptedRecord } from './interrupted-record.js'
-import { SpoolLane, type WriteCall } from './lane.js'
+import { recordBytesMax, SpoolLane, type WriteCall, writePlainly } from './lane.js'
+import type { LaneBook } from './lane-book.js'
+import type { LaneOrder } from './lane-telling.js'
 import { type LaneKey, laneName, parseSegmentFileName, type SegmentInfo, type SpoolClass } from './segment.js'
 import { SyncGroup } from './sync-group.js'
 
@@ -16,8 +19,8 @@ export interface SpoolOptions {
   directory: string
   clock: Clock
   log: Log
-  /** This process among the agent's request workers, from 0. */
-  lane?: number
+  /** False: request workers write the lanes, and this spool follows them. Default: this process writes lane 0. */
+  ownLanes?: boolean
   /** Disk that usage may take, stored segments kept for re-ingest included. Default 4 GiB. */
   usageBytesMax?: number
   /** Disk that spans may take; beyond it the oldest are dropped and counted. Default 256 MiB. */
@@ -70,24 +73,27 @@ interface SpoolOwner {
   readonly floors: Readonly<Record<string, number>>
 }
 
+/** The lanes of one life of a request worker. */
+export type FollowedLanes = Readonly<Record<SpoolClass, FollowedLane>>
+
 const upkeepMs = 500
 /** Part of the usage budget at which somebody is told. */
 const nearlyFullRatio = 0.9
 const growthWindowMs = 60_000
-/** A larger record is cut down before it gets here (`Meter`). */
-export const recordBytesMax = 128 << 10
 
 /**
  * The agent's memory of what it served, on disk: lanes of append-only segments. It is the truth until Postgres has it.
  * Writing is synchronous and plain (it survives the process); everything else happens in `#upkeep`, twice a second.
+ *
+ * Lanes are written by this process, or by request workers; then they are followed here (`follow`), and what is left when a
+ * worker's process has ended is recovered at once, as a start recovers what a killed agent left.
  */
 export class Spool implements Service {
   readonly name = 'usage-spool'
   readonly directory: string
   readonly usageBytesMax: number
   readonly spanBytesMax: number
-  /** New requests may be served. */
-  accepting = false
+  #accepting = false
   /** By class: this life's lane. Set by `run`. */
   #usage: SpoolLane | null = null
   #spans: SpoolLane | null = null
@@ -98,7 +104,11 @@ export class Spool implements Service {
   readonly #log: Log
   readonly #sync: SyncGroup
   readonly #scratch = Buffer.allocUnsafeSlow(recordBytesMax + frameHeaderBytes)
-  readonly #lanes = new Map<string, SpoolLane>()
+  readonly #lanes = new Map<string, LaneBook>()
+  /** Those that are being written. */
+  readonly #live = new Set<LaneBook>()
+  /** Names of lanes that were begun in this life. */
+  readonly #begun = new Set<string>()
   #bootEpoch = 0
   #owner: SpoolOwner = { agentId: null, floors: {} }
   #diskBytes: Record<SpoolClass, number> = { usage: 0, spans: 0 }
@@ -107,6 +117,8 @@ export class Spool implements Service {
   #interruptedCount = 0
   #faultCount = 0
   #waiter: (() => void) | null = null
+  #lanesListener = () => {}
+  #acceptingListener: (accepting: boolean) => void = () => {}
   #cancelUpkeep: (() => void) | null = null
   #watermarksChanged = false
   #alarmed = new Set<SpoolAlarm['code']>()
@@ -132,11 +144,27 @@ export class Spool implements Service {
     })
   }
 
+  /** The newest number that this life took. */
   get bootEpoch(): number {
     return this.#bootEpoch
   }
 
-  /** This life's usage lane. */
+  /** New requests may be served. */
+  get accepting(): boolean {
+    return this.#accepting
+  }
+
+  /** Calls `listener` whenever `accepting` changes. One listener. */
+  onAccepting(listener: (accepting: boolean) => void): void {
+    this.#acceptingListener = listener
+  }
+
+  /** Calls `listener` whenever a lane was begun, ended or moved. One listener. */
+  onLanes(listener: () => void): void {
+    this.#lanesListener = listener
+  }
+
+  /** This life's usage lane, where this process writes it. */
   get usage(): SpoolLane {
     assert(this.#usage, 'spool: runs')
     return this.#usage
@@ -148,8 +176,9 @@ export class Spool implements Service {
   }
 
   /** Every lane that holds a segment or may get one, eldest first, usage before spans. */
-  lanes(): readonly SpoolLane[] {
-    return [...this.#lanes.values()].sort(
+  lanes(): readonly LaneBook[] {
+    const readable = [...this.#lanes.values()].filter((lane) => lane.readable)
+    return readable.sort(
       (a, b) =>
         (a.key.class === 'usage' ? 0 : 1) - (b.key.class === 'usage' ? 0 : 1) ||
         a.key.bootEpoch - b.key.bootEpoch ||
@@ -157,8 +186,13 @@ export class Spool implements Service {
     )
   }
 
-  lane(key: LaneKey): SpoolLane | null {
+  lane(key: LaneKey): LaneBook | null {
     return this.#lanes.get(laneName(key)) ?? null
+  }
+
+  /** It is being written, under a key that this life took. */
+  isLive(lane: LaneBook): boolean {
+    return this.#live.has(lane)
   }
 
   /** Takes a new boot epoch, recovers what a killed life left, opens this life's lanes. Blocks for at most two segments' reading per unfinished lane. */
@@ -176,9 +210,11 @@ export class Spool implements Service {
         watermarks,
       )
     }
-    const lane = this.#options.lane ?? 0
-    this.#usage = this.#makeLane({ bootEpoch: this.#bootEpoch, lane, class: 'usage' })
-    this.#spans = this.#makeLane({ bootEpoch: this.#bootEpoch, lane, class: 'spans' })
+    if (this.#options.ownLanes ?? true) {
+      this.#usage = this.#makeLane({ bootEpoch: this.#bootEpoch, lane: 0, class: 'usage' })
+      this.#spans = this.#makeLane({ bootEpoch: this.#bootEpoch, lane: 0, class: 'spans' })
+      for (const lane of [this.#usage, this.#spans]) this.#live.add(lane)
+    }
     this.#running = true
     this.#growth = { atUs: this.#clock.monotonicUs(), bytes: this.#usageUnstoredBytes, bytesPerHour: 0 }
     this.#judge()
@@ -199,7 +235,7 @@ export class Spool implements Service {
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
-    this.accepting = false
+    this.#setAccepting(false)
     this.#cancelUpkeep?.()
     for (const lane of this.#lanes.values()) lane.finish()
     await this.#sync.flush()
@@ -208,14 +244,14 @@ export class Spool implements Service {
   }
 
   stats(): SpoolStats {
-    const sum = (of: SpoolClass, value: (lane: SpoolLane) => number) => {
+    const sum = (of: SpoolClass, value: (lane: LaneBook) => number) => {
       let total = 0
       for (const lane of this.#lanes.values()) if (lane.key.class === of) total += value(lane)
       return total
     }
     return {
       bootEpoch: this.#bootEpoch,
-      accepting: this.accepting,
+      accepting: this.#accepting,
       usageUnstoredBytes: this.#usageUnstoredBytes,
       usageDiskBytes: this.#diskBytes.usage,
       usageBytesMax: this.usageBytesMax,
@@ -223,13 +259,42 @@ export class Spool implements Service {
       spanBytesMax: this.spanBytesMax,
       usageWaitingCount: sum('usage', (lane) => lane.waitingCount),
       spanWaitingCount: sum('spans', (lane) => lane.waitingCount),
-      openCount: this.#usage?.openCount ?? 0,
+      openCount: sum('usage', (lane) => lane.openCount),
       spanDroppedCount: this.#spanDroppedCount,
       interruptedCount: this.#interruptedCount,
       faultCount: this.#faultCount,
       lastSyncUs: this.#sync.lastSyncUs,
       hoursLeft: this.#hoursLeft(),
     }
+  }
+
+  // — lanes that a request worker writes —
+
+  /**
+   * Two lanes for a request worker that is about to begin: its number, under a boot epoch that it had not before. Blocks for
+   * a write of the epoch where the worker begins again. `ask` takes orders to the worker.
+   */
+  follow(lane: number, ask: (of: SpoolClass, order: LaneOrder) => void): FollowedLanes {
+    assert(this.#running, 'spool: runs')
+    if (this.#begun.has(laneName({ bootEpoch: this.#bootEpoch, lane, class: 'usage' }))) this.#takeNextEpoch()
+    const follow = (of: SpoolClass) => this.#followLane({ bootEpoch: this.#bootEpoch, lane, class: of }, ask)
+    const lanes = { usage: follow('usage'), spans: follow('spans') }
+    this.#lanesListener()
+    return lanes
+  }
+
+  /**
+   * The process that wrote `lanes` has ended, so that nothing is added to them any more. What it did not seal is recovered:
+   * requests that ran become interrupted records. Blocks for at most two segments' reading per lane.
+   */
+  unfollow(lanes: FollowedLanes): void {
+    for (const lane of [lanes.usage, lanes.spans]) {
+      if (this.#live.delete(lane)) this.#recoverFollowed(lane)
+    }
+    this.#recount()
+    this.#judge()
+    this.#lanesListener()
+    this.wake()
   }
 
   // — for the sender —
@@ -250,7 +315,7 @@ export class Spool implements Service {
   }
 
   /** Postgres has every sequence of `lane` below `nextSequence`. */
-  markStored(lane: SpoolLane, nextSequence: number): void {
+  markStored(lane: LaneBook, nextSequence: number): void {
     if (nextSequence === lane.storedNext) return
     lane.markStored(nextSequence, this.#clock.nowMs())
     this.#watermarksChanged = true
@@ -258,7 +323,7 @@ export class Spool implements Service {
   }
 
   /** [first, last] is in no segment although nothing holds it back: says so, loudly. */
-  declareLost(lane: SpoolLane, first: number, last: number): void {
+  declareLost(lane: LaneBook, first: number, last: number): void {
     this.#alarm({ code: 'lost', detail: { lane: laneName(lane.key), first, last } })
     lane.drop(first, last, 'lost_on_disk')
   }
@@ -285,17 +350,51 @@ export class Spool implements Service {
     this.#saveWatermarks()
   }
 
-  /** This life's epoch turns out to be taken: moves its lanes, with all that is in them, to one that cannot be. */
-  rekey(): void {
-    this.#bootEpoch = takeBootEpoch(this.directory, Math.max(this.#bootEpoch, calendarEpoch(this.#clock)), this.#clock)
-    for (const lane of [this.usage, this.spans]) {
+  /** An epoch of this life turns out to be taken: moves its lanes, with all that is in them, to one that cannot be. */
+  rekey(bootEpoch: number): void {
+    this.#takeNextEpoch(calendarEpoch(this.#clock))
+    for (const lane of this.#live) {
+      if (lane.key.bootEpoch !== bootEpoch) continue
       this.#lanes.delete(laneName(lane.key))
       lane.rekey(this.#bootEpoch)
-      this.#lanes.set(laneName(lane.key), lane)
+      this.#addLane(lane)
     }
   }
 
   // — inside —
+
+  #takeNextEpoch(atLeast = 0): void {
+    this.#bootEpoch = takeBootEpoch(this.directory, Math.max(this.#bootEpoch, atLeast), this.#clock)
+  }
+
+  #addLane(lane: LaneBook): void {
+    this.#lanes.set(laneName(lane.key), lane)
+    this.#begun.add(laneName(lane.key))
+  }
+
+  #followLane(key: LaneKey, ask: (of: SpoolClass, order: LaneOrder) => void): FollowedLane {
+    const lane = new FollowedLane({
+      key,
+      directory: this.directory,
+      ask: (order) => ask(key.class, order),
+      onBytes: (deltaBytes) => this.#onBytes(key.class, deltaBytes),
+      onFault: (fault) => this.#onFault(fault),
+      onMoved: () => this.#lanesListener(),
+    })
+    this.#addLane(lane)
+    this.#live.add(lane)
+    return lane
+  }
+
+  /** What lies on the disk says what the ended process wrote; what it told of it is only how far that is. */
+  #recoverFollowed(lane: FollowedLane): void {
+    const name = laneName(lane.key)
+    this.#lanes.delete(name)
+    this.#onBytes(lane.key.class, -lane.bytes)
+    const files = this.#segmentFiles().filter((file) => laneName(file.key) === name)
+    if (files.length === 0) return
+    this.#recoverLane(files, { [name]: lane.storedNext }, lane.floor)
+  }
 
   #segmentFiles(): { key: LaneKey; number: number; path: string }[] {
     return fs
@@ -310,6 +409,7 @@ export class Spool implements Service {
   #recoverLane(
     files: readonly { key: LaneKey; number: number; path: string }[],
     watermarks: Readonly<Record<string, number>>,
+    floor = 0,
   ): void {
     const key = (files[0] as (typeof files)[number]).key
     const lane = this.#makeLane(key)
@@ -318,7 +418,7 @@ export class Spool implements Service {
     const { interruptedCount } = lane.recover(interruptedRecord)
     this.#interruptedCount += interruptedCount
     if (interruptedCount > 0) this.#log.warn({ lane: laneName(key), interruptedCount }, 'requests were interrupted')
-    lane.floor = this.#owner.floors[laneName(key)] ?? 0
+    lane.floor = Math.max(floor, this.#owner.floors[laneName(key)] ?? 0)
     lane.markStored(watermarks[laneName(key)] ?? 0, this.#clock.nowMs())
     this.#forgetEmpty(lane)
   }
@@ -335,7 +435,7 @@ export class Spool implements Service {
       onBytes: (deltaBytes) => this.#onBytes(key.class, deltaBytes),
       onFault: (fault) => this.#onFault(fault),
     })
-    this.#lanes.set(laneName(key), lane)
+    this.#addLane(lane)
     return lane
   }
 
@@ -356,7 +456,7 @@ export class Spool implements Service {
 
   #onFault(fault: Error): void {
     this.#faultCount += 1
-    this.accepting = false
+    this.#setAccepting(false)
     this.#alarm({ code: 'disk_fault', detail: { message: fault.message } })
   }
 
@@ -364,12 +464,18 @@ export class Spool implements Service {
   #judge(): void {
     const full = this.#usageUnstoredBytes >= this.#fullBytes
     const faulted = [...this.#lanes.values()].some((lane) => lane.faulted && lane.key.class === 'usage')
-    this.accepting = this.#running && !full && !faulted
+    this.#setAccepting(this.#running && !full && !faulted)
     if (!faulted) this.#alarmed.delete('disk_fault')
     this.#alarmWhile(full, { code: 'full', detail: { usageUnstoredBytes: this.#usageUnstoredBytes } })
     const nearly = this.#usageUnstoredBytes >= this.usageBytesMax * nearlyFullRatio
     const detail = { usageUnstoredBytes: this.#usageUnstoredBytes, hoursLeft: this.#hoursLeft() ?? -1 }
     this.#alarmWhile(nearly, { code: 'nearly_full', detail })
+  }
+
+  #setAccepting(accepting: boolean): void {
+    if (this.#accepting === accepting) return
+    this.#accepting = accepting
+    this.#acceptingListener(accepting)
   }
 
   #alarmWhile(holds: boolean, alarm: SpoolAlarm): void {
@@ -428,8 +534,8 @@ export class Spool implements Service {
     }
   }
 
-  #forgetEmpty(lane: SpoolLane): void {
-    if (lane === this.#usage || lane === this.#spans || lane.faulted) return
+  #forgetEmpty(lane: LaneBook): void {
+    if (this.#live.has(lane) || lane.faulted) return
     for (const segment of [...lane.segments]) {
       if (segment.complete && segment.sequenceMax === -1 && lane.nextSequence === 0) lane.remove(segment)
     }
@@ -441,7 +547,8 @@ export class Spool implements Service {
     while (this.#diskBytes.spans > this.spanBytesMax) {
       const eldest = this.#eldest('spans', () => true)
       if (!eldest) {
-        this.spans.endSegment()
+        for (const lane of this.#live) if (lane.key.class === 'spans') lane.endSegment()
+        // A request worker ends its segment later; then there is one to drop.
         if (!this.#eldest('spans', () => true)) return
         continue
       }
@@ -463,7 +570,7 @@ export class Spool implements Service {
     }
   }
 
-  #eldest(of: SpoolClass, suits: (segment: SegmentInfo) => boolean): { lane: SpoolLane; segment: SegmentInfo } | null {
+  #eldest(of: SpoolClass, suits: (segment: SegmentInfo) => boolean): { lane: LaneBook; segment: SegmentInfo } | null {
     for (const lane of this.lanes()) {
       if (lane.key.class !== of) continue
       const segment = lane.segments.find((candidate) => candidate.complete && suits(candidate))
@@ -519,5 +626,3 @@ function readOwner(file: string): SpoolOwner {
   const value: Partial<SpoolOwner> = JSON.parse(fs.readFileSync(file, 'utf8'))
   return { agentId: value.agentId ?? null, floors: value.floors ?? {} }
 }
-
-const writePlainly: WriteCall = (fd, bytes, length) => fs.writeSync(fd, bytes, 0, length)

@@ -116,6 +116,8 @@ export class UsageReporter implements Service {
   async #loop(): Promise<void> {
     const { signal } = this.#stopping
     const offRenewed = this.#options.identity.onRenewed(() => this.#stream?.cancel())
+    // A stream is for the lanes that its hello named.
+    this.#options.spool.onLanes(() => this.#stream?.cancel())
     while (!signal.aborted) {
       try {
         await this.#options.identity.whenValid(signal)

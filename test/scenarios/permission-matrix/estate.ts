@@ -142,7 +142,7 @@ export class Estate {
     return id
   }
 
-  async model(more: { archivedAt?: Date } = {}): Promise<string> {
+  async model(more: { archivedAt?: Date; capabilities?: string[] } = {}): Promise<string> {
     const id = this.#id('model')
     const nano = BigInt(this.figure) * 1_000_000_000n
     await this.#database.rows.model.create({
@@ -162,8 +162,38 @@ export class Estate {
     return id
   }
 
-  /** With a rule that says everything that can be said, and the defaults of another route behind it. */
+  /** With a rule that says everything that can be said, the defaults of another route behind it, and what it keeps. */
   async route(): Promise<string> {
+    const id = await this.#ruledRoute()
+    await this.#database.rows.routeCache.create({
+      data: {
+        ...{ routeId: id, ttls: { [this.mark]: this.figure }, ttlSeconds: this.figure, ageMaxSeconds: this.figure },
+        ...{ staleSeconds: this.figure, semanticThresholdPpm: this.figure, semanticEmbeddingRoute: this.name() },
+        ...{ detailApiKeyIds: [this.apiKeyId], tags: [this.mark], updatedAt: this.#at() },
+      },
+    })
+    return id
+  }
+
+  /** The name of a route that makes embeddings. */
+  async embeddingRoute(): Promise<string> {
+    const modelId = await this.model({ capabilities: ['embeddings'] })
+    const name = this.name()
+    await this.#route({ name, rules: [{ targets: [{ ...this.#target(), modelId }] }] })
+    return name
+  }
+
+  async #purge(): Promise<void> {
+    await this.#database.rows.cachePurge.create({
+      data: {
+        ...{ id: this.#id('cachePurge'), environmentId: this.environmentId, at: this.#at(), routeId: this.routeId },
+        ...{ promptId: this.name(), promptVersion: this.name(), tag: this.name(), documentId: this.name() },
+        createdBy: `subject-${this.mark}`,
+      },
+    })
+  }
+
+  #ruledRoute(): Promise<string> {
     return this.#route({
       ...{ defaultRouteId: this.defaultRouteId || null, lastResortCachedAgeMaxSeconds: this.figure },
       ...{ lastResortApology: this.name(), lastResortSafeAnswer: this.name() },
@@ -277,6 +307,7 @@ export class Estate {
     this.defaultRouteId = await this.#route({ rules: [{ targets: [this.#target()] }] })
     this.routeId = await this.route()
     await this.route()
+    await this.#purge()
     this.auditEntryId = await this.#auditEntry()
     await this.#usage()
   }
@@ -348,7 +379,8 @@ export class Estate {
         ...{ status: this.figure % 2 ? 'failed' : 'aborted', code: `code-${this.mark}`, httpStatus: this.figure },
         ...{ fallbackUsed: true, hops: [hop], stream: true, temperature: this.figure / 10 },
         ...{ promptId: this.name(), promptVersion: this.name(), guardrailResult: this.name() },
-        ...{ groundingScore: this.figure / 100, cacheHit: this.name(), snapshotGeneration: figure },
+        ...{ groundingScore: this.figure / 100, cacheHit: 'exact', snapshotGeneration: figure },
+        ...{ savedNanoUsd: figure, savedTokensIn: figure + 1n, savedTokensOut: figure + 2n },
         ...{ contentHash: new Uint8Array(32), storedAt: this.#at() },
       },
     })

@@ -36,7 +36,7 @@ export const neededLevel: Readonly<Record<string, Level>> = {
       'models',
     ],
     ...['route', 'routes', 'usage', 'usageRecord', 'usageTotals'],
-    ...['explainRoute', 'tierReport', 'preferenceSaving'],
+    ...['explainRoute', 'tierReport', 'preferenceSaving', 'cachePurges', 'cacheStatistics'],
   ]),
   ...forEach('Query', 'developer', ['apiKey', 'apiKeys']),
   ...forEach('Query', 'tenant-admin', ['member', 'members', 'auditEntries']),
@@ -45,6 +45,7 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   // — what is done —
   ...forEach('Mutation', 'developer', [
     ...['createRoute', 'updateRoute', 'deleteRoute', 'createApiKey', 'updateApiKey', 'revokeApiKey', 'rotateApiKey'],
+    ...['setRouteCache', 'removeRouteCache', 'purgeCache'],
   ]),
   ...forEach('Mutation', 'tenant-admin', [
     ...['createEnvironment', 'updateEnvironment', 'archiveEnvironment', 'createTeam', 'renameTeam'],
@@ -102,6 +103,14 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   PreferenceSaving: 'viewer',
   PreferenceOption: 'viewer',
   RoutePayload: 'viewer',
+  RouteCache: 'viewer',
+  CacheTtl: 'viewer',
+  SemanticCache: 'viewer',
+  RouteCachePayload: 'viewer',
+  CachePurge: 'viewer',
+  CachePurgePayload: 'viewer',
+  CacheStatistics: 'viewer',
+  RouteCacheStatistics: 'viewer',
   UsageRecord: 'viewer',
   Hop: 'viewer',
   UsageTotal: 'viewer',

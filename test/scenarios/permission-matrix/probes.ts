@@ -32,6 +32,9 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   },
   tierReport: async ({ owner }) => input({ routeId: (await owner.routing()).routeId, ...january }),
   preferenceSaving: async ({ owner }) => input({ environmentId: (await owner.routing()).environmentId, ...january }),
+  cachePurges: ({ owner }) => ({ environmentId: owner.environmentId }),
+  cacheStatistics: ({ owner }) =>
+    input({ tenantId: owner.tenantId, from: '2026-01-01T00:00:00Z', to: '2026-02-01T00:00:00Z' }),
   auditEntries: ({ owner }) => ({ first: 20, filter: { tenantId: owner.tenantId, action: `${owner.mark}.done` } }),
   usage: ofTenant,
   usageRecord: ({ owner }) => ({ tenantId: owner.tenantId, requestId: owner.requestId }),
@@ -112,6 +115,17 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   updateRoute: async ({ owner }) =>
     input({ routeId: await owner.route(), rules: [{ targets: [await target(owner)] }], totalTimeoutMs: 200_000 }),
   deleteRoute: async ({ owner }) => ({ routeId: await owner.route() }),
+  setRouteCache: async ({ owner }) =>
+    input({
+      ...{ routeId: await owner.route(), tags: [owner.mark], detailApiKeyIds: [owner.apiKeyId] },
+      semantic: { embeddingRoute: await owner.embeddingRoute() },
+    }),
+  removeRouteCache: async ({ owner }) => ({ routeId: await owner.route() }),
+  purgeCache: ({ owner }) =>
+    input({
+      ...{ tenantId: owner.tenantId, environmentId: owner.environmentId, routeId: owner.routeId, tag: owner.mark },
+      ...{ promptId: owner.mark, promptVersion: owner.mark, documentIds: [owner.mark] },
+    }),
 
   auditAppended: ({ owner }) => ({ tenantId: owner.tenantId }),
 }
@@ -119,6 +133,7 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
 /** Fields that have a value only behind one root field. */
 export const through: Readonly<Record<string, string>> = {
   'ApiKeyMadePayload.previous': 'rotateApiKey',
+  'RouteCachePayload.cache': 'setRouteCache',
   // Of an environment that is not archived.
   'Environment.delivery': 'usageRecord',
   'EnvironmentDelivery.desiredRevision': 'usageRecord',

@@ -1,0 +1,151 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { isRefusal } from '../../../proto/std/refusal.js'
+import { makeTarget } from '../../../test/harness/agent-door.js'
+import { doorOf } from '../doors/door-table.js'
+import { requestBody } from '../providers/openai/request-body.js'
+import type { RequestBody } from '../providers/provider-dialect.js'
+import { bodyWithParameters } from './apply-parameters.js'
+
+type Door = 'chat_completions' | 'messages'
+
+const targetOf = (parameters: { temperature?: number; outputTokensMax?: number }, kind = 'vllm') =>
+  makeTarget({
+    origin: 'http://localhost:1',
+    kind,
+    routing: { parameters: { temperature: null, outputTokensMax: null, ...parameters } },
+  })
+
+function parsed(text: string, door: Door = 'chat_completions'): RequestBody {
+  const body = doorOf(door).parse(Buffer.from(text))
+  if (isRefusal(body)) throw new Error(body.message)
+  return body
+}
+
+/** What goes upstream, as bytes, and which fields were lowered. */
+function sent(
+  text: string,
+  parameters: Parameters<typeof targetOf>[0],
+  door: Door = 'chat_completions',
+  kind?: string,
+) {
+  const target = targetOf(parameters, kind)
+  const edited = bodyWithParameters(parsed(text, door), door, target)
+  if (isRefusal(edited)) return { refused: edited.code, field: edited.field }
+  return { text: requestBody(edited.value, target, 'none').toString(), capped: edited.capped }
+}
+
+const said = '"messages":[{"role":"user","content":"hi"}]'
+
+describe('a target’s parameters on the client’s own wire', () => {
+  test('stand where the client said nothing, and every other byte is the client’s', () => {
+    expect(sent(`{ ${said} , "model":"fast", "x":1.50e1}`, { temperature: 0.2, outputTokensMax: 90 })).toEqual({
+      text: `{"temperature":0.2,"max_tokens":90, ${said} , "model":"upstream-model", "x":1.50e1}`,
+      capped: null,
+    })
+  })
+
+  test('leave what the client said, up to the limit', () => {
+    const text = `{"model":"fast","temperature":1,"max_tokens":90,${said}}`
+    expect(sent(text, { temperature: 0.2, outputTokensMax: 90 })).toEqual({
+      text: text.replace('fast', 'upstream-model'),
+      capped: null,
+    })
+  })
+
+  test('lower what is beyond the limit, in each word for it, and name it', () => {
+    const text = `{"max_completion_tokens": 500 ,"model":"fast",${said},"max_tokens":91}`
+    expect(sent(text, { outputTokensMax: 90 })).toEqual({
+      text: `{"max_completion_tokens": 90 ,"model":"upstream-model",${said},"max_tokens":90}`,
+      capped: 'max_completion_tokens, max_tokens',
+    })
+  })
+
+  test('take the place of a null', () => {
+    expect(sent(`{"model":"fast","temperature":null,"max_tokens":null,${said}}`, { temperature: 0 })).toEqual({
+      text: `{"model":"upstream-model","temperature":0,"max_tokens":null,${said}}`,
+      capped: null,
+    })
+  })
+
+  test('use the name that OpenAI’s newer models know, for OpenAI', () => {
+    expect(sent(`{"model":"fast",${said}}`, { outputTokensMax: 9 }, 'chat_completions', 'openai')).toMatchObject({
+      text: `{"max_completion_tokens":9,"model":"upstream-model",${said}}`,
+    })
+  })
+
+  test('see through an escaped name', () => {
+    expect(sent(`{"model":"fast","max\\u005ftokens":500,${said}}`, { outputTokensMax: 90 })).toMatchObject({
+      text: `{"model":"upstream-model","max\\u005ftokens":90,${said}}`,
+      capped: 'max_tokens',
+    })
+  })
+
+  test.each([
+    ['two limits of one name', `{"max_tokens":5,"max_tokens":500,"model":"fast",${said}}`, 'duplicate_field'],
+    ['a limit that some servers would read as a number', `{"max_tokens":"500","model":"fast",${said}}`, 'invalid_type'],
+  ])('refuse %s', (_words, text, code) => {
+    expect(sent(text, { outputTokensMax: 90 })).toEqual({ refused: code, field: 'max_tokens' })
+  })
+
+  const thinking = ',"thinking":{"type":"enabled","budget_tokens":1024}'
+  test.each([
+    ['that says nothing of it', '', '"temperature":0.3,'],
+    ['that thinks', thinking, ''],
+    ['that is told not to think', ',"thinking":{"type":"disabled"}', '"temperature":0.3,'],
+    ['with a top_p', ',"top_p":0.9', ''],
+  ])('give a temperature to a message %s as Anthropic takes it', (_words, more, added) => {
+    const text = `{"model":"fast","max_tokens":50,${said}${more}}`
+    expect(sent(text, { temperature: 0.3 }, 'messages')).toMatchObject({
+      text: `{${added}"model":"upstream-model","max_tokens":50,${said}${more}}`,
+    })
+  })
+
+  test('change nothing where the target has none: the very same body', () => {
+    const body = parsed(`{"model":"fast",${said}}`)
+    const edited = bodyWithParameters(body, 'chat_completions', targetOf({}))
+    expect(edited).toEqual({ value: body, capped: null })
+    expect((edited as { value: unknown }).value).toBe(body)
+  })
+
+  test('are always in force, and the rest of the body means what it meant', () => {
+    const limit = fc.integer({ min: 1, max: 100 })
+    const given = fc.record(
+      {
+        max_tokens: fc.oneof(fc.integer({ min: 1, max: 1_000 }), fc.constant(null)),
+        max_completion_tokens: fc.oneof(fc.integer({ min: 1, max: 1_000 }), fc.constant(null)),
+        temperature: fc.oneof(fc.double({ min: 0, max: 2, noNaN: true }), fc.constant(null)),
+        stream_options: fc.constantFrom(null, {}, { include_usage: false }),
+        stream: fc.boolean(),
+        seed: fc.integer(),
+        stop: fc.string({ unit: 'grapheme', maxLength: 5 }),
+      },
+      { requiredKeys: [] },
+    )
+    const indent = fc.constantFrom('', ' ', '\t')
+    fc.assert(
+      fc.property(given, limit, indent, fc.boolean(), (fields, outputTokensMax, space, isLast) => {
+        const model = { model: 'fast' }
+        const messages = [{ role: 'user', content: 'hi' }]
+        const value = isLast ? { ...fields, messages, ...model } : { ...model, ...fields, messages }
+        const target = targetOf({ temperature: 0.25, outputTokensMax })
+        const edited = bodyWithParameters(parsed(JSON.stringify(value, null, space)), 'chat_completions', target)
+        if (isRefusal(edited)) throw new Error(edited.message)
+        const bytes = requestBody(edited.value, target, value.stream ? 'final' : 'none')
+        const {
+          temperature,
+          max_tokens = null,
+          max_completion_tokens = null,
+          stream_options: _options,
+          ...rest
+        } = JSON.parse(bytes.toString()) as Record<string, unknown>
+        expect(temperature).toBe(value.temperature ?? 0.25)
+        const limits = [max_tokens, max_completion_tokens].filter((one) => one !== null)
+        expect(limits.length).toBeGreaterThan(0)
+        for (const one of limits) expect(one).toBeLessThanOrEqual(outputTokensMax)
+        const { temperature: _t, max_tokens: _m, max_completion_tokens: _c, stream_options: _o, ...others } = value
+        expect(rest).toEqual({ ...JSON.parse(JSON.stringify(others)), model: 'upstream-model' })
+      }),
+    )
+  })
+})

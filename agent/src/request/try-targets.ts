@@ -1,0 +1,349 @@
+import type { Hop as HopEntry } from '../../../proto/gen/switchyard/v1/Hop.js'
+import type { Choice } from '../../../proto/policy/choose-target.js'
+import type { TargetTable } from '../../../proto/policy/tables.js'
+import { isRefusal, refuse } from '../../../proto/std/refusal.js'
+import type { Dialects } from '../providers/dialects.js'
+import type { ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
+import type { AgentMetrics } from '../telemetry/metrics.js'
+import type { HeaderNames } from './header-names.js'
+import type { HedgeBudgets } from './hedge-budget.js'
+import { HedgeRace } from './hedge-race.js'
+import { planHop } from './plan-hop.js'
+import type { HopOutcome } from './record.js'
+import type { RequestRefusal } from './request-refusal.js'
+import { HopRun, type HopTools } from './run-hop.js'
+import type { Cancellable, RunningRequest } from './running-request.js'
+import type { KnownTarget, TargetPlace } from './target-health.js'
+
+/**
+ * The targets of one request, one after the other until one decides: answers, begins a stream, or says a "no" that any would
+ * say. Passed over is who has no credential here, who is left alone, and who cannot be asked for this; each is a hop on the
+ * record all the same. Where the route hedges, two may run at once.
+ *
+ * A target that is left alone because it fails is asked after all where there is nothing else: no other target that could
+ * be asked, and no last resort. Some chance is then better than none. One that named a time itself is not.
+ */
+export interface TryTools extends HopTools {
+  readonly dialects: Dialects
+  readonly names: HeaderNames
+  readonly budgets: HedgeBudgets
+  readonly metrics: AgentMetrics
+}
+
+export interface TryOptions {
+  readonly request: RunningRequest
+  readonly choice: Choice
+  readonly body: RequestBody
+  /** The client named the target itself: it is asked also when it is left alone. */
+  readonly pinned: boolean
+}
+
+/**
+ * How it ended: `answered` (a whole answer waits in the hop), `streamed` (one began to reach the client and is over, well or
+ * not), `refused` (the upstream's own "no" is for the client), `aborted` (from outside), `failed` (see `refusal`).
+ */
+export type TriesEnd = 'answered' | 'streamed' | 'refused' | 'aborted' | 'failed'
+
+/** Targets of which a breaker said no. */
+interface LeftAlone {
+  readonly target: TargetTable
+  readonly known: KnownTarget
+  /** Its place on the record. */
+  readonly entry: HopEntry
+  retryUs: number
+  /** All of them said themselves when to come again. */
+  allCoolDown: boolean
+}
+
+export class TargetTries implements Cancellable {
+  /** The one that decided; where none did, the last. Null: none was asked. */
+  hop: HopRun | null = null
+  /** When it failed: what to tell the client. */
+  refusal: RequestRefusal | null = null
+  /** Targets failed or are left alone: the request itself is not at fault. */
+  targetsFailed = false
+  readonly #tools: TryTools
+  readonly #options: TryOptions
+  readonly #place: TargetPlace
+  readonly #routeDueUs: number
+  #race: HedgeRace | null = null
+  #next = 0
+  #askedCount = 0
+  /** How the target before was passed over, or failed. */
+  #before: HopOutcome | null = null
+  /** Of the last target that failed or was not ready, not of those that could not be asked for this. */
+  #last: { readonly outcome: HopOutcome; readonly hop: HopRun | null } | null = null
+  #inexpressible: RequestRefusal | null = null
+  /** The first of them, and what is known of all. */
+  #leftAlone: LeftAlone | null = null
+
+  constructor(tools: TryTools, options: TryOptions) {
+    const { request, choice } = options
+    this.#tools = tools
+    this.#options = options
+    const { environment } = request.authenticated.key
+    this.#place = { environment, route: choice.route, ruleId: choice.ruleId }
+    this.#routeDueUs = request.call.startedUs + choice.route.totalTimeoutMs * 1000
+  }
+
+  /** The hop that lost a race and is billed; null: there was none. */
+  get lost(): HopRun | null {
+    return this.#race?.lost ?? null
+  }
+
+  /** What was asked last: two where they raced. */
+  get asked(): readonly HopRun[] {
+    const { hop } = this
+    if (hop === null) return []
+    const race = this.#race
+    const second = race?.second ?? null
+    if (race === null || second === null || (hop !== race.first && hop !== second)) return [hop]
+    return [race.first, second]
+  }
+
+  get committed(): boolean {
+    return this.asked.some((hop) => hop.committed)
+  }
+
+  cancel(): void {
+    for (const hop of this.asked) hop.cancel('aborted')
+  }
+
+  async run(): Promise<TriesEnd> {
+    const { route } = this.#options.choice
+    if (route.hedging !== null) this.#tools.budgets.count(route, route.hedging.budgetRatio)
+    for (;;) {
+      const hop = this.#nextHop() ?? this.#askAfterAll()
+      if (hop === null) return this.#fail()
+      this.hop = hop
+      this.#show(hop)
+      const delayUs = this.#hedgeDelayUs(hop)
+      if (delayUs === null) await hop.run()
+      else this.hop = await this.#runHedged(hop, hop.startedUs + delayUs)
+      const end = this.#endOf(this.hop)
+      if (end !== null) return end
+      this.#before = this.hop.outcome
+      this.#last = { outcome: this.hop.outcome, hop: this.hop }
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------------- one after the other
+
+  /** Null: the next target is to be tried. */
+  #endOf(hop: HopRun): Exclude<TriesEnd, 'failed'> | null {
+    if (hop.committed) return 'streamed'
+    if (this.#options.request.ending !== null || hop.call?.stalled) return 'aborted'
+    if (hop.answer !== null) return 'answered'
+    return hop.outcome === 'upstream_4xx' && !hop.credentialRejected ? 'refused' : null
+  }
+
+  /** The next target that can be asked, ready to be; null: there is none, or no time. */
+  #nextHop(): HopRun | null {
+    const { targets } = this.#options.choice
+    for (;;) {
+      const target = targets[this.#next]
+      const startedUs = this.#tools.clock.monotonicUs()
+      if (target === undefined || startedUs >= this.#routeDueUs) return null
+      this.#next += 1
+      const known = this.#tools.healths.of(target, this.#place)
+      const isOpen = !this.#options.pinned && known.phase(startedUs) === 'open'
+      const hop = isOpen ? this.#leaveAlone(target, known, startedUs) : this.#prepare(target, known, startedUs, null)
+      if (hop !== null) return hop
+    }
+  }
+
+  #leaveAlone(target: TargetTable, known: KnownTarget, nowUs: number): null {
+    const entry = this.#passOver(target, known, 'circuit_open', nowUs, null)
+    const retryUs = known.retryInUs(nowUs)
+    const allCoolDown = known.isCoolingDown(nowUs)
+    const before = this.#leftAlone
+    if (before === null) this.#leftAlone = { target, known, entry, retryUs, allCoolDown }
+    else {
+      before.retryUs = Math.min(before.retryUs, retryUs)
+      before.allCoolDown &&= allCoolDown
+    }
+    return null
+  }
+
+  /** A target that fails, because there is nobody else. */
+  #askAfterAll(): HopRun | null {
+    const left = this.#leftAlone
+    const startedUs = this.#tools.clock.monotonicUs()
+    if (left === null || this.#askedCount > 0 || this.#options.choice.route.lastResort !== null) return null
+    if (left.known.isCoolingDown(startedUs) || startedUs >= this.#routeDueUs) return null
+    return this.#prepare(left.target, left.known, startedUs, left.entry)
+  }
+
+  /** `entry`: its place on the record, where it has one already. Null: it cannot be asked. */
+  #prepare(target: TargetTable, known: KnownTarget, startedUs: number, entry: HopEntry | null): HopRun | null {
+    const { request, choice, body } = this.#options
+    const { dialects, healths } = this.#tools
+    const dialect = dialects.find(target.provider.kind)
+    const secret = this.#secretOf(target)
+    if (dialect === null || secret === undefined) {
+      this.#passOver(target, known, 'not_ready', startedUs, entry)
+      this.#last = { outcome: 'not_ready', hop: null }
+      return null
+    }
+    const { call, head, record } = request
+    const { route } = choice
+    const { requestId } = head
+    const plan = planHop({ call, body, read: request, route, target, dialect, requestId })
+    if (isRefusal(plan)) {
+      this.#passOver(target, known, 'not_expressible', startedUs, entry)
+      this.#inexpressible ??= plan
+      return null
+    }
+    this.#askedCount += 1
+    // One literal: V8 makes an object of several spreads member by member, which costs more than the rest of this.
+    const hop = new HopRun(this.#tools, {
+      request,
+      body,
+      target,
+      dialect,
+      secret,
+      plan,
+      known,
+      series: healths.seriesOf(known, this.#place),
+      siblings: choice.targets,
+      entry: entry ?? record.startHop(target, startedUs),
+      startedUs,
+      routeDueUs: this.#routeDueUs,
+      routeTotalUs: route.totalTimeoutMs * 1000,
+      before: this.#before,
+      onBegin: this.#onBegin,
+    })
+    hop.leaseUs = healths.claimProbe(known, startedUs, hop.dueUs)
+    return hop
+  }
+
+  /** On the record, and not asked. */
+  #passOver(
+    target: TargetTable,
+    known: KnownTarget,
+    outcome: HopOutcome,
+    nowUs: number,
+    entry: HopEntry | null,
+  ): HopEntry {
+    const { record } = this.#options.request
+    const hop = entry ?? record.startHop(target, nowUs)
+    record.endHop(hop, target, outcome, 0, nowUs)
+    this.#tools.healths.seriesOf(known, this.#place).count(outcome)
+    this.#before = outcome
+    return hop
+  }
+
+  /** The secret, null where the provider wants none, undefined where it is not here. */
+  #secretOf({ provider: { credential } }: TargetTable): ProviderSecret | null | undefined {
+    if (credential === null) return null
+    return this.#tools.vault.get(credential.id, credential.version) ?? undefined
+  }
+
+  /** What response headers say of the hop that is asked, and of the one that answers. */
+  #show(hop: HopRun): void {
+    const { head } = this.#options.request
+    const { entry, target, plan, before } = hop.order
+    head.hop = (entry.index ?? 0) + 1
+    head.target = this.#tools.names.ofTarget(target)
+    const race = this.#race
+    head.fallbackReason = hop === race?.second ? race.first.outcome : before
+    head.dropped = plan.dropped
+    head.capped = plan.capped
+  }
+
+  // --------------------------------------------------------------------------------------------------------- two at a time
+
+  /** How long the first token of `hop` is waited for before a second target is asked; null: for as long as it may take. */
+  #hedgeDelayUs(hop: HopRun): number | null {
+    const { choice } = this.#options
+    const { hedging } = choice.route
+    if (hedging === null || this.#race !== null || this.#next >= choice.targets.length) return null
+    const slowUs = hop.order.known.percentile95Us(hop.stream)
+    return slowUs === null ? null : Math.max(slowUs, hedging.delayMinMs * 1000)
+  }
+
+  async #runHedged(first: HopRun, dueUs: number): Promise<HopRun> {
+    const { deadlines, metrics } = this.#tools
+    const race = new HedgeRace({
+      ...{ deadlines, counts: metrics.hedges, first, dueUs },
+      next: () => this.#nextHedge(),
+      decides: (hop) => this.#endOf(hop) !== null,
+    })
+    this.#race = race
+    const hop = await race.run()
+    // It was not needed: the next hop may still be hedged.
+    if (race.second === null) this.#race = null
+    if (hop !== first) this.#show(hop)
+    return hop
+  }
+
+  #nextHedge(): HopRun | null {
+    const { route } = this.#options.choice
+    const { budgets, metrics } = this.#tools
+    if (!budgets.has(route)) {
+      metrics.hedges.of('over_budget').add(1)
+      return null
+    }
+    const hop = this.#nextHop()
+    if (hop !== null) budgets.take(route)
+    return hop
+  }
+
+  readonly #onBegin = (hop: HopRun): void => {
+    this.#race?.begins(hop)
+    if (hop !== this.hop) this.#show(hop)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- nobody is left
+
+  #fail(): 'failed' {
+    const left = this.#leftAlone
+    this.targetsFailed = this.#last !== null || left !== null
+    this.refusal = this.#refusal(left)
+    return 'failed'
+  }
+
+  #refusal(left: LeftAlone | null): RequestRefusal {
+    const { targets } = this.#options.choice
+    if (this.#last !== null) return refusalOf(this.#last.outcome, this.#last.hop, targets.length)
+    if (left !== null) return leftAloneRefusal(left, targets.length)
+    return this.#inexpressible ?? refusalOf('timeout_total', null, targets.length)
+  }
+}
+
+function leftAloneRefusal({ retryUs, allCoolDown }: LeftAlone, targetCount: number): RequestRefusal {
+  const who = targetCount === 1 ? 'The upstream' : `Each of the ${targetCount} upstreams`
+  const detail = { retryAfterSeconds: Math.max(1, Math.ceil(retryUs / 1_000_000)) }
+  return allCoolDown
+    ? refuse('upstream_rate_limited', `${who} has asked not to be called for a while.`, { detail })
+    : refuse('upstream_circuit_open', `${who} fails and is left alone for a while.`, { detail })
+}
+
+/** What the client is told when no hop served it. */
+function refusalOf(outcome: HopOutcome, hop: HopRun | null, targetCount: number): RequestRefusal {
+  const tried = targetCount === 1 ? 'The upstream' : `All ${targetCount} upstreams failed; the last one`
+  switch (outcome) {
+    case 'not_ready':
+      return refuse('upstream_not_ready', `${tried} is not ready: its credential has not reached this agent.`, {
+        detail: { retryAfterSeconds: 5 },
+      })
+    case 'connect_error':
+      return refuse('upstream_unavailable', `${tried} could not be reached.`)
+    case 'timeout_connect':
+    case 'timeout_first_token':
+    case 'timeout_idle':
+    case 'timeout_total':
+      return refuse('upstream_timeout', `${tried} did not answer in time (${outcome.slice('timeout_'.length)}).`)
+    case 'rate_limited':
+      return refuse('upstream_rate_limited', `${tried} refused for its rate limit.`, {
+        detail: { retryAfterSeconds: hop?.call?.retryAfterSeconds ?? 1 },
+      })
+    case 'upstream_4xx':
+      return refuse('upstream_credential_rejected', `${tried} rejected the credential configured for it.`)
+    case 'malformed':
+    case 'ok':
+      return refuse('upstream_malformed', `${tried} answered with something that is not an answer of its kind.`)
+    default:
+      return refuse('upstream_failed', `${tried} failed.`)
+  }
+}

@@ -1,0 +1,255 @@
+import { priceUsage } from '../../../proto/policy/price-usage.js'
+import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
+import type { Clock } from '../../../proto/std/clock.js'
+import { Deadlines } from '../../../proto/std/deadlines.js'
+import { newId } from '../../../proto/std/ids.js'
+import type { Log, Service } from '../../../proto/std/service.js'
+import type { ChatAnswer } from '../conversation/chat-answer.js'
+import type { Conversation, FieldNames } from '../conversation/conversation.js'
+import { Losses } from '../conversation/losses.js'
+import type { Dialects } from '../providers/dialects.js'
+import type { ChatWire, ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import type { AgentMetrics } from '../telemetry/metrics.js'
+import { type StreamSink, TargetCall } from './call-target.js'
+import { cooldownOf, verdictOf } from './hop-verdict.js'
+import type { CredentialSource, TablesSource } from './ports.js'
+import type { HopOutcome } from './record.js'
+import type { KnownTarget, TargetHealths, TargetPlace } from './target-health.js'
+import type { UpstreamSource } from './upstreams.js'
+
+/**
+ * Keeps targets warm that ask for it: one that nobody has asked for its interval is sent a tiny request, and one that is new
+ * is sent one at once, so that the first to wait for a cold model is not a client. How long it took is on the metrics as the
+ * target's cold start.
+ *
+ * It goes the way of any request (pool, credential, deadlines), and its end counts for the breaker: a target that comes back
+ * may be found by it. It is nobody's request, though, so there is no usage record; what it used and cost is counted in
+ * numbers of its own and said in a log line. How long it took is not taken for a time to a first token.
+ *
+ * A loop: looks once a second, `atOnceMax` run at a time. Only targets that serve conversations are asked.
+ */
+export interface WarmUpOptions {
+  readonly tables: TablesSource
+  readonly vault: CredentialSource
+  readonly upstreams: UpstreamSource
+  readonly dialects: Dialects
+  readonly healths: TargetHealths
+  readonly metrics: AgentMetrics
+  readonly clock: Clock
+  /** 0 ≤ random < 1. */
+  readonly random: () => number
+  readonly log: Log
+}
+
+const lookMs = 1_000
+const atOnceMax = 4
+/** A new target is warmed within this: many new ones do not all begin in one moment. */
+const firstWithinUs = 5_000_000
+/** Share of its interval by which a warm-up may come late, drawn each time, so that agents do not come together. */
+const jitterRatio = 0.1
+const answerBytesMax = 1024 * 1024
+
+interface WarmTarget {
+  readonly target: TargetTable
+  readonly place: TargetPlace
+  readonly sinceUs: number
+  /** 0 ≤ jitter < 1, drawn anew after each. */
+  jitter: number
+}
+
+export class WarmUp implements Service {
+  readonly name = 'warm-up'
+  readonly #options: WarmUpOptions
+  readonly #deadlines: Deadlines
+  #environments: DecisionTables['environments'] | null = null
+  #targets: ReadonlyMap<string, WarmTarget> = new Map()
+  readonly #running = new Map<string, TargetCall | null>()
+  #cancelTimer: () => void = () => {}
+  #stopped = false
+
+  constructor(options: WarmUpOptions) {
+    this.#options = options
+    this.#deadlines = new Deadlines(options.clock)
+  }
+
+  /** Synthetic requests running now. */
+  get runningCount(): number {
+    return this.#running.size
+  }
+
+  async run(): Promise<void> {
+    this.#schedule()
+  }
+
+  /** A synthetic request is never worth waiting for. */
+  drain(): Promise<void> {
+    return this.stop()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancelTimer()
+    for (const call of this.#running.values()) call?.cancel()
+  }
+
+  #schedule(): void {
+    this.#cancelTimer = this.#options.clock.after(lookMs, () => {
+      this.#look()
+      this.#schedule()
+    })
+  }
+
+  #look(): void {
+    const { tables, clock, healths } = this.#options
+    if (tables.current === null) return
+    const nowUs = clock.monotonicUs()
+    if (tables.current.environments !== this.#environments) this.#gather(tables.current, nowUs)
+    for (const warm of this.#targets.values()) {
+      if (this.#running.size >= atOnceMax) return
+      const { target, place } = warm
+      const known = healths.of(target, place)
+      if (nowUs < dueUsOf(warm, known) || this.#running.has(target.id)) continue
+      this.#begin(warm, known, nowUs)
+    }
+  }
+
+  /** The targets that ask to be kept warm; what is known of those that were there before stays. */
+  #gather(tables: DecisionTables, nowUs: number): void {
+    this.#environments = tables.environments
+    const targets = new Map<string, WarmTarget>()
+    for (const environment of tables.environments.values()) {
+      const { permittedRegions } = environment
+      for (const route of environment.routes.values()) {
+        for (const { id: ruleId, targets: ofRule } of route.rules) {
+          for (const target of ofRule) {
+            if (target.warmUpIntervalMs === null || targets.has(target.id)) continue
+            if (!target.model.capabilities.has('chat')) continue
+            if (permittedRegions.size > 0 && !permittedRegions.has(target.provider.region)) continue
+            const before = this.#targets.get(target.id)
+            targets.set(target.id, {
+              ...{ target, place: { environment, route, ruleId } },
+              ...{ sinceUs: before?.sinceUs ?? nowUs, jitter: before?.jitter ?? this.#options.random() },
+            })
+          }
+        }
+      }
+    }
+    this.#targets = targets
+  }
+
+  /** Nothing where it cannot be asked now: the next look finds it due again. */
+  #begin(warm: WarmTarget, known: KnownTarget, nowUs: number): void {
+    const { target, place } = warm
+    const { dialects, vault, random, healths, log } = this.#options
+    const dialect = dialects.find(target.provider.kind)
+    const { credential } = target.provider
+    const secret = credential === null ? null : (vault.get(credential.id, credential.version) ?? undefined)
+    if (dialect === null || dialect.chat === null || secret === undefined || known.phase(nowUs) === 'open') return
+    warm.jitter = random()
+    // Also a target that only this asks is shown in the numbers.
+    healths.seriesOf(known, place)
+    this.#running.set(target.id, null)
+    this.#send(target, known, { dialect, wire: dialect.chat, secret })
+      .catch((fault) => log.error({ targetId: target.id, fault: String(fault) }, 'a warm-up failed by a fault of ours'))
+      .finally(() => this.#running.delete(target.id))
+  }
+
+  async #send(
+    target: TargetTable,
+    known: KnownTarget,
+    { dialect, wire, secret }: { dialect: ProviderDialect; wire: ChatWire; secret: ProviderSecret | null },
+  ): Promise<void> {
+    const { clock, upstreams, healths } = this.#options
+    const { provider } = target
+    const startedUs = clock.monotonicUs()
+    const dueUs = startedUs + target.deadlines.totalMs * 1000
+    const leaseUs = healths.claimProbe(known, startedUs, dueUs)
+    const upstream = upstreams.of(provider)
+    let outcome: HopOutcome = 'not_ready'
+    let call: TargetCall | null = null
+    let answer: ChatAnswer | null = null
+    const body = wire.write(tinyConversation, target, dialect.usageDepth(provider), new Losses())
+    const path = wire.path(target, false)
+    const headers = [...wire.headers(false), 'x-request-id', newId('request', clock.nowMs())]
+    const timeoutMs = target.deadlines.connectMs
+    const authorization = await dialect.authorize({ provider, path, headers, body, timeoutMs }, secret)
+    if (!('fault' in authorization) && !this.#stopped) {
+      call = new TargetCall({
+        ...{ dispatcher: upstream.pool, target, path, headers: [...headers, ...authorization], body },
+        ...{ reader: null, sink: noStream, occupancy: known, clock, deadlines: this.#deadlines },
+        ...{ startedUs, dueUs, answerBytesMax, clientStallMs: 0 },
+      })
+      this.#running.set(target.id, call)
+      await call.run()
+      outcome = call.outcome
+      if (outcome === 'ok') answer = call.answer && wire.readAnswer(call.answer, tinyConversation)
+      if (outcome === 'ok' && answer === null) outcome = 'malformed'
+    }
+    const verdict = verdictOf(outcome, upstream, true)
+    healths.take(
+      known,
+      { ...{ verdict, startedUs, leaseUs, outcome, stream: false }, cooldownMs: cooldownOf(call) },
+      noSiblings,
+    )
+    this.#tell(target, known, outcome, answer, (call?.endedUs ?? startedUs) - startedUs)
+  }
+
+  #tell(target: TargetTable, known: KnownTarget, outcome: HopOutcome, answer: ChatAnswer | null, durationUs: number) {
+    const { metrics, log } = this.#options
+    metrics.warmUps.of(outcome).add(1)
+    const usage = answer?.usage ?? null
+    const cost = usage && priceUsage(target.model.price, usage)
+    if (outcome === 'ok') {
+      known.coldStartUs = durationUs
+      metrics.warmUpSeconds.of().observeUs(durationUs)
+    }
+    if (usage !== null) {
+      metrics.warmUpTokens.of('in').add(usage.input)
+      metrics.warmUpTokens.of('out').add(usage.output)
+    }
+    if (cost !== null) metrics.warmUpNanoUsd.of().add(Number(cost))
+    log.info(
+      {
+        ...{ targetId: target.id, providerId: target.provider.id, outcome, durationMs: durationUs / 1000 },
+        ...{ inputTokens: usage?.input ?? null, outputTokens: usage?.output ?? null },
+        costNanoUsd: cost === null ? null : Number(cost),
+      },
+      'a target was warmed up',
+    )
+  }
+}
+
+function dueUsOf({ target, sinceUs, jitter }: WarmTarget, { usedUs }: KnownTarget): number {
+  const intervalUs = (target.warmUpIntervalMs ?? Number.POSITIVE_INFINITY) * 1000
+  if (usedUs === Number.NEGATIVE_INFINITY) return sinceUs + jitter * Math.min(firstWithinUs, intervalUs)
+  return usedUs + intervalUs * (1 + jitter * jitterRatio)
+}
+
+const noSiblings: readonly TargetTable[] = []
+const noStream: StreamSink = { begin: () => {}, write: () => true, onDrain: () => {} }
+
+/** Nobody is told what could not be said. */
+const names: FieldNames = {
+  ...{ system: '', tools: '', toolChoice: '', parallelToolCalls: '', answerFormat: '', outputTokensMax: '' },
+  ...{ temperature: '', topP: '', topK: '', stop: '', seed: '', frequencyPenalty: '', presencePenalty: '' },
+  ...{ logprobs: '', reasoning: '', user: '' },
+}
+
+/** One token of an answer is enough to have the model where it answers from. */
+const tinyConversation: Conversation = Object.freeze({
+  system: [],
+  turns: [{ role: 'user', at: 'messages[0]', parts: [{ type: 'text', at: 'messages[0].content', text: 'Hi' }] }],
+  tools: [],
+  toolChoice: null,
+  parallelToolCalls: null,
+  answerFormat: null,
+  settings: {
+    ...{ outputTokensMax: 1, temperature: null, topP: null, topK: null, stop: [], seed: null },
+    ...{ frequencyPenalty: null, presencePenalty: null, logprobs: null },
+  },
+  reasoning: null,
+  user: null,
+  stream: false,
+  names,
+  losses: [],
+} satisfies Conversation)
