@@ -1,35 +1,27 @@
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
-import { describe, expect, test } from 'vitest'
-import { anthropicModelsDoor, type ModelsDoor, modelsDoor } from '../../agent/src/doors/models/door.js'
-import { refuse } from '../../proto/std/refusal.js'
-import { makeTables, makeTarget } from '../harness/agent-door.js'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Door, makeTables, makeTarget, openDoor } from '../harness/agent-door.js'
 
-/** `models` of both clients: what the doors write, read by the clients themselves. */
-const { tables } = makeTables({
-  routes: {
-    chat: [makeTarget({ origin: 'http://x', outputTokensMax: 4_096 })],
-    'team/embed': [makeTarget({ origin: 'http://x' })],
-  },
+/** `models` of both clients, through the agent's own door. */
+let door: Door
+let apiKey: string
+
+beforeAll(async () => {
+  const made = makeTables({
+    routes: {
+      chat: [makeTarget({ origin: 'http://x', outputTokensMax: 4_096 })],
+      'team/embed': [makeTarget({ origin: 'http://x' })],
+    },
+  })
+  apiKey = made.apiKey
+  door = await openDoor({ tables: made.tables })
 })
-const routes = [...([...tables.environments.values()][0]?.routes.values() ?? [])]
-const unknown = refuse('model_not_found', 'The model `x` does not exist.', { field: 'model' })
-
-/** Answers as the agent does with `door`. */
-function answering({ models, errorBody }: ModelsDoor) {
-  return async (url: string | URL | Request): Promise<Response> => {
-    const name = /\/v1\/models\/([^?]+)/.exec(String(url))?.[1]
-    const route = routes.find((one) => one.name === decodeURIComponent(name ?? ''))
-    const status = name === undefined || route !== undefined ? 200 : 404
-    const body = name === undefined ? models.list(routes) : route ? models.one(route) : errorBody(unknown, 404)
-    return new Response(body, { status, headers: { 'content-type': 'application/json' } })
-  }
-}
+afterAll(() => door.stop())
 
 describe('the openai client', () => {
-  const client = new OpenAI({ baseURL: 'http://x/v1', apiKey: 'k', maxRetries: 0, fetch: answering(modelsDoor) })
-
   test('lists and finds models', async () => {
+    const client = new OpenAI({ baseURL: `${door.url}/v1`, apiKey, maxRetries: 0 })
     const ids: string[] = []
     for await (const { id, object } of client.models.list()) ids.push(`${object} ${id}`)
     expect(ids).toEqual(['model chat', 'model team/embed'])
@@ -39,11 +31,8 @@ describe('the openai client', () => {
 })
 
 describe('the anthropic client', () => {
-  const client = new Anthropic({
-    ...{ baseURL: 'http://x', apiKey: 'k', maxRetries: 0, fetch: answering(anthropicModelsDoor) },
-  })
-
   test('lists and finds models', async () => {
+    const client = new Anthropic({ baseURL: door.url, apiKey, maxRetries: 0 })
     const page = await client.models.list({ limit: 1 })
     expect(page.hasNextPage()).toBe(false)
     const found: [string, number | null][] = []

@@ -87,7 +87,8 @@ function expectRecord(at: World, { tellsUsage }: EmbeddingVendor, answer: OpenAI
   expect(at.meter.closed).toHaveLength(1)
   expect(at.meter.last).toMatchObject({ operation: 'embeddings', status: 'ok', stream: false })
   expect(at.meter.last).toMatchObject(
-    tellsUsage ? { usageSource: 'provider', tokensIn: 100, tokensOut: 0 } : { usageSource: 'none' },
+    tellsUsage ? { usageSource: 'provider', tokensIn: 100, tokensOut: 0 } : { usageSource: 'counted', tokensOut: 0 },
   )
+  expect(at.meter.last.tokensIn).toBeGreaterThan(0)
   expectNothingLeft(at)
 }

@@ -233,13 +233,12 @@ describe('to Bedrock', () => {
     })
   })
 
-  test('what Cohere does not tell is 0 for the client, and unknown on the record', async () => {
+  test('what Cohere does not tell is 0 for the client, and counted on the record', async () => {
     const at = await bedrock(cohere)
     const world = await openWorld([at])
     const answer = await world.client.embeddings.create({ model: 'embed', input: 'a' })
     expect(answer.usage).toEqual({ prompt_tokens: 0, total_tokens: 0 })
-    expect(world.meter.last).toMatchObject({ status: 'ok', usageSource: 'none' })
-    expect([world.meter.last.tokensIn, world.meter.last.costNanoUsd]).toEqual([undefined, undefined])
+    expect(world.meter.last).toMatchObject({ status: 'ok', usageSource: 'counted', tokensIn: 1, costNanoUsd: 1_000 })
   })
 
   test('a model that talks makes no vectors', async () => {

@@ -788,14 +788,13 @@ describe('faults', () => {
 
   test('with nowhere else to go, a quota and a credential are told apart', async () => {
     const at = await world()
-    at.fake.willAnswer(
-      { status: 429, message: 'Resource exhausted.', retryAfterSeconds: 3 },
-      { status: 403, message: 'Permission denied.' },
-    )
+    at.fake.willAnswer({ status: 429, message: 'Resource exhausted.', retryAfterSeconds: 3 })
     const limited = await ask(at).catch((error: unknown) => error)
     expect(limited).toMatchObject({ status: 429, code: 'upstream_rate_limited' })
     expect((limited as APIError).headers?.get('retry-after')).toBe('3')
-    expect(await refusalOf(ask(at))).toMatchObject({ status: 502, code: 'upstream_credential_rejected' })
+    const other = await world()
+    other.fake.willAnswer({ status: 403, message: 'Permission denied.' })
+    expect(await refusalOf(ask(other))).toMatchObject({ status: 502, code: 'upstream_credential_rejected' })
   })
 
   test.each([

@@ -149,7 +149,7 @@ export class FakeUpstreams implements UpstreamSource {
         this.reactions.get(name)?.(call)
         return true
       }
-      upstream = { pool: { dispatch }, full: false, usageDepth: null }
+      upstream = { pool: { dispatch }, full: false, usageDepth: null, authorizationFault: null }
       this.#known.set(name, upstream)
     }
     return upstream

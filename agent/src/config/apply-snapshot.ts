@@ -18,8 +18,8 @@ import { withdrawnSections } from './withdrawn.js'
  * From an update to effect: check, build, swap, keep, answer; always in that order.
  *
  * Checking is `proto/snapshot`: signature over the header as received, order of generations, every hash. Building happens
- * beside what is in effect. The swap is one assignment, and only after it is last-known-good written and the control plane
- * told, so that *applied* is never said of something that requests do not see. A section that cannot be used keeps what it
+ * beside what is in effect. The swap is one assignment (and one in each request worker, all awaited), and only after it is
+ * last-known-good written and the control plane told, so that *applied* is never said of something that requests do not see. A section that cannot be used keeps what it
  * had while the others advance; above all revocations, which no refusal elsewhere and no limit of size can hold back. Where
  * its successor withdraws a place to which it still sends data, it goes.
  */
@@ -31,8 +31,11 @@ export interface ApplierOptions {
   limits: ApplyLimits
   pause: Pause
   log: Log
-  /** Called after each swap, before last-known-good is written. */
-  onEffect(effect: Effect): void
+  /**
+   * Called after each swap, before last-known-good is written and before the answer, which wait for what it returns: until
+   * every request worker has swapped, too. Never rejects.
+   */
+  onEffect(effect: Effect): Promise<void> | void
 }
 
 /** What decides whom a snapshot is believed from; `Identity` is one. */
@@ -86,7 +89,7 @@ export class SnapshotApplier {
     const built = await buildTables({ next: manifest, before: null, skip: new Set(), pause })
     for (const refusal of built.refusals) log.warn({ ...refusal }, 'a section of last-known-good cannot be used')
     this.#behind = [...losses, ...built.refusals]
-    this.#swap(built.effect)
+    await this.#swap(built.effect)
     log.info({ ...factsOf(built.effect.manifest), complete: this.#behind.length === 0 }, 'serving last-known-good')
   }
 
@@ -145,7 +148,7 @@ export class SnapshotApplier {
     const advanced = withdrawn.size > 0 || advances(built.effect.manifest, update.header)
     if (refusals.length > 0 && !advanced) return this.#ack(header, refusals)
     this.#behind = refusals
-    this.#swap(built.effect)
+    await this.#swap(built.effect)
     log.info({ ...factsOf(built.effect.manifest), refusalCount: refusals.length }, 'snapshot applied')
     this.#unsaved = true
     await this.#save()
@@ -183,10 +186,10 @@ export class SnapshotApplier {
     return this.#ack(manifest.header, this.#behind)
   }
 
-  #swap(effect: Effect): void {
+  async #swap(effect: Effect): Promise<void> {
     this.#effect = effect
     this.#options.tables.swap(effect.compiled.tables)
-    this.#options.onEffect(effect)
+    await this.#options.onEffect(effect)
   }
 
   /** One write at a time: whoever comes while one runs waits for it, and then for its own if that is still needed. */

@@ -27,6 +27,8 @@ export interface VaultOptions {
   ambient: readonly string[]
   /** How often referenced files are looked at. */
   filePollMs: number
+  /** Told of every value that appears, changes or (null) goes: who serves in other processes needs it there. */
+  onValue?: (credentialId: string, version: number, value: VaultSecret | null) => void
   clock: Clock
   log: Log
 }
@@ -53,9 +55,19 @@ export class CredentialVault implements Service {
     return this.#entries.get(keyOf(credentialId, version))?.value ?? null
   }
 
+  /** Every value that there is. */
+  *values(): Generator<[credentialId: string, version: number, value: VaultSecret]> {
+    for (const { stored, value } of this.#entries.values()) {
+      if (value !== null) yield [stored.credentialId, stored.version, value]
+    }
+  }
+
   /** An upstream said that this credential is not valid. Shown in the fleet; it is still tried, for upstreams err too. */
   reportRejected(credentialId: string, version: number): void {
-    if (this.#rejected.size < entriesMax) this.#rejected.add(keyOf(credentialId, version))
+    const key = keyOf(credentialId, version)
+    if (this.#rejected.size >= entriesMax || this.#rejected.has(key)) return
+    this.#rejected.add(key)
+    this.#options.log.warn({ credentialId, version }, 'an upstream rejected this credential; it is still tried')
   }
 
   /** An upstream took it. */
@@ -115,9 +127,10 @@ export class CredentialVault implements Service {
       if (entry) entry.wantedAtMs = now
     }
     const stale = [...this.#entries].filter(([, entry]) => now - entry.wantedAtMs > unwantedKeptMs)
-    for (const [key] of stale) {
+    for (const [key, entry] of stale) {
       this.#entries.delete(key)
       this.#rejected.delete(key)
+      this.#tell(entry.stored, null)
     }
     if (stale.length > 0) await this.#write()
   }
@@ -126,15 +139,22 @@ export class CredentialVault implements Service {
     const key = keyOf(stored.credentialId, stored.version)
     if (this.#entries.size >= entriesMax && !this.#entries.has(key)) {
       this.#options.log.warn({ entriesMax }, 'too many credentials; the oldest is forgotten')
-      for (const oldest of this.#entries.keys()) {
+      for (const [oldest, { stored: forgotten }] of this.#entries) {
         this.#entries.delete(oldest)
+        this.#tell(forgotten, null)
         break
       }
     }
     const entry: Entry = { stored, value: null, unreadable: null, stamp: '', wantedAtMs: this.#options.clock.nowMs() }
     await this.#resolve(entry)
+    const before = this.#entries.get(key)?.value ?? null
     this.#entries.set(key, entry)
     this.#rejected.delete(key)
+    if (before !== null && entry.value === null) this.#tell(stored, null)
+  }
+
+  #tell({ credentialId, version }: StoredEnvelope, value: VaultSecret | null): void {
+    this.#options.onValue?.(credentialId, version, value)
   }
 
   async #resolve(entry: Entry): Promise<void> {
@@ -148,7 +168,9 @@ export class CredentialVault implements Service {
 
   #settle(entry: Entry, result: { value: VaultSecret } | { fault: string }): void {
     const fault = 'fault' in result ? result.fault : null
+    const before = entry.value
     entry.value = 'value' in result ? result.value : null
+    if (entry.value !== before) this.#tell(entry.stored, entry.value)
     if (fault !== null && fault !== entry.unreadable) {
       const { credentialId, version } = entry.stored
       this.#options.log.warn({ credentialId, version, reason: fault }, 'a credential cannot be read')

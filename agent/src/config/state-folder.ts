@@ -175,7 +175,7 @@ async function linkNew(file: string, content: string): Promise<boolean> {
   }
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true
@@ -185,7 +185,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Field 22 of /proc/<pid>/stat; empty where there is no /proc, and then the process id alone must do. */
-async function startTimeOf(pid: number): Promise<string> {
+export async function startTimeOf(pid: number): Promise<string> {
   try {
     const stat = await fs.readFile(`/proc/${pid}/stat`, 'latin1')
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''

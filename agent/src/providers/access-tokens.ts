@@ -17,11 +17,14 @@ const entriesMax = 1_000
 const renewBeforeMs = 300_000
 /** One that ends sooner is not used any more: the call it is for takes its time too. */
 const unusableBeforeMs = 10_000
+const forgetAfterMs = 60_000
 const retryFirstMs = 1_000
 const retryMostMs = 60_000
 
 interface Entry {
   value: Expiring | null
+  /** When the value came. */
+  askedAtMs: number
   /** From when on a new value is asked for while this one still serves. */
   renewAtMs: number
   asking: Promise<Expiring | AuthorizationFault> | null
@@ -57,8 +60,13 @@ export class AccessTokens {
     return entry.fault ?? { fault: 'unavailable', message: 'no access token yet' }
   }
 
-  /** The vendor refused a call made with it: it is asked anew, and what was cached is not given again. */
+  /**
+   * The vendor refused a call made with it: it is not given again, and asked anew. Not one that is younger than a minute: a
+   * new one would be refused as well, and each refused call would ask.
+   */
   forget(key: string): void {
+    const entry = this.#entries.get(key)
+    if (entry === undefined || entry.value === null || this.#clock.nowMs() - entry.askedAtMs < forgetAfterMs) return
     this.#entries.delete(key)
   }
 
@@ -72,6 +80,7 @@ export class AccessTokens {
     const nowMs = this.#clock.nowMs()
     if (!('fault' in outcome)) {
       entry.value = outcome
+      entry.askedAtMs = nowMs
       // One that lives hardly longer than that is not asked for anew with each call.
       const lifeMs = outcome.expiresAtMs - nowMs
       entry.renewAtMs = nowMs + Math.max(lifeMs - renewBeforeMs, lifeMs / 2)
@@ -89,7 +98,15 @@ export class AccessTokens {
   /** Moved to the end: the first one is the one used longest ago. */
   #entryOf(key: string): Entry {
     const known = this.#entries.get(key)
-    const entry = known ?? { value: null, renewAtMs: 0, asking: null, fault: null, faultCount: 0, retryAtMs: 0 }
+    const entry = known ?? {
+      value: null,
+      askedAtMs: 0,
+      renewAtMs: 0,
+      asking: null,
+      fault: null,
+      faultCount: 0,
+      retryAtMs: 0,
+    }
     if (known !== undefined) this.#entries.delete(key)
     else if (this.#entries.size >= entriesMax) {
       for (const oldest of this.#entries.keys()) {

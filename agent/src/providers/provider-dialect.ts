@@ -166,6 +166,8 @@ export interface ProviderDialect {
   readonly embeddings: EmbeddingsWire | null
   /** `secret` null when the provider wants none. Never rejects, never throws. */
   authorize(call: OutgoingCall, secret: ProviderSecret | null): Authorization | Promise<Authorization>
+  /** The provider refused a call that `authorize` had authorised: what was exchanged for the credential is not used again. */
+  readonly forgetAuthorization?: (provider: ProviderTable) => void
   /** What to ask for first. */
   usageDepth(provider: ProviderTable): UsageDepth
   /** Whether a 400 or 422 with this body refuses the way we asked for usage, so that asking for less may succeed. */

@@ -331,6 +331,8 @@ function timeoutOf(phase: Phase): HopOutcome {
 function outcomeOf(status: number): HopOutcome {
   if (status < 300) return 'ok'
   if (status === 429) return 'rate_limited'
+  // The model's own time or failure, not the request's fault (408 anywhere, 424 at Bedrock): another may do better.
+  if (status === 408 || status === 424) return 'upstream_5xx'
   // A redirect is no answer: following it would send a credential where nobody meant it to go.
   return status >= 500 || status < 400 ? 'upstream_5xx' : 'upstream_4xx'
 }

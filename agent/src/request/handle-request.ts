@@ -1,5 +1,4 @@
 import { type Choice, chooseTarget, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
-import type { RouteTable } from '../../../proto/policy/tables.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { Deadlines } from '../../../proto/std/deadlines.js'
@@ -183,15 +182,15 @@ class Handler implements RequestHandler {
   #answerModels(request: RunningRequest) {
     const { call, authenticated, head, record } = request
     const { key } = authenticated
+    const writer = must(call.door.models, 'a door that lists models writes them')
     if (call.parameter === null) {
-      const body = JSON.stringify({ object: 'list', data: listRoutes(key).map(modelOf) })
       record.close('ok', '', 200)
-      return call.answer(200, 'application/json', body, head)
+      return call.answer(200, 'application/json', writer.list(listRoutes(key)), head)
     }
     const route = findRoute(call.parameter, key)
     if (route === null) return this.#refuse(request, unknownModel(call.parameter))
     record.close('ok', '', 200)
-    call.answer(200, 'application/json', JSON.stringify(modelOf(route)), head)
+    call.answer(200, 'application/json', writer.one(route), head)
   }
 
   async #serve(request: RunningRequest): Promise<void> {
@@ -281,6 +280,12 @@ class Handler implements RequestHandler {
     const answer = must(hop.answer, 'who answered has an answer')
     const { httpStatus } = must(hop.call, 'who answered was called')
     if (answer.usage !== null) record.addUsage(answer.usage, 'provider', target, isShare ? entry : null)
+    // Some vendors of vectors tell their tokens nowhere that a body shows (Cohere on Bedrock): they are counted.
+    else if (call.door.embeddings !== undefined) {
+      const input = await this.#options.counter.count(promptText(hop.order.body.prompt))
+      const usage = { input, output: 0, cachedInput: null, cacheWriteInput: null, reasoningOutput: null }
+      record.addUsage(usage, 'counted', target, isShare ? entry : null)
+    }
     record.setActualModel(answer.model)
     record.close('ok', '', httpStatus)
     await this.#written()
@@ -503,11 +508,6 @@ function requestIdOf(call: ClientCall): string {
 
 function isSampled(samplePpm: number): boolean {
   return samplePpm > 0 && randomUnit() * 1_000_000 < samplePpm
-}
-
-/** A route as OpenAI's clients expect a model to look; when it was made is not theirs to know. */
-function modelOf(route: RouteTable): Record<string, unknown> {
-  return { id: route.name, object: 'model', created: 0, owned_by: 'switchyard' }
 }
 
 /** How a stream that had begun is ended. */

@@ -1,9 +1,8 @@
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { RouteTable, TargetTable } from '../../../proto/policy/tables.js'
-import { isRefusal, type Refusal, refuse } from '../../../proto/std/refusal.js'
+import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
-import type { EmbeddingAnswer, EmbeddingRequest } from '../conversation/embedding.js'
-import type { FieldRefusalCode } from '../conversation/fields.js'
+import type { EmbeddingRequest } from '../conversation/embedding.js'
 import { type Loss, Losses } from '../conversation/losses.js'
 import type {
   ChatWire,
@@ -16,7 +15,7 @@ import type {
 } from '../providers/provider-dialect.js'
 import { TranslatedStream } from '../providers/translated-stream.js'
 import { bodyWithParameters, conversationWithParameters, type WithParameters } from './apply-parameters.js'
-import type { AnswerContext, ClientCall, ConversationDoor, Door } from './ports.js'
+import type { AnswerContext, ClientCall, ConversationDoor, Door, EmbeddingsDoor } from './ports.js'
 import type { RequestRefusal } from './request-refusal.js'
 
 /**
@@ -73,8 +72,9 @@ export function planHop(question: HopQuestion): HopPlan | RequestRefusal {
       return isRefusal(edited) ? edited : new NativeHop(wire, call, edited, target)
     }
   }
-  if (isEmbeddingsDoor(call.door) && dialect.embeddings !== null) {
-    return planEmbeddings(question, call.door, dialect.embeddings)
+  const { embeddings } = call.door
+  if (embeddings !== undefined && dialect.embeddings !== null) {
+    return planEmbeddings(question, embeddings, dialect.embeddings)
   }
   if (door === null || dialect.chat === null || operation === 'count_tokens') {
     return refuse('operation_not_supported', `Providers of kind ${target.provider.kind} do not serve ${operation}.`)
@@ -103,22 +103,8 @@ function planTranslation(question: HopQuestion, door: ConversationDoor, wire: Ch
   return notExpressible(loss, target)
 }
 
-/** A door whose requests ask for vectors of texts. */
-export interface EmbeddingsDoor extends Door {
-  readonly embeddings: {
-    /** Reads all of it, strictly. */
-    read(body: RequestBody): EmbeddingRequest | Refusal<FieldRefusalCode>
-    /** `model` is for where the vendor does not say. */
-    writeAnswer(answer: EmbeddingAnswer, request: EmbeddingRequest, model: string): string
-  }
-}
-
-function isEmbeddingsDoor(door: Door): door is EmbeddingsDoor {
-  return 'embeddings' in door
-}
-
 function planEmbeddings(question: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire): HopPlan | RequestRefusal {
-  const request = door.embeddings.read(question.body)
+  const request = door.read(question.body)
   if (isRefusal(request)) return request
   const hop = new EmbeddingHop(question, door, wire, request)
   const loss = hop.losses.blocking(question.route.dropsUnsupported)
@@ -260,13 +246,15 @@ class EmbeddingHop implements HopPlan {
   readonly capped = null
   readonly losses: Losses
   readonly #door: EmbeddingsDoor
+  readonly #client: Door
   readonly #wire: EmbeddingsWire
   readonly #request: EmbeddingRequest
   readonly #model: string
   readonly #bytes: Buffer
 
-  constructor({ target }: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire, request: EmbeddingRequest) {
+  constructor({ call, target }: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire, request: EmbeddingRequest) {
     this.#door = door
+    this.#client = call.door
     this.#wire = wire
     this.#request = request
     this.#model = target.upstreamModel
@@ -291,12 +279,12 @@ class EmbeddingHop implements HopPlan {
   readAnswer(bytes: Buffer): PlannedAnswer | null {
     const answer = this.#wire.readAnswer(bytes, this.#request)
     if (answer === null) return null
-    const body = this.#door.embeddings.writeAnswer(answer, this.#request, this.#model)
+    const body = this.#door.writeAnswer(answer, this.#request, this.#model)
     return { usage: answer.usage, model: answer.model, body }
   }
 
   readRefusal(bytes: Buffer, status: number): string {
-    return refusalBody(this.#wire.readError(bytes), status, this.#door)
+    return refusalBody(this.#wire.readError(bytes), status, this.#client)
   }
 }
 

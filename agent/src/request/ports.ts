@@ -5,6 +5,7 @@ import type { Refusal } from '../../../proto/std/refusal.js'
 import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { ChatStreamWriter } from '../conversation/chat-event.js'
 import type { Conversation } from '../conversation/conversation.js'
+import type { EmbeddingAnswer, EmbeddingRequest } from '../conversation/embedding.js'
 import type { FieldRefusalCode } from '../conversation/fields.js'
 import type { Operation, ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
 import type { RequestRefusal } from './request-refusal.js'
@@ -102,8 +103,25 @@ export interface Door {
   errorBody(refusal: RequestRefusal, status: number): string
   /** What a stream that had begun ends with when it breaks. */
   errorEvent(refusal: RequestRefusal): string
-  /** Null: what it asks for is no conversation and cannot be translated. */
+  /** Null: what it asks for is no conversation. */
   readonly conversation: ConversationDoor | null
+  /** Only of a door for embeddings. */
+  readonly embeddings?: EmbeddingsDoor
+  /** Only of a door that lists models. */
+  readonly models?: ModelsWriter
+}
+
+export interface EmbeddingsDoor {
+  /** Reads all of it, strictly. */
+  read(body: RequestBody): EmbeddingRequest | Refusal<FieldRefusalCode>
+  /** `model` is for where the vendor does not say. */
+  writeAnswer(answer: EmbeddingAnswer, request: EmbeddingRequest, model: string): string
+}
+
+export interface ModelsWriter {
+  /** All that a key may use, in one piece: none of our lists has a second page. */
+  list(routes: readonly RouteTable[]): string
+  one(route: RouteTable): string
 }
 
 export interface ConversationDoor {

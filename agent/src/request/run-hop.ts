@@ -125,6 +125,7 @@ export class HopRun implements TargetTry, StreamSink {
         this.#tellOfFault(authorization)
         return this.#finish('not_ready')
       }
+      upstream.authorizationFault = null
       const call = this.#makeCall(authorization, body, depth)
       this.call = call
       await call.run()
@@ -244,14 +245,19 @@ export class HopRun implements TargetTry, StreamSink {
     if (fault === 'rejected' && credential !== null) {
       this.#tools.vault.reportRejected(credential.id, credential.version)
     }
+    // Once, not for each request that it holds up.
+    if (this.#upstream.authorizationFault === message) return
+    this.#upstream.authorizationFault = message
     this.#tools.log.warn({ providerId: id, kind, fault, message }, 'a call to a provider could not be authorised')
   }
 
   #tellVault(outcome: HopOutcome): void {
     const { credential } = this.order.target.provider
     if (credential === null) return
-    if (this.credentialRejected) this.#tools.vault.reportRejected(credential.id, credential.version)
-    else if (outcome === 'ok') this.#tools.vault.reportAccepted(credential.id, credential.version)
+    if (this.credentialRejected) {
+      this.#tools.vault.reportRejected(credential.id, credential.version)
+      this.order.dialect.forgetAuthorization?.(this.order.target.provider)
+    } else if (outcome === 'ok') this.#tools.vault.reportAccepted(credential.id, credential.version)
   }
 }
 

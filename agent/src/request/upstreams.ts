@@ -29,6 +29,8 @@ export interface Upstream {
   readonly full: boolean
   /** What this server is asked to tell about tokens; lowered when it refuses to be asked. Null: not yet asked. */
   usageDepth: UsageDepth | null
+  /** Why nobody could say who we are to it, as told last; null once somebody could. */
+  authorizationFault: string | null
 }
 
 export interface UpstreamSource {
@@ -37,6 +39,7 @@ export interface UpstreamSource {
 
 class PooledUpstream implements Upstream {
   usageDepth: UsageDepth | null = null
+  authorizationFault: string | null = null
   lastUsedUs = 0
   readonly #connectionsMax: number
 

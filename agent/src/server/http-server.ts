@@ -160,7 +160,7 @@ export class HttpServer implements Service {
     const { place, parameter } = matched
     if (place === 'healthz') return writeHealthy(response)
     if (place === 'readyz') return writeReadiness(response, health)
-    const door = doorOf(place)
+    const door = doorOf(place, request.headers)
     if (this.#draining) return this.#turnAway(request, response, draining, door)
     if (this.#inFlightCount >= limits.inFlightMax) return this.#turnAway(request, response, overloaded, door)
     this.#inFlightCount += 1

@@ -2,7 +2,7 @@ import { isRefusal, refuse } from '../../../../proto/std/refusal.js'
 import { wrongTypeRefusal } from '../../conversation/fields.js'
 import type { JsonObject } from '../../conversation/json-object.js'
 import type { RequestBody } from '../../providers/provider-dialect.js'
-import type { EmbeddingsDoor } from '../../request/plan-hop.js'
+import type { Door } from '../../request/ports.js'
 import { type RequestRefusal, statusOf } from '../../request/request-refusal.js'
 import { openaiErrorBody, openaiErrorEvent } from '../openai-error.js'
 import { checkOptional, emptyArray, missing, parseJsonBody, requestBodyOf } from '../parse-body.js'
@@ -10,14 +10,14 @@ import { readEmbeddingRequest } from './read-request.js'
 import { writeEmbeddingAnswer } from './write-answer.js'
 
 /** `POST /v1/embeddings`, as OpenAI's. */
-export const embeddingsDoor: EmbeddingsDoor = Object.freeze({
+export const embeddingsDoor: Door = Object.freeze({
   operation: 'embeddings',
   parse,
   errorBody: openaiErrorBody,
   errorEvent: (refusal: RequestRefusal) => openaiErrorEvent(refusal, statusOf(refusal.code)),
   conversation: null,
   embeddings: Object.freeze({ read: readEmbeddingRequest, writeAnswer: writeEmbeddingAnswer }),
-} satisfies EmbeddingsDoor)
+} satisfies Door)
 
 function parse(bytes: Buffer): RequestBody | RequestRefusal {
   const parsed = parseJsonBody(bytes, ['model'])

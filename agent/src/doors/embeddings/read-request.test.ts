@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { must } from '../../../../proto/std/assert.js'
 import { isRefusal } from '../../../../proto/std/refusal.js'
 import type { EmbeddingRequest } from '../../conversation/embedding.js'
 import { embeddingsDoor } from './door.js'
@@ -7,7 +8,7 @@ import { embeddingsDoor } from './door.js'
 /** The body is parsed as every request's is, and then read. */
 function read(body: object) {
   const parsed = embeddingsDoor.parse(Buffer.from(JSON.stringify({ model: 'm', input: 'a', ...body })))
-  return isRefusal(parsed) ? parsed : embeddingsDoor.embeddings.read(parsed)
+  return isRefusal(parsed) ? parsed : must(embeddingsDoor.embeddings, 'a door for embeddings').read(parsed)
 }
 
 function taken(body: object): EmbeddingRequest {

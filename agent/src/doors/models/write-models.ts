@@ -1,16 +1,11 @@
 import type { RouteTable } from '../../../../proto/policy/tables.js'
+import type { ModelsWriter } from '../../request/ports.js'
 
 /**
  * Routes as the models that clients list. A client of Anthropic's says so by its header `anthropic-version` and expects
  * another list than OpenAI's. Sources: OpenAI's API reference, "Models"; Anthropic's API reference, "List Models" and
  * "Get a Model" (version 2026-10-21).
  */
-export interface ModelsWriter {
-  /** All that a key may use, in one piece: none of our lists has a second page. */
-  list(routes: readonly RouteTable[]): string
-  one(route: RouteTable): string
-}
-
 export const openaiModels: ModelsWriter = Object.freeze({
   list: (routes: readonly RouteTable[]) => JSON.stringify({ object: 'list', data: routes.map(openaiModel) }),
   one: (route: RouteTable) => JSON.stringify(openaiModel(route)),

@@ -1,3 +1,4 @@
+import type { ProviderTable } from '../../../../proto/policy/tables.js'
 import type { Clock } from '../../../../proto/std/clock.js'
 import type { AccessTokens } from '../access-tokens.js'
 import type { AzureAmbient } from '../ambient.js'
@@ -38,8 +39,7 @@ export class AzureAuthorizer {
   ): Authorization | Promise<Authorization> {
     if (secret === null) return []
     if (typeof secret === 'string' && !secret.startsWith('{')) return ['api-key', secret]
-    const { credential } = provider
-    const token = this.#tools.tokens.get(`azure-openai ${credential?.id}@${credential?.version}`, () =>
+    const token = this.#tools.tokens.get(tokenKey(provider), () =>
       this.#ask(secret, { timeoutMs, askedAtMs: this.#tools.clock.nowMs() }),
     )
     return token instanceof Promise ? token.then(headersOf) : headersOf(token)
@@ -69,4 +69,9 @@ function misconfigured(message: string): AuthorizationFault {
 
 function headersOf(token: AzureToken | AuthorizationFault): Authorization {
   return 'fault' in token ? token : ['authorization', `Bearer ${token.accessToken}`]
+}
+
+/** The secret itself is no key: keys are kept longer, and shown sooner, than what they lead to. */
+export function tokenKey({ credential }: ProviderTable): string {
+  return `azure-openai ${credential?.id}@${credential?.version}`
 }

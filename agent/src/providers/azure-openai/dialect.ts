@@ -14,7 +14,7 @@ import type {
   UsageDepth,
 } from '../provider-dialect.js'
 import { isUndated, knows } from './api-version.js'
-import { AzureAuthorizer, type AzureTools } from './authorize.js'
+import { AzureAuthorizer, type AzureTools, tokenKey } from './authorize.js'
 import { writeAzureRequest } from './write-request.js'
 
 const jsonHeaders = (stream: boolean) => [
@@ -78,6 +78,7 @@ export function azureOpenaiDialect(tools: AzureTools): ProviderDialect {
     }),
     embeddings: null,
     authorize: (call: OutgoingCall, secret: ProviderSecret | null) => authorizer.authorize(call, secret),
+    forgetAuthorization: (provider: ProviderTable) => tools.tokens.forget(tokenKey(provider)),
     usageDepth: ({ apiVersion }: ProviderTable): UsageDepth => (knows(apiVersion, 'streamUsage') ? 'final' : 'none'),
     refusesUsageDepth: openaiDialect.refusesUsageDepth,
   } satisfies ProviderDialect)

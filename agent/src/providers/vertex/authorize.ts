@@ -1,3 +1,4 @@
+import type { ProviderTable } from '../../../../proto/policy/tables.js'
 import type { Clock } from '../../../../proto/std/clock.js'
 import type { AccessTokens } from '../access-tokens.js'
 import type { AmbientSources } from '../ambient.js'
@@ -26,8 +27,7 @@ export function authorizeVertex(
   if (secret === null) return []
   const { clock, client, tokens, ambient } = tools
   const options = { clock, client, timeoutMs }
-  // The secret itself is no key: keys are kept longer, and shown sooner, than what they lead to.
-  const key = `vertex ${provider.credential?.id} ${provider.credential?.version}`
+  const key = tokenKey(provider)
   if (typeof secret === 'string') return headersOf(tokens.get(key, () => exchangeServiceAccount(secret, options)))
   if (secret.ambient !== 'google')
     return { fault: 'rejected', message: `a machine identity of ${secret.ambient}, not Google` }
@@ -50,4 +50,9 @@ function headersOf(held: Held | Promise<Held>): Authorization | Promise<Authoriz
 
 function bearer(held: Held): Authorization {
   return 'fault' in held ? held : ['authorization', `Bearer ${held.token}`]
+}
+
+/** The secret itself is no key: keys are kept longer, and shown sooner, than what they lead to. */
+export function tokenKey({ credential }: ProviderTable): string {
+  return `vertex ${credential?.id} ${credential?.version}`
 }

@@ -1,6 +1,7 @@
+import type { ProviderTable } from '../../../../proto/policy/tables.js'
 import type { Conversation } from '../../conversation/conversation.js'
 import type { OutgoingCall, ProviderDialect, ProviderSecret, UsageDepth } from '../provider-dialect.js'
-import { authorizeVertex, type VertexTools } from './authorize.js'
+import { authorizeVertex, tokenKey, type VertexTools } from './authorize.js'
 import { embeddingPath } from './embedding-model.js'
 import { modelPath } from './model-path.js'
 import { readContentAnswer } from './read-answer.js'
@@ -37,6 +38,7 @@ export function vertexDialect(tools: VertexTools): ProviderDialect {
       readError: readErrorMessage,
     }),
     authorize: (call: OutgoingCall, secret: ProviderSecret | null) => authorizeVertex(tools, call, secret),
+    forgetAuthorization: (provider: ProviderTable) => tools.tokens.forget(tokenKey(provider)),
     // Every stream tells its tokens at its end, unasked.
     usageDepth: (): UsageDepth => 'final',
     refusesUsageDepth: () => false,
