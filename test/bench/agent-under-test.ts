@@ -8,6 +8,8 @@ import { Dialects } from '../../agent/src/providers/dialects.js'
 import { TokenClient } from '../../agent/src/providers/token-client.js'
 import { ThreadTokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler } from '../../agent/src/request/handle-request.js'
+import { noFallbackAnswers } from '../../agent/src/request/ports.js'
+import { TargetHealths } from '../../agent/src/request/target-health.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
 import { HttpServer } from '../../agent/src/server/http-server.js'
 import { OpsServer } from '../../agent/src/server/ops-server.js'
@@ -18,6 +20,7 @@ import { RequestTelemetry } from '../../agent/src/telemetry/request-telemetry.js
 import { Meter } from '../../agent/src/usage/meter.js'
 import { Spool } from '../../agent/src/usage/spool.js'
 import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
+import { compileCondition, isCondition } from '../../proto/policy/condition.js'
 import { systemClock } from '../../proto/std/clock.js'
 import { randomUnit } from '../../proto/std/ids.js'
 import { FixtureTables, makeTables, makeTarget } from '../harness/agent-door.js'
@@ -51,18 +54,33 @@ const spool = new Spool({
   retainMs: settings.spoolRetainMs,
 })
 await spool.run()
+/** Three targets with breakers behind the last of ten rules; what the first nine ask for is looked at and does not hold. */
+const conditions = [
+  'team == "research"',
+  'user == "ada" || user.startsWith("batch-")',
+  '"x-debug" in headers && headers["x-debug"] == "on"',
+  'tokens_in > 200000',
+  'stream && hour > 30',
+  'region == "mars"',
+  'environment == "staging"',
+  'key in ["key_1", "key_2", "key_3"]',
+  'session != "" && user.endsWith("@example.com")',
+]
+const breaker = { failures: 5, openMs: 5_000, failureRatio: 0.5, windowMs: 30_000, requestsMin: 20 }
+const targetAt = (upstreamModel: string) =>
+  makeTarget({
+    ...{ origin: upstream, kind, upstreamModel, connectionsMax: 256, credential: { id: 'crd', version: 1 } },
+    routing: { breaker },
+  })
+const targets = [targetAt('bench-model'), targetAt('bench-second'), targetAt('bench-third')]
+const rules = [...conditions, null].map((condition, index) => ({
+  id: `rul_${index}`,
+  name: `rule ${index}`,
+  condition,
+}))
 const { tables, apiKey } = makeTables({
-  routes: {
-    chat: [
-      makeTarget({
-        origin: upstream,
-        kind,
-        upstreamModel: 'bench-model',
-        connectionsMax: 256,
-        credential: { id: 'crd', version: 1 },
-      }),
-    ],
-  },
+  routes: { chat: targets },
+  rules: { chat: rules.map(({ condition, ...rule }) => ({ ...rule, ...conditionOf(condition) })) },
   spanSamplePpm: 10_000,
   totalTimeoutMs: 120_000,
   key: { inFlightMax: 100_000, requestsPerMinuteMax: 100_000_000 },
@@ -85,6 +103,8 @@ const handler = createRequestHandler({
   metrics,
   telemetry,
   counter: new ThreadTokenCounter({ clock, log }),
+  healths: new TargetHealths({ clock, metrics: metrics.targets, log }),
+  answers: noFallbackAnswers,
 })
 const health = { unreadyReason: () => null }
 const http = new HttpServer({
@@ -127,3 +147,9 @@ serveChild({ url: `http://127.0.0.1:${http.address.port}`, apiKey }, () => ({
   waiting: spool.stats().usageWaitingCount,
   sent: reporter.stats().sentRecordCount,
 }))
+
+function conditionOf(condition: string | null) {
+  const program = condition === null ? null : compileCondition(condition)
+  if (program !== null && !isCondition(program)) throw new Error(`${condition}: ${program.message}`)
+  return { condition, program }
+}

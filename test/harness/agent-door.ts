@@ -150,6 +150,8 @@ export interface WorldSpec {
   /** Members of every route, and of its one rule. */
   route?: Partial<Omit<RouteTable, 'rules'>>
   rule?: Partial<RuleTable>
+  /** Of a route by its name, in the place of its one rule. */
+  rules?: Record<string, readonly Partial<RuleTable>[]>
   routingPreference?: EnvironmentTable['routingPreference']
   permittedRegions?: string[]
   spanSamplePpm?: number
@@ -173,7 +175,7 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
         dropsUnsupported: spec.dropsUnsupported ?? false,
         ...{ lastResort: null, hedging: null, cache: null },
         ...spec.route,
-        rules: [{ ...plainRule, targets, ...spec.rule }],
+        rules: (spec.rules?.[name] ?? [{}]).map((rule) => ({ ...plainRule, targets, ...spec.rule, ...rule })),
         ...{ ownRuleCount: 1, measures: new Set() },
       },
     ]),
