@@ -26,7 +26,7 @@ describe('a replica is chosen', () => {
     ],
     [
       'elsewhere when the queue there costs more than the cache saves',
-      ask(2_000, { cachedTokens: 500, queuedTokens: 8_000 }, {}),
+      ask(2_000, { cachedTokens: 300, queuedTokens: 8_000 }, {}),
       ['costlier', 'chosen'],
     ],
     [

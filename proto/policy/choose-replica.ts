@@ -1,8 +1,8 @@
 /**
  * Which of a provider's replicas gets a request: the one where it is likely to be answered first, counted in tokens that have
- * to be computed before its first word. That is what the replica's prefix cache does not hold of the prompt, plus a part of
- * what waits there already, plus a surcharge where key-value memory is short (what is cached is then thrown out before it is
- * used, and requests wait for memory).
+ * to be computed before its first word. That is what the replica's prefix cache does not hold of the prompt, plus shares
+ * of what waits and runs there already, plus a surcharge where key-value memory is short (what is cached is then thrown out
+ * before it is used, and requests wait for memory).
  *
  * A cache that everybody wants must not become a queue that everybody stands in, so there is a bound that no saving buys off:
  * a replica gets nothing that would take it above 1.5 times the mean load (consistent choice with bounded loads). Two things
@@ -57,11 +57,12 @@ export const requestWeightTokens = 256
 export const idleLoadTokens = 4_096
 /**
  * What waits before a request costs that request alone; what is computed again costs everybody behind it as well, and pushes
- * out of a cache what was there for others. So a token that waits counts a tenth: in the simulation (`test/simulation`) the
- * time to the first word hardly changes from a twentieth to a half, and with a tenth 96 to 98 % of what an oracle finds cached
- * is found.
+ * out of a cache what was there for others. So a token that waits counts a twentieth. In the simulation (`test/simulation`)
+ * the time to the first word hardly changes from a fiftieth to a half, and what is found cached falls from a tenth on.
  */
-const queueRatio = 0.1
+const queueShare = 0.05
+/** Between replicas of which none is much better the lighter one is taken: near its bound what is cached is of no use. */
+const loadShare = 0.02
 /** Share of key-value memory from which it is called short. */
 const pressureRatio = 0.8
 
@@ -106,11 +107,12 @@ export function chooseReplica({ promptTokens, replicas, turn }: ReplicaQuestion)
   }
 }
 
-function costOf({ cachedTokens, queuedTokens, kvUsageRatio }: ReplicaFacts, promptTokens: number): number {
+function costOf({ cachedTokens, queuedTokens, loadTokens, kvUsageRatio }: ReplicaFacts, promptTokens: number): number {
   const missingTokens = Math.max(0, promptTokens - cachedTokens)
   const shortRatio = Math.min(1, Math.max(0, ((kvUsageRatio ?? 0) - pressureRatio) / (1 - pressureRatio)))
   // With no memory left, nothing that is cached is worth going there for.
-  return missingTokens + queueRatio * queuedTokens + shortRatio * (promptTokens + requestWeightTokens)
+  const pressureTokens = shortRatio * (promptTokens + requestWeightTokens)
+  return missingTokens + pressureTokens + queueShare * queuedTokens + loadShare * loadTokens
 }
 
 /** A choice in one sentence, with the numbers it saw. `names` are those of the replicas, in the order of the question. */

@@ -52,11 +52,19 @@ export function addKeysCommand(program: Command, open: () => Session): void {
     .option('--team <id>', 'whose costs it makes')
     .option('--route <name...>', 'routes that it may use (default: all)')
     .option('--internal-only', 'may not call external models')
+    .option('--may-pin', 'may name its target and do without fallbacks, by header')
     .option('--expires <instant>', 'for example 2026-12-31T00:00:00Z')
     .action(
       async (
         name: string,
-        options: { environment?: string; team?: string; route?: string[]; internalOnly?: boolean; expires?: string },
+        options: {
+          environment?: string
+          team?: string
+          route?: string[]
+          internalOnly?: boolean
+          mayPin?: boolean
+          expires?: string
+        },
       ) => {
         const session = open()
         const tenantId = await session.fetchTenantId()
@@ -68,6 +76,7 @@ export function addKeysCommand(program: Command, open: () => Session): void {
             teamId: options.team ?? null,
             allowedRoutes: options.route ?? null,
             internalOnly: options.internalOnly ?? null,
+            mayPin: options.mayPin ?? null,
             expiresAt: options.expires ?? null,
           },
         })

@@ -69,7 +69,7 @@ test('status says who you are', async () => {
 
 test('keys create asks for a key of the only environment and shows it once', async () => {
   answers['createApiKey'] = { createApiKey: { apiKey: key, secret: 'sk-sy-whole', intentRevision: '4' } }
-  expect(await run('keys', 'create', 'ci', '--route', 'chat', '--internal-only')).toContain('sk-sy-whole')
+  expect(await run('keys', 'create', 'ci', '--route', 'chat', '--internal-only', '--may-pin')).toContain('sk-sy-whole')
   expect(asked.at(-1)?.variables).toEqual({
     input: {
       environmentId: 'env_1',
@@ -77,6 +77,7 @@ test('keys create asks for a key of the only environment and shows it once', asy
       teamId: null,
       allowedRoutes: ['chat'],
       internalOnly: true,
+      mayPin: true,
       expiresAt: null,
     },
   })
@@ -118,6 +119,19 @@ test('usage prints the newest records, or JSON', async () => {
   expect(JSON.parse(await run('--json', 'usage'))).toEqual([record])
 })
 
+test('usage of overridden requests says by which key, and what it decided itself', async () => {
+  const record = {
+    ...{ timestamp: '2026-01-02T03:04:05.000Z', requestId: 'req_1', routeName: 'chat', model: 'small', latencyMs: 1 },
+    ...{ tokensIn: 1, tokensOut: 2, costUsd: null, status: 'OK', code: null, apiKeyId: 'key_1' },
+    routingOverride: 'target=tgt_1 fallback=none',
+  }
+  answers['usage'] = list([record], 'usage')
+  expect(await run('usage', '--overridden')).toMatch(/key +override\n[\s\S]*OK +key_1 +target=tgt_1 fallback=none\n/)
+  expect(asked.at(-1)?.variables).toMatchObject({ filter: { routingOverridden: true } })
+  expect(await run('usage')).not.toMatch(/override/)
+  expect(asked.at(-1)?.variables).toMatchObject({ filter: { routingOverridden: null } })
+})
+
 test('usage without a record says so', async () => {
   answers['usage'] = list([], 'usage')
   expect(await run('usage', '--request', 'req_1')).toMatch(/^no records; /)
@@ -140,6 +154,7 @@ test.each([
   [['usage', '--by', 'colour'], /expected one of environment, key/],
   [['usage', '--since', '7d'], /--since is for sums: say of what, for example --by model/],
   [['usage', '--by', 'model', '--request', 'req_1'], /--request is for records and --by is for sums/],
+  [['usage', '--by', 'model', '--overridden'], /--overridden is for records and --by is for sums/],
   [['usage', '--by', 'model', '--since', 'forever'], /for example 30m, 24h, 7d/],
   [['--tenant', 'nobody', 'usage'], /no tenant nobody; there are: acme/],
   [['keys', 'create', 'ci', '--environment', 'moon'], /no environment moon; there are: production/],

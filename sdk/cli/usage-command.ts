@@ -17,6 +17,15 @@ const groups = {
 
 type GroupName = keyof typeof groups
 
+interface UsageOptions {
+  last?: string
+  request?: string
+  trace?: string
+  overridden?: boolean
+  by?: string
+  since?: string
+}
+
 /** `switchyard usage`: the newest records, or sums by something. */
 export function addUsageCommand(program: Command, open: () => Session): void {
   program
@@ -25,9 +34,10 @@ export function addUsageCommand(program: Command, open: () => Session): void {
     .option('--last <count>', 'newest records to show, 1 to 100 (default: 20)')
     .option('--request <id>', 'the record of one request, by its x-request-id')
     .option('--trace <id>', 'the records of one trace')
+    .option('--overridden', 'only where the client named a target or did without fallbacks, by header')
     .option('--by <what>', `sums instead of records: ${Object.keys(groups).join(', ')}`)
     .option('--since <span>', 'with --by, how far back: 30m, 24h or 7d (default: 24h)')
-    .action(async (options: { last?: string; request?: string; trace?: string; by?: string; since?: string }) => {
+    .action(async (options: UsageOptions) => {
       refuseMixture(options)
       const session = open()
       const tenantId = await session.fetchTenantId()
@@ -35,13 +45,19 @@ export function addUsageCommand(program: Command, open: () => Session): void {
       const first = Number(options.last ?? 20)
       if (!Number.isInteger(first) || first < 1 || first > 100)
         throw new CliFault(`--last is ${JSON.stringify(options.last)}: expected 1 to 100`)
-      const filter = { requestId: options.request ?? null, traceId: options.trace ?? null }
+      const filter = {
+        ...{ requestId: options.request ?? null, traceId: options.trace ?? null },
+        routingOverridden: options.overridden ?? null,
+      }
       const { usage } = await session.client.usage({ tenantId, filter, first })
       const records = usage.edges.map(({ node }) => node)
       session.print(records, () => {
         if (records.length === 0) return 'no records; one is here a few seconds after its answer ended\n'
         return formatTable(
-          ['time', 'request', 'route', 'model', 'in', 'out', 'usd', 'ms', 'status'],
+          [
+            ...['time', 'request', 'route', 'model', 'in', 'out', 'usd', 'ms', 'status'],
+            ...(options.overridden ? ['key', 'override'] : []),
+          ],
           records.map((record) => [
             record.timestamp,
             record.requestId,
@@ -52,6 +68,7 @@ export function addUsageCommand(program: Command, open: () => Session): void {
             record.costUsd,
             record.latencyMs.toFixed(1),
             record.code ? `${record.status} (${record.code})` : record.status,
+            ...(options.overridden ? [record.apiKeyId, record.routingOverride] : []),
           ]),
         )
       })
@@ -59,11 +76,11 @@ export function addUsageCommand(program: Command, open: () => Session): void {
 }
 
 /** An option that would change nothing is a misunderstanding. */
-function refuseMixture(options: Readonly<Record<string, unknown>>): void {
+function refuseMixture(options: UsageOptions): void {
   const { by, since } = options
   if (by === undefined && since !== undefined)
     throw new CliFault('--since is for sums: say of what, for example --by model')
-  const ofRecords = ['last', 'request', 'trace'].find((name) => options[name] !== undefined)
+  const ofRecords = (['last', 'request', 'trace', 'overridden'] as const).find((name) => options[name] !== undefined)
   if (by !== undefined && ofRecords !== undefined)
     throw new CliFault(`--${ofRecords} is for records and --by is for sums: leave one out`)
 }

@@ -40,6 +40,33 @@ export type BreakerInput = {
   readonly windowMs?: number | null | undefined;
 };
 
+/**
+ * Who shares an answer: everybody in the environment, the keys of a team (a key without one shares with no other),
+ * one API key, or the end user that the client names (one that names none gets and keeps nothing).
+ */
+export type CacheSharing =
+  | 'API_KEY'
+  | 'ENVIRONMENT'
+  | 'TEAM'
+  | 'USER';
+
+export type CacheStatisticsInput = {
+  readonly environmentId?: string | null | undefined;
+  /** At or after. */
+  readonly from: string;
+  readonly routeId?: string | null | undefined;
+  /** Your own when left out. */
+  readonly tenantId?: string | null | undefined;
+  /** Before; at most 31 days after from. */
+  readonly to: string;
+};
+
+export type CacheTtlInput = {
+  /** factual, dynamic, or a class that routing knows. */
+  readonly promptClass: string;
+  readonly seconds: number;
+};
+
 export type Capability =
   | 'CHAT'
   | 'EMBEDDINGS';
@@ -58,6 +85,8 @@ export type CreateApiKeyInput = {
   readonly inFlightMax?: number | null | undefined;
   /** Never call external providers; false when left out. */
   readonly internalOnly?: boolean | null | undefined;
+  /** Name targets and switch fallbacks off by header; false when left out. */
+  readonly mayPin?: boolean | null | undefined;
   readonly name: string;
   /** Per agent; 12000 when left out. */
   readonly requestsPerMinuteMax?: number | null | undefined;
@@ -362,6 +391,24 @@ export type ProviderTestStep =
   | 'RESOLVE'
   | 'TLS';
 
+/**
+ * What is to be forgotten: everything of a tenant or environment, or what fits all members given. One purge for each
+ * document; a source of documents calls this when one changes.
+ */
+export type PurgeCacheInput = {
+  /** As the header x-switchyard-cache-documents names them; at most 16. */
+  readonly documentIds?: ReadonlyArray<string> | null | undefined;
+  readonly environmentId?: string | null | undefined;
+  readonly promptId?: string | null | undefined;
+  /** With promptId. */
+  readonly promptVersion?: string | null | undefined;
+  readonly routeId?: string | null | undefined;
+  /** Of the route, or of the header x-switchyard-cache-tags. */
+  readonly tag?: string | null | undefined;
+  /** Without environmentId: all its environments. Your own when left out. */
+  readonly tenantId?: string | null | undefined;
+};
+
 export type RenameTeamInput = {
   readonly name: string;
   readonly teamId: string;
@@ -422,9 +469,39 @@ export type RuleOutcome =
   | 'HELD'
   | 'NOT_HELD';
 
+export type SemanticCacheInput = {
+  /** Name of a route of the same environment whose model makes embeddings. */
+  readonly embeddingRoute: string;
+  /** 0.95 when left out. */
+  readonly threshold?: number | null | undefined;
+};
+
 export type SetModelPriceInput = {
   readonly modelId: string;
   readonly price: ModelPriceInput;
+};
+
+/** The whole policy: what is left out is as a new one has it. */
+export type SetRouteCacheInput = {
+  /** 604800 when left out; at most 30 days. */
+  readonly ageMaxSeconds?: number | null | undefined;
+  /** False when left out. */
+  readonly anyTemperature?: boolean | null | undefined;
+  readonly detailApiKeyIds?: ReadonlyArray<string> | null | undefined;
+  readonly routeId: string;
+  /** Left out: only the very same request is answered. */
+  readonly semantic?: SemanticCacheInput | null | undefined;
+  /** False when left out. */
+  readonly shared?: boolean | null | undefined;
+  /** ENVIRONMENT when left out. */
+  readonly sharedBy?: CacheSharing | null | undefined;
+  /** 0 when left out. */
+  readonly staleSeconds?: number | null | undefined;
+  readonly tags?: ReadonlyArray<string> | null | undefined;
+  /** 3600 when left out. */
+  readonly ttlSeconds?: number | null | undefined;
+  /** factual 86400, dynamic 3600 when left out. */
+  readonly ttls?: ReadonlyArray<CacheTtlInput> | null | undefined;
 };
 
 export type StickyBy =
@@ -522,6 +599,7 @@ export type UpdateApiKeyInput = {
   readonly expiresAt?: string | null | undefined;
   readonly inFlightMax?: number | null | undefined;
   readonly internalOnly?: boolean | null | undefined;
+  readonly mayPin?: boolean | null | undefined;
   readonly name?: string | null | undefined;
   readonly requestsPerMinuteMax?: number | null | undefined;
   readonly teamId?: string | null | undefined;
@@ -620,6 +698,8 @@ export type UsageFilterInput = {
   readonly region?: string | null | undefined;
   readonly requestId?: string | null | undefined;
   readonly routeName?: string | null | undefined;
+  /** True: only requests with a routingOverride; false: only those without one. */
+  readonly routingOverridden?: boolean | null | undefined;
   readonly status?: UsageStatus | null | undefined;
   readonly teamId?: string | null | undefined;
   /** Before. */
@@ -672,7 +752,7 @@ export type WarmUpInput = {
   readonly intervalMs: number;
 };
 
-export type ApiKeyFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string };
+export type ApiKeyFieldsFragment = { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string };
 
 export type ApiKeysQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -682,42 +762,42 @@ export type ApiKeysQueryVariables = Exact<{
 }>;
 
 
-export type ApiKeysQuery = { readonly apiKeys: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type ApiKeysQuery = { readonly apiKeys: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type ApiKeyQueryVariables = Exact<{
   id: string;
 }>;
 
 
-export type ApiKeyQuery = { readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null };
+export type ApiKeyQuery = { readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null };
 
 export type CreateApiKeyMutationVariables = Exact<{
   input: CreateApiKeyInput;
 }>;
 
 
-export type CreateApiKeyMutation = { readonly createApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type CreateApiKeyMutation = { readonly createApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type UpdateApiKeyMutationVariables = Exact<{
   input: UpdateApiKeyInput;
 }>;
 
 
-export type UpdateApiKeyMutation = { readonly updateApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type UpdateApiKeyMutation = { readonly updateApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type RevokeApiKeyMutationVariables = Exact<{
   input: RevokeApiKeyInput;
 }>;
 
 
-export type RevokeApiKeyMutation = { readonly revokeApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
+export type RevokeApiKeyMutation = { readonly revokeApiKey: { readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } } };
 
 export type RotateApiKeyMutationVariables = Exact<{
   input: RotateApiKeyInput;
 }>;
 
 
-export type RotateApiKeyMutation = { readonly rotateApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string }, readonly previous: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null } };
+export type RotateApiKeyMutation = { readonly rotateApiKey: { readonly secret: string, readonly intentRevision: string, readonly apiKey: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string }, readonly previous: { readonly id: string, readonly tenantId: string, readonly environmentId: string, readonly teamId: string | null, readonly name: string, readonly prefix: string, readonly allowedRoutes: ReadonlyArray<string>, readonly internalOnly: boolean, readonly mayPin: boolean, readonly inFlightMax: number, readonly requestsPerMinuteMax: number, readonly expiresAt: string | null, readonly revokedAt: string | null, readonly abortOnRevoke: boolean, readonly rotatedFromId: string | null, readonly createdBy: string, readonly createdAt: string } | null } };
 
 export type AuditEntriesQueryVariables = Exact<{
   filter?: AuditFilterInput | null | undefined;
@@ -727,6 +807,52 @@ export type AuditEntriesQueryVariables = Exact<{
 
 
 export type AuditEntriesQuery = { readonly auditEntries: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly tenantId: string | null, readonly actor: string, readonly actorKind: string, readonly action: string, readonly subjectKind: string, readonly subjectId: string, readonly before: unknown, readonly after: unknown, readonly requestId: string, readonly createdAt: string } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+
+export type RouteCacheFieldsFragment = { readonly routeId: string, readonly anyTemperature: boolean, readonly sharedBy: CacheSharing, readonly ttlSeconds: number, readonly ageMaxSeconds: number, readonly staleSeconds: number, readonly shared: boolean, readonly comparesMeaning: boolean, readonly detailApiKeyIds: ReadonlyArray<string>, readonly tags: ReadonlyArray<string>, readonly updatedAt: string, readonly ttls: ReadonlyArray<{ readonly promptClass: string, readonly seconds: number }>, readonly semantic: { readonly threshold: number, readonly embeddingRoute: string } | null };
+
+export type CacheSumFieldsFragment = { readonly routeId: string, readonly routeName: string, readonly exactCount: string, readonly semanticCount: string, readonly missCount: string, readonly hitRatio: number | null, readonly savedNanoUsd: string, readonly savedUsd: string, readonly savedTokensIn: string, readonly savedTokensOut: string, readonly unpricedCount: string, readonly missedNanoUsd: string, readonly missedUsd: string };
+
+export type RouteCacheQueryVariables = Exact<{
+  routeId: string;
+}>;
+
+
+export type RouteCacheQuery = { readonly route: { readonly id: string, readonly name: string, readonly cache: { readonly routeId: string, readonly anyTemperature: boolean, readonly sharedBy: CacheSharing, readonly ttlSeconds: number, readonly ageMaxSeconds: number, readonly staleSeconds: number, readonly shared: boolean, readonly comparesMeaning: boolean, readonly detailApiKeyIds: ReadonlyArray<string>, readonly tags: ReadonlyArray<string>, readonly updatedAt: string, readonly ttls: ReadonlyArray<{ readonly promptClass: string, readonly seconds: number }>, readonly semantic: { readonly threshold: number, readonly embeddingRoute: string } | null } | null } | null };
+
+export type SetRouteCacheMutationVariables = Exact<{
+  input: SetRouteCacheInput;
+}>;
+
+
+export type SetRouteCacheMutation = { readonly setRouteCache: { readonly routeId: string, readonly intentRevision: string, readonly cache: { readonly routeId: string, readonly anyTemperature: boolean, readonly sharedBy: CacheSharing, readonly ttlSeconds: number, readonly ageMaxSeconds: number, readonly staleSeconds: number, readonly shared: boolean, readonly comparesMeaning: boolean, readonly detailApiKeyIds: ReadonlyArray<string>, readonly tags: ReadonlyArray<string>, readonly updatedAt: string, readonly ttls: ReadonlyArray<{ readonly promptClass: string, readonly seconds: number }>, readonly semantic: { readonly threshold: number, readonly embeddingRoute: string } | null } | null } };
+
+export type RemoveRouteCacheMutationVariables = Exact<{
+  routeId: string;
+}>;
+
+
+export type RemoveRouteCacheMutation = { readonly removeRouteCache: { readonly routeId: string, readonly intentRevision: string } };
+
+export type CachePurgesQueryVariables = Exact<{
+  environmentId: string;
+}>;
+
+
+export type CachePurgesQuery = { readonly cachePurges: ReadonlyArray<{ readonly id: string, readonly environmentId: string, readonly at: string, readonly routeId: string | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly tag: string | null, readonly documentId: string | null, readonly createdBy: string }> };
+
+export type PurgeCacheMutationVariables = Exact<{
+  input: PurgeCacheInput;
+}>;
+
+
+export type PurgeCacheMutation = { readonly purgeCache: { readonly at: string, readonly purgeCount: number, readonly intentRevisions: ReadonlyArray<{ readonly environmentId: string, readonly intentRevision: string }> } };
+
+export type CacheStatisticsQueryVariables = Exact<{
+  input: CacheStatisticsInput;
+}>;
+
+
+export type CacheStatisticsQuery = { readonly cacheStatistics: { readonly from: string, readonly to: string, readonly exactCount: string, readonly semanticCount: string, readonly missCount: string, readonly hitRatio: number | null, readonly missRatio: number | null, readonly savedNanoUsd: string, readonly savedUsd: string, readonly savedTokensIn: string, readonly savedTokensOut: string, readonly unpricedCount: string, readonly missedNanoUsd: string, readonly missedUsd: string, readonly routes: ReadonlyArray<{ readonly routeId: string, readonly routeName: string, readonly exactCount: string, readonly semanticCount: string, readonly missCount: string, readonly hitRatio: number | null, readonly savedNanoUsd: string, readonly savedUsd: string, readonly savedTokensIn: string, readonly savedTokensOut: string, readonly unpricedCount: string, readonly missedNanoUsd: string, readonly missedUsd: string }> } };
 
 export type ClusterFieldsFragment = { readonly id: string, readonly name: string, readonly kind: ClusterKind, readonly cloud: string, readonly region: string, readonly createdAt: string };
 
@@ -1145,7 +1271,7 @@ export type EnvironmentDeliveryQueryVariables = Exact<{
 
 export type EnvironmentDeliveryQuery = { readonly environment: { readonly id: string, readonly name: string, readonly intentRevision: string, readonly delivery: ReadonlyArray<{ readonly clusterId: string, readonly clusterName: string, readonly region: string, readonly desiredRevision: string | null, readonly appliedRevision: string | null, readonly agentCount: number, readonly upToDateCount: number, readonly failure: { readonly intentRevision: string, readonly code: string, readonly path: string, readonly message: string, readonly since: string } | null }> } | null };
 
-export type UsageRecordFieldsFragment = { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> };
+export type UsageRecordFieldsFragment = { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly savedNanoUsd: string | null, readonly savedUsd: string | null, readonly savedTokensIn: number | null, readonly savedTokensOut: number | null, readonly routingOverride: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly costNanoUsd: string | null, readonly costUsd: string | null }> };
 
 export type UsageQueryVariables = Exact<{
   tenantId?: string | null | undefined;
@@ -1155,7 +1281,7 @@ export type UsageQueryVariables = Exact<{
 }>;
 
 
-export type UsageQuery = { readonly usage: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
+export type UsageQuery = { readonly usage: { readonly edges: ReadonlyArray<{ readonly node: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly savedNanoUsd: string | null, readonly savedUsd: string | null, readonly savedTokensIn: number | null, readonly savedTokensOut: number | null, readonly routingOverride: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly costNanoUsd: string | null, readonly costUsd: string | null }> } }>, readonly pageInfo: { readonly hasNextPage: boolean, readonly endCursor: string | null } } };
 
 export type UsageRecordQueryVariables = Exact<{
   requestId: string;
@@ -1163,7 +1289,7 @@ export type UsageRecordQueryVariables = Exact<{
 }>;
 
 
-export type UsageRecordQuery = { readonly usageRecord: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number }> } | null };
+export type UsageRecordQuery = { readonly usageRecord: { readonly id: string, readonly requestId: string, readonly traceId: string, readonly spanId: string | null, readonly timestamp: string, readonly tenantId: string, readonly environmentId: string, readonly apiKeyId: string, readonly teamId: string | null, readonly userId: string, readonly operation: string, readonly routeId: string | null, readonly routeName: string | null, readonly providerId: string | null, readonly modelId: string | null, readonly requestedModel: string, readonly actualModel: string | null, readonly model: string, readonly agentId: string, readonly clusterId: string, readonly region: string, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly tokensInCached: number | null, readonly tokensInCacheWrite: number | null, readonly tokensOutReasoning: number | null, readonly usageSource: string, readonly costNanoUsd: string | null, readonly costUsd: string | null, readonly priceVersion: number | null, readonly latencyMs: number, readonly providerLatencyMs: number, readonly guardrailLatencyMs: number, readonly ownLatencyMs: number, readonly firstTokenMs: number | null, readonly status: UsageStatus, readonly code: string | null, readonly httpStatus: number | null, readonly fallbackUsed: boolean, readonly stream: boolean, readonly temperature: number | null, readonly promptId: string | null, readonly promptVersion: string | null, readonly guardrailResult: string | null, readonly groundingScore: number | null, readonly cacheHit: string | null, readonly savedNanoUsd: string | null, readonly savedUsd: string | null, readonly savedTokensIn: number | null, readonly savedTokensOut: number | null, readonly routingOverride: string | null, readonly snapshotGeneration: string, readonly storedAt: string, readonly hops: ReadonlyArray<{ readonly index: number, readonly targetId: string, readonly providerId: string, readonly modelId: string, readonly upstreamModel: string, readonly outcome: string, readonly httpStatus: number | null, readonly startedMs: number, readonly durationMs: number, readonly tokensIn: number | null, readonly tokensOut: number | null, readonly costNanoUsd: string | null, readonly costUsd: string | null }> } | null };
 
 export type UsageTotalsQueryVariables = Exact<{
   tenantId?: string | null | undefined;

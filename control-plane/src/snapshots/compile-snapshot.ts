@@ -1,6 +1,6 @@
 import { resourceCodec } from '../../../proto/gen/codec.js'
 import type { CachePolicy } from '../../../proto/gen/switchyard/v1/CachePolicy.js'
-import type { CachePurge } from '../../../proto/gen/switchyard/v1/CachePurge.js'
+import type { CachePurge__Output } from '../../../proto/gen/switchyard/v1/CachePurge.js'
 import type { Resource } from '../../../proto/gen/switchyard/v1/Resource.js'
 import type { RouteResource } from '../../../proto/gen/switchyard/v1/RouteResource.js'
 import type { Rule } from '../../../proto/gen/switchyard/v1/Rule.js'
@@ -176,6 +176,7 @@ export interface ApiKeyRow {
   readonly teamId: string | null
   readonly allowedRoutes: readonly string[]
   readonly internalOnly: boolean
+  readonly mayPin: boolean
   readonly expiresAtMs: number
   readonly inFlightMax: number
   readonly requestsPerMinuteMax: number
@@ -250,6 +251,7 @@ export function compileApiKey(row: ApiKeyRow): CompiledResource {
       inFlightMax: row.inFlightMax,
       requestsPerMinuteMax: row.requestsPerMinuteMax,
       internalOnly: row.internalOnly,
+      mayPin: row.mayPin,
     },
   })
 }
@@ -374,7 +376,7 @@ function cacheResource(row: RouteCacheRow): CachePolicy {
 }
 
 /** Also of a section that is held back: a purge takes away, and waits for nothing. */
-export function compileCachePurges(rows: readonly CachePurgeRow[]): CachePurge[] {
+export function compileCachePurges(rows: readonly CachePurgeRow[]): CachePurge__Output[] {
   return rows.map(({ id, atMs, routeId, promptId, promptVersion, tag, documentId }) => ({
     ...{ id, atUnixMs: atMs, routeId: routeId ?? '', promptId: promptId ?? '', promptVersion: promptVersion ?? '' },
     ...{ tag: tag ?? '', documentId: documentId ?? '' },

@@ -84,7 +84,7 @@ test('what a vendor needs reaches the agent, from rows to resources', async () =
   expect(full.route).toMatchObject({ unsupportedSettings: 'drop' })
 })
 
-test('rules, targets, last resorts, hedging, defaults, preference and an internal key reach the agent', async () => {
+test('rules, targets, last resorts, hedging, defaults, preference and what a key may reach the agent', async () => {
   const { providerId, modelId, environmentId, tenantId } = rows
   const target = (position: number, ruleId: string | null, more: object = {}) => ({
     ...{ id: `tgt_${position}`, position, ruleId, providerId, modelId },
@@ -95,7 +95,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and an interna
     await tables.routeTarget.deleteMany({})
     await tables.route.deleteMany({})
     await tables.environment.update({ where: { id: environmentId }, data: { routingPreference: 'best' } })
-    await tables.apiKey.updateMany({ data: { internalOnly: true, rowVersion: 2 } })
+    await tables.apiKey.updateMany({ data: { internalOnly: true, mayPin: true, rowVersion: 2 } })
     const route = { tenantId, environmentId, totalTimeoutMs: 60_000 }
     // As a release without rules writes it: targets of no rule.
     await tables.route.create({ data: { ...route, id: 'rte_old', name: 'old', targets: { create: target(0, null) } } })
@@ -137,7 +137,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and an interna
   })
   const { environment, key, routes } = await compiled()
   expect(environment?.routingPreference).toBe('best')
-  expect(key?.internalOnly).toBe(true)
+  expect(key).toMatchObject({ internalOnly: true, mayPin: true })
   const [modern, old] = routes
   expect(old?.rules).toMatchObject([
     { id: 'rul_old', condition: '', strategy: 'ordered', targets: [{ id: 'tgt_0', weight: 1, tier: '', tasks: [] }] },

@@ -180,8 +180,8 @@ export class IntentReader {
     const { known, stale } = lookUp(index, this.#apiKeys)
     if (stale.length > 0) {
       const { rows } = await client.query<Omit<ApiKeyRow, 'expiresAtMs'> & { expiresAt: Date | null }>(
-        `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "internalOnly", "expiresAt", "inFlightMax",
-                "requestsPerMinuteMax"
+        `SELECT id, "rowVersion", "secretHash", "teamId", "allowedRoutes", "internalOnly", "mayPin", "expiresAt",
+                "inFlightMax", "requestsPerMinuteMax"
          FROM "ApiKey" WHERE id = ANY($1)`,
         [stale],
       )

@@ -12,7 +12,7 @@ const target = (id: string, weight: number, providerId = 'prv_1') => ({
 const route = (id: string, more: Partial<RouteRow> = {}, targets = [target(`tgt_${id}`, 1)]): RouteRow => ({
   ...{ id: `rte_${id}`, name: id, totalTimeoutMs: 9, unsupportedSettings: 'refuse', defaultRouteId: null },
   ...{ lastResortCachedAgeMaxSeconds: null, lastResortApology: null, lastResortSafeAnswer: null },
-  ...{ hedgingBudgetPpm: null, hedgingDelayMinMs: null },
+  ...{ hedgingBudgetPpm: null, hedgingDelayMinMs: null, cache: null },
   rules: [
     {
       ...{ id: `rul_${id}`, name: 'rule-1', condition: null, strategy: 'weighted', stickyBy: null },
@@ -40,6 +40,7 @@ const intent = (...routes: RouteRow[]): EnvironmentIntent => ({
     },
   ],
   apiKeys: [],
+  cachePurges: [],
 })
 const section = environmentSection('ten_1', 'env_1')
 
@@ -70,4 +71,20 @@ test('a rule that could choose nobody any more takes the section with it: closed
       .get('canary')
       ?.rules[0]?.targets.map(({ id }) => id),
   ).toEqual(['tgt_a'])
+})
+
+test('a purge of kept answers is in effect whatever else of the newest intent is not', () => {
+  const held = intent(route('base'))
+  const compiled = compileEnvironment(held)
+  if ('refusals' in compiled) throw new Error(compiled.refusals[0]?.message)
+  const { resources } = compiled.section
+  const fits = { routeId: null, promptId: null, promptVersion: null, tag: 'prices', documentId: null }
+  const next = { ...held, cachePurges: [{ id: 'pur_1', atMs: 5, ...fits }] }
+  const kept = withdrawFrom(section, resources, next)
+  const environment = kept.map((one) => decodedResource(section, one).resource.environment).find((one) => one)
+  expect(environment?.cachePurges).toEqual([
+    { id: 'pur_1', atUnixMs: 5, routeId: '', promptId: '', promptVersion: '', tag: 'prices', documentId: '' },
+  ])
+  expect(withdrawFrom(section, kept, next)).toBe(kept)
+  expect(withdrawFrom(section, resources, held)).toBe(resources)
 })

@@ -1,6 +1,12 @@
 import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
 import type { RouteResource__Output } from '../../../proto/gen/switchyard/v1/RouteResource.js'
-import { type CompiledStructure, compileResource, decodedResource, type EnvironmentIntent } from './compile-snapshot.js'
+import {
+  type CompiledStructure,
+  compileCachePurges,
+  compileResource,
+  decodedResource,
+  type EnvironmentIntent,
+} from './compile-snapshot.js'
 import { findSectionFlaws } from './section-check.js'
 import type { CompiledResource } from './snapshot.js'
 
@@ -68,7 +74,7 @@ function narrowStructure(section: string, held: CompiledStructure, intent: Envir
     const { environment, provider, model, route } = resource
     if (route) return [routes.get(name) ?? []].flat().map((kept) => ({ name, resource: kept }))
     if (provider || model) return used.has(provider?.id ?? model?.id ?? '') ? [{ name, resource }] : []
-    return [{ name, resource: environment ? narrowEnvironment(resource, environment, regions) : resource }]
+    return [{ name, resource: environment ? narrowEnvironment(resource, environment, intent) : resource }]
   })
   if (findSectionFlaws(section, narrowed).length === 0) return narrowed
   return narrowed.filter(({ resource }) => resource.environment)
@@ -105,12 +111,17 @@ function withoutLostDefaults(route: RouteResource__Output, ids: ReadonlySet<stri
   return route.defaultRouteId === '' || ids.has(route.defaultRouteId) ? route : { ...route, defaultRouteId: '' }
 }
 
+/** Fewer regions; and purges take away, so the newest intent's are in effect whatever else of it is not. */
 function narrowEnvironment(
   resource: Resource__Output,
   environment: NonNullable<Resource__Output['environment']>,
-  regions: ReadonlySet<string>,
+  intent: EnvironmentIntent,
 ): Resource__Output {
+  const regions = new Set(intent.environment.permittedRegions)
   const permittedRegions = environment.permittedRegions.filter((region) => regions.has(region))
-  if (permittedRegions.length === environment.permittedRegions.length) return resource
-  return { ...resource, environment: { ...environment, permittedRegions } }
+  const cachePurges = compileCachePurges(intent.cachePurges)
+  const isSame =
+    permittedRegions.length === environment.permittedRegions.length &&
+    JSON.stringify(cachePurges) === JSON.stringify(environment.cachePurges)
+  return isSame ? resource : { ...resource, environment: { ...environment, permittedRegions, cachePurges } }
 }

@@ -40,6 +40,12 @@ export class ApiKeyGraph {
   })
   internalOnly!: boolean
 
+  @Field(() => Boolean, {
+    description:
+      'May name its target with the header x-switchyard-target and switch fallbacks off with x-switchyard-fallback: none. Each use is on the usage record as routingOverride.',
+  })
+  mayPin!: boolean
+
   @Field(() => Int, { description: 'Requests at the same time, per agent.' })
   inFlightMax!: number
 
@@ -84,6 +90,12 @@ export class CreateApiKeyInput {
   @Field(() => Boolean, { nullable: true, description: 'Never call external providers; false when left out.' })
   internalOnly?: boolean | null
 
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'Name targets and switch fallbacks off by header; false when left out.',
+  })
+  mayPin?: boolean | null
+
   @Field(() => Int, { nullable: true, description: `Per agent; ${inFlightMaxDefault} when left out.` })
   inFlightMax?: number | null
 
@@ -110,6 +122,9 @@ export class UpdateApiKeyInput {
 
   @Field(() => Boolean, { nullable: true })
   internalOnly?: boolean | null
+
+  @Field(() => Boolean, { nullable: true })
+  mayPin?: boolean | null
 
   @Field(() => Int, { nullable: true })
   inFlightMax?: number | null

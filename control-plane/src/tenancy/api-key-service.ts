@@ -107,7 +107,7 @@ export class ApiKeyService {
       requireFuture(checked.expiresAt, transaction.now)
       const { key, text } = await this.#insert(actor, transaction, environment, {
         ...{ name, teamId: checked.teamId ?? null, allowedRoutes: checked.allowedRoutes ?? [] },
-        internalOnly: checked.internalOnly ?? false,
+        ...{ internalOnly: checked.internalOnly ?? false, mayPin: checked.mayPin ?? false },
         inFlightMax: checked.inFlightMax ?? inFlightMaxDefault,
         requestsPerMinuteMax: checked.requestsPerMinuteMax ?? requestsPerMinuteMaxDefault,
         ...{ expiresAt: checked.expiresAt ?? null, rotatedFromId: null },
@@ -134,6 +134,7 @@ export class ApiKeyService {
         teamId: teamId === undefined ? key.teamId : teamId,
         allowedRoutes: allowedRoutes ?? key.allowedRoutes,
         internalOnly: checked.internalOnly ?? key.internalOnly,
+        mayPin: checked.mayPin ?? key.mayPin,
         inFlightMax: inFlightMax ?? key.inFlightMax,
         requestsPerMinuteMax: requestsPerMinuteMax ?? key.requestsPerMinuteMax,
         expiresAt: expiresAt === undefined ? key.expiresAt : expiresAt,
@@ -211,6 +212,7 @@ export class ApiKeyService {
       | 'teamId'
       | 'allowedRoutes'
       | 'internalOnly'
+      | 'mayPin'
       | 'inFlightMax'
       | 'requestsPerMinuteMax'
       | 'expiresAt'
@@ -227,6 +229,7 @@ export class ApiKeyService {
       prefix: apiKeyPrefix(text),
       allowedRoutes: like.allowedRoutes,
       internalOnly: like.internalOnly,
+      mayPin: like.mayPin,
       inFlightMax: like.inFlightMax,
       requestsPerMinuteMax: like.requestsPerMinuteMax,
       expiresAt: like.expiresAt,

@@ -5,7 +5,7 @@ import type { ApiKey } from './api-key.js'
 /** Everything but `secretHash`: it is written once and read by the snapshot compiler only. */
 const columns = {
   ...{ id: true, tenantId: true, environmentId: true, teamId: true, name: true, prefix: true, allowedRoutes: true },
-  internalOnly: true,
+  ...{ internalOnly: true, mayPin: true },
   ...{ inFlightMax: true, requestsPerMinuteMax: true, expiresAt: true, revokedAt: true, abortOnRevoke: true },
   ...{ rotatedFromId: true, createdBy: true, createdAt: true, rowVersion: true },
 } as const
@@ -69,12 +69,13 @@ export class ApiKeyStore {
 
   /** Writes what may change and returns the key with its next row version. */
   async update(transaction: Transaction, key: ApiKey): Promise<ApiKey> {
-    const { id, name, teamId, internalOnly, inFlightMax, requestsPerMinuteMax, expiresAt } = key
-    const { revokedAt, abortOnRevoke } = key
+    const { id, name, teamId, internalOnly, mayPin, inFlightMax, requestsPerMinuteMax } = key
+    const { expiresAt, revokedAt, abortOnRevoke } = key
     return transaction.rows.apiKey.update({
       where: { id },
       data: {
-        ...{ name, teamId, internalOnly, inFlightMax, requestsPerMinuteMax, expiresAt, revokedAt, abortOnRevoke },
+        ...{ name, teamId, internalOnly, mayPin, inFlightMax, requestsPerMinuteMax },
+        ...{ expiresAt, revokedAt, abortOnRevoke },
         allowedRoutes: [...key.allowedRoutes],
         rowVersion: { increment: 1 },
       },

@@ -13,6 +13,11 @@ export interface ApiKey {
   readonly allowedRoutes: readonly string[]
   /** May not call models at providers that are external. */
   readonly internalOnly: boolean
+  /**
+   * May name its target with the header `x-switchyard-target`, and switch fallbacks off with `x-switchyard-fallback: none`.
+   * Each use is on the usage record as `routingOverride`.
+   */
+  readonly mayPin: boolean
   /** Per agent. */
   readonly inFlightMax: number
   /** Per agent. */
@@ -62,6 +67,7 @@ export const createApiKeyInput = z.object({
   teamId: shapes.id.nullish(),
   allowedRoutes: allowedRoutes.nullish(),
   internalOnly: z.boolean().nullish(),
+  mayPin: z.boolean().nullish(),
   inFlightMax: inFlightMax.nullish(),
   requestsPerMinuteMax: requestsPerMinuteMax.nullish(),
   expiresAt: z.date().nullish(),
@@ -74,6 +80,7 @@ export const updateApiKeyInput = z.object({
   teamId: shapes.id.nullish(),
   allowedRoutes: allowedRoutes.nullish(),
   internalOnly: z.boolean().nullish(),
+  mayPin: z.boolean().nullish(),
   inFlightMax: inFlightMax.nullish(),
   requestsPerMinuteMax: requestsPerMinuteMax.nullish(),
   expiresAt: z.date().nullish(),
@@ -94,6 +101,7 @@ export function auditApiKey(key: ApiKey) {
     prefix: key.prefix,
     allowedRoutes: key.allowedRoutes,
     internalOnly: key.internalOnly,
+    mayPin: key.mayPin,
     inFlightMax: key.inFlightMax,
     requestsPerMinuteMax: key.requestsPerMinuteMax,
     expiresAt: key.expiresAt?.toISOString() ?? null,

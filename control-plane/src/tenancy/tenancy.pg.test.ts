@@ -405,4 +405,33 @@ describe('what routing goes by', () => {
       expect.objectContaining({ internalOnly: false }),
     ])
   })
+
+  test('a key may pin only where somebody said so, by creation, change and rotation, and the trail says so', async () => {
+    const { admin, environment, key } = await makeEstate()
+    expect(key.apiKey.mayPin).toBe(false)
+    const unasked = await services.apiKeys.update(admin, { apiKeyId: key.apiKey.id, internalOnly: true, mayPin: null })
+    expect(unasked.apiKey).toMatchObject({ internalOnly: true, mayPin: false })
+    const made = await services.apiKeys.create(admin, {
+      ...{ environmentId: environment.id, name: 'pins', mayPin: true },
+    })
+    expect(made.apiKey).toMatchObject({ internalOnly: false, mayPin: true })
+    const rotated = await services.apiKeys.rotate(admin, { apiKeyId: made.apiKey.id, overlapMinutes: 5 })
+    expect(rotated.apiKey.mayPin).toBe(true)
+    expect(rotated.previous.mayPin).toBe(true)
+    const apiKeyId = rotated.apiKey.id
+    const named = await services.apiKeys.update(admin, { apiKeyId, name: 'still pins' })
+    expect(named.apiKey.mayPin).toBe(true)
+    const ended = await services.apiKeys.update(admin, { apiKeyId, mayPin: false })
+    expect(ended.apiKey).toMatchObject({ mayPin: false, rowVersion: named.apiKey.rowVersion + 1 })
+    expect(ended.intentRevision).toBe(named.intentRevision + 1n)
+    const odd = services.apiKeys.update(admin, { apiKeyId, mayPin: 'yes' as never })
+    expect(await refusalOf(odd)).toEqual({ code: 'bad_input', field: 'input.mayPin' })
+    const entries = await database.rows.auditEntry.findMany({ where: { subjectId: apiKeyId } })
+    expect(entries.map(({ action, before, after }) => [action, before, after])).toEqual(
+      expect.arrayContaining([
+        ['api-key.create', null, expect.objectContaining({ mayPin: true })],
+        ['api-key.update', expect.objectContaining({ mayPin: true }), expect.objectContaining({ mayPin: false })],
+      ]),
+    )
+  })
 })

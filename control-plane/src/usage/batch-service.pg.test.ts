@@ -100,6 +100,22 @@ describe('a batch', () => {
     expect(await letters()).toEqual([])
   })
 
+  it('keeps what a client decided of the routing and what each hop served; one that served less than nothing is a dead letter', async () => {
+    const lost = { index: 0, targetId: 'tgt_a', outcome: 'hedge_lost', tokensIn: 5, tokensOut: 0, costNanoUsd: 9 }
+    const won = { index: 1, targetId: 'tgt_b', outcome: 'ok' }
+    await service.store(batchOf([0], { routingOverride: 'target=tgt_b fallback=none', hops: [lost, won] }))
+    await service.store(batchOf([1], { hops: [won] }))
+    await service.store(batchOf([2], { hops: [{ ...lost, costNanoUsd: -1 }] }))
+    const rows = await rowsOf(`SELECT "routingOverride", hops FROM "UsageRecord" ORDER BY sequence`)
+    expect(rows).toMatchObject([
+      { routingOverride: 'target=tgt_b fallback=none', hops: [lost, won] },
+      { routingOverride: null, hops: [won] },
+    ])
+    expect(rows[0].hops[1]).not.toHaveProperty('tokensIn')
+    expect(await letters()).toEqual([{ sequence: 2, code: 'malformed' }])
+    expect(await watermark()).toBe(3)
+  })
+
   it('moves the watermark only over what is whole', async () => {
     await service.store(batchOf([5, 6]))
     expect(await watermark()).toBe(0)

@@ -51,6 +51,21 @@ export class HopGraph {
 
   @Field(() => Float)
   durationMs!: number
+
+  @Field(() => Float, {
+    nullable: true,
+    description: 'What this hop served, where more than one did: the tokens and cost of the record are their sums.',
+  })
+  tokensIn!: number | null
+
+  @Field(() => Float, { nullable: true, description: 'As tokensIn.' })
+  tokensOut!: number | null
+
+  @Field(() => BigIntString, { nullable: true, description: 'As tokensIn; null also where the price is unknown.' })
+  costNanoUsd!: bigint | null
+
+  @Field(() => String, { nullable: true, description: 'The same in dollars with nine places.' })
+  costUsd!: string | null
 }
 
 @Access('usage.read')
@@ -223,6 +238,13 @@ export class UsageRecordGraph {
   @Field(() => Float, { nullable: true })
   savedTokensOut!: number | null
 
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'What of the routing the client decided itself by header, as its key permits: target=<id>, fallback=none, or both with a blank between them.',
+  })
+  routingOverride!: string | null
+
   @Field(() => BigIntString, { description: 'Generation of the configuration that decided.' })
   snapshotGeneration!: bigint
 
@@ -278,6 +300,12 @@ export class UsageFilterInput {
 
   @Field(() => String, { nullable: true })
   traceId?: string | null
+
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'True: only requests with a routingOverride; false: only those without one.',
+  })
+  routingOverridden?: boolean | null
 }
 
 export const UsageGranularityGraph = { MINUTE: 'minute', HOUR: 'hour' } as const
@@ -451,6 +479,8 @@ const storedHops = z.array(
     ...{ index: z.number(), targetId: z.string(), providerId: z.string(), modelId: z.string() },
     ...{ upstreamModel: z.string(), outcome: z.string(), httpStatus: z.number() },
     ...{ startedUs: z.number(), durationUs: z.number() },
+    // Rows of a release before have none of these.
+    ...{ tokensIn: z.number().nullish(), tokensOut: z.number().nullish(), costNanoUsd: z.int().nullish() },
   }),
 )
 
@@ -491,18 +521,21 @@ export function usageRecordGraph(row: StoredUsage): UsageRecordGraph {
     ...{ guardrailResult: row.guardrailResult, groundingScore: row.groundingScore, cacheHit: row.cacheHit },
     ...{ savedNanoUsd: row.savedNanoUsd, savedUsd: row.savedNanoUsd === null ? null : formatUsd(row.savedNanoUsd) },
     ...{ savedTokensIn: numberOf(row.savedTokensIn), savedTokensOut: numberOf(row.savedTokensOut) },
-    ...{ snapshotGeneration: row.snapshotGeneration, storedAt: row.storedAt },
+    ...{ routingOverride: row.routingOverride, snapshotGeneration: row.snapshotGeneration, storedAt: row.storedAt },
   }
 }
 
 function hopsOf(stored: unknown): HopGraph[] {
   const parsed = storedHops.safeParse(stored)
   if (!parsed.success) return []
-  return parsed.data.map(({ startedUs, durationUs, httpStatus, ...hop }) => ({
+  return parsed.data.map(({ startedUs, durationUs, httpStatus, tokensIn, tokensOut, costNanoUsd, ...hop }) => ({
     ...hop,
     httpStatus: httpStatus || null,
     startedMs: startedUs / 1000,
     durationMs: durationUs / 1000,
+    ...{ tokensIn: tokensIn ?? null, tokensOut: tokensOut ?? null },
+    costNanoUsd: costNanoUsd == null ? null : BigInt(costNanoUsd),
+    costUsd: costNanoUsd == null ? null : formatUsd(BigInt(costNanoUsd)),
   }))
 }
 

@@ -53,6 +53,7 @@ export interface StoredUsage {
   readonly savedNanoUsd: bigint | null
   readonly savedTokensIn: bigint | null
   readonly savedTokensOut: bigint | null
+  readonly routingOverride: string | null
   readonly snapshotGeneration: bigint
   readonly storedAt: Date
 }
@@ -75,6 +76,8 @@ export interface UsageFilter {
   readonly status?: string | null | undefined
   readonly requestId?: string | null | undefined
   readonly traceId?: string | null | undefined
+  /** True: with a routing override; false: without one. */
+  readonly routingOverridden?: boolean | null | undefined
 }
 
 /** What rollups can be asked by, as the columns of `UsageRollup` are called. */

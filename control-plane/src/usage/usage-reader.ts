@@ -152,6 +152,9 @@ function conditions(filter: UsageFilter): Prisma.Sql {
   if (filter.model != null) {
     parts.push(Prisma.sql`AND ("actualModel" = ${filter.model} OR "requestedModel" = ${filter.model})`)
   }
+  if (filter.routingOverridden != null) {
+    parts.push(Prisma.raw(`AND "routingOverride" IS ${filter.routingOverridden ? 'NOT NULL' : 'NULL'}`))
+  }
   return parts.length === 0 ? Prisma.empty : Prisma.join(parts, ' ')
 }
 

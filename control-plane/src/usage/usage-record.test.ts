@@ -27,6 +27,7 @@ describe('a usage record', () => {
         firstTokenUs: null,
         temperature: null,
         cacheHit: null,
+        routingOverride: null,
       },
       ...{ latencyUs: 0, fallbackUsed: false, hops: [] },
     })
@@ -54,6 +55,14 @@ describe('a usage record', () => {
       'tokensInCacheWrite is beyond 1099511627776',
     ],
     ['a cost beyond a safe integer', { costNanoUsd: 2 ** 54 }, 'costNanoUsd is not a count'],
+    ['a hop of negative cost', { hops: [{}, { costNanoUsd: -1 }] }, 'hops[1].costNanoUsd is not a count'],
+    ['a hop of cost beyond a safe integer', { hops: [{ costNanoUsd: 2 ** 54 }] }, 'hops[0].costNanoUsd is not a count'],
+    ['a hop of tokens beyond one', { hops: [{ tokensOut: 2 ** 60 }] }, 'hops[0].tokensOut is not a count'],
+    [
+      'a hop of more tokens than any request has',
+      { hops: [{ tokensIn: 2 ** 40, tokensOut: 0 }, { tokensIn: 2 ** 40 + 1 }] },
+      'hops[1].tokensIn is beyond 1099511627776',
+    ],
     ['an absurd HTTP status', { httpStatus: 70_000 }, 'httpStatus is not a status'],
   ])('with %s is malformed', (_what, more, message) => {
     expect(read(more)).toBe(message)
@@ -73,6 +82,25 @@ describe('a usage record', () => {
     ['shares of an input that nobody counted', { tokensInCached: 4, tokensInCacheWrite: 6 }, 4, 6],
   ])('keeps of an upstream that tells of its cache %s', (_what, more, tokensInCached, tokensInCacheWrite) => {
     expect(read(more)).toMatchObject({ tokensIn: more.tokensIn ?? null, tokensInCached, tokensInCacheWrite })
+  })
+
+  it('keeps what each of several hops served, and nothing of one that is not known to have', () => {
+    const hops = [{ outcome: 'hedge_lost', tokensIn: 7, tokensOut: 0, costNanoUsd: 0 }, { outcome: 'ok' }]
+    const row = read({ hops })
+    if (typeof row === 'string') throw new Error(row)
+    // As it goes into Postgres.
+    const [lost, won] = JSON.parse(JSON.stringify(row.hops)) as Record<string, unknown>[]
+    expect(lost).toMatchObject({ outcome: 'hedge_lost', tokensIn: 7, tokensOut: 0, costNanoUsd: 0 })
+    expect(Object.keys(won ?? {})).toEqual(Object.keys(lost ?? {}).filter((name) => !/tokens|cost/.test(name)))
+  })
+
+  it('says what of the routing the client decided, cut and made storable', () => {
+    expect(read({ routingOverride: 'target=tgt_1 fallback=none' })).toMatchObject({
+      routingOverride: 'target=tgt_1 fallback=none',
+    })
+    expect(read({ routingOverride: `a\0${'b'.repeat(9_000)}` })).toMatchObject({
+      routingOverride: `a\ufffd${'b'.repeat(510)}`,
+    })
   })
 
   it('is of any door', () => {

@@ -52,6 +52,7 @@ export interface UsageRow {
   readonly savedNanoUsd: number | null
   readonly savedTokensIn: number | null
   readonly savedTokensOut: number | null
+  readonly routingOverride: string | null
   readonly snapshotGeneration: number
 }
 
@@ -89,9 +90,17 @@ function faultOf(record: UsageRecord__Output): string | null {
   if (!(started >= earliestMs && started <= latestMs)) return 'startedAtUnixMs is not an instant'
   for (const name of counts) {
     const value = record[name]
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) return `${name} is not a count`
+    if (value !== undefined && !isCount(value)) return `${name} is not a count`
   }
   for (const name of tokens) if ((record[name] ?? 0) > tokensMax) return `${name} is beyond ${tokensMax}`
+  for (const [index, hop] of record.hops.entries()) {
+    for (const name of hopCounts) {
+      const value = hop[name]
+      if (value !== undefined && !isCount(value)) return `hops[${index}].${name} is not a count`
+    }
+    for (const name of hopTokens)
+      if ((hop[name] ?? 0) > tokensMax) return `hops[${index}].${name} is beyond ${tokensMax}`
+  }
   if (record.httpStatus > 999) return 'httpStatus is not a status'
   if (record.priceVersion > int4Max) return 'priceVersion is not a version'
   return null
@@ -111,6 +120,12 @@ const counts = [
   'firstTokenUs',
   'snapshotGeneration',
 ] as const
+const hopTokens = ['tokensIn', 'tokensOut'] as const
+const hopCounts = [...hopTokens, 'costNanoUsd'] as const
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
 
 /**
  * What of the input went through the vendor's prompt cache: read from it, else written into it, never more than there was.
@@ -171,6 +186,10 @@ function rowOf(record: UsageRecord__Output): UsageRow {
       httpStatus: hop.httpStatus,
       startedUs: hop.startedUs,
       durationUs: hop.durationUs,
+      // Most hops say nothing of these; JSON leaves out what is undefined.
+      tokensIn: hop.tokensIn,
+      tokensOut: hop.tokensOut,
+      costNanoUsd: hop.costNanoUsd,
     })),
     stream: record.stream,
     temperature: real(record.temperature),
@@ -182,6 +201,7 @@ function rowOf(record: UsageRecord__Output): UsageRow {
     savedNanoUsd: record.savedNanoUsd ?? null,
     savedTokensIn: record.savedTokensIn ?? null,
     savedTokensOut: record.savedTokensOut ?? null,
+    routingOverride: text(record.routingOverride) || null,
     snapshotGeneration: record.snapshotGeneration,
   }
 }

@@ -8,6 +8,11 @@ import { UsageService } from './usage-service.js'
 
 let intent: Intent
 let ask: Awaited<ReturnType<typeof makeGraph>>
+/** What clients decided themselves: by sequence. */
+const overrides = new Map([
+  [3, { routingOverride: 'target=tgt_1 fallback=none' }],
+  [6, { routingOverride: 'fallback=none', apiKeyId: 'key_2' }],
+])
 const startedAt = (second: number) => new Date(Date.UTC(2026, 0, 1, 12, 0, second))
 
 beforeAll(async () => {
@@ -16,7 +21,10 @@ beforeAll(async () => {
   ask = await makeGraph([new UsageResolver(new UsageService(new UsageReader(database)), environments, providers)])
   // Three in the same millisecond, so that only the whole key tells them apart.
   for (let sequence = 0; sequence < 10; sequence++) {
-    await insert(sequence, { startedAt: startedAt(Math.max(0, sequence - 2)) })
+    await insert(sequence, {
+      startedAt: startedAt(Math.max(0, sequence - 2)),
+      ...overrides.get(sequence),
+    })
   }
   await insert(10, { tenantId: 'ten_other', requestId: 'req-3', startedAt: startedAt(9) })
 })
@@ -45,6 +53,11 @@ async function insert(sequence: number, more: Partial<Prisma.UsageRecordUnchecke
           ...{ index: 0, targetId: 'tgt_1', providerId: 'prv_1', modelId: 'mdl_1', upstreamModel: 'gpt' },
           ...{ outcome: 'connect_error', httpStatus: 0, startedUs: 100, durationUs: 2500 },
         },
+        {
+          ...{ index: 1, targetId: 'tgt_2', providerId: 'prv_1', modelId: 'mdl_1', upstreamModel: 'gpt' },
+          ...{ outcome: 'ok', httpStatus: 200, startedUs: 2600, durationUs: 1000 },
+          ...{ tokensIn: 1000, tokensOut: 0, costNanoUsd: 9_007_199_254_740_991 },
+        },
       ],
       ...{ temperature: 0.5, snapshotGeneration: 7n, contentHash: new Uint8Array(32), ...more },
     },
@@ -53,8 +66,8 @@ async function insert(sequence: number, more: Partial<Prisma.UsageRecordUnchecke
 
 const node = `requestId timestamp userId tokensIn inputTokens tokensOut outputTokens tokensInCached tokensInCacheWrite tokensOutReasoning
   costNanoUsd costUsd priceVersion latencyMs providerLatencyMs guardrailLatencyMs ownLatencyMs firstTokenMs model modelId
-  status code httpStatus fallbackUsed hops { index outcome httpStatus startedMs durationMs } stream temperature
-  promptId cacheHit snapshotGeneration environment { name } provider { name }`
+  status code httpStatus fallbackUsed hops { index outcome httpStatus startedMs durationMs tokensIn tokensOut costNanoUsd costUsd } stream temperature
+  promptId cacheHit routingOverride snapshotGeneration environment { name } provider { name }`
 
 test('a record in both vocabularies, with exact money', async () => {
   const { data, refusals } = await ask(intent.tenant.admin, `{ usageRecord(requestId: "req-3") { ${node} } }`)
@@ -72,9 +85,18 @@ test('a record in both vocabularies, with exact money', async () => {
       firstTokenMs: 200.5,
     },
     ...{ model: 'gpt-4o-2024-08-06', modelId: 'mdl_1', status: 'OK', code: null, httpStatus: 200, fallbackUsed: true },
-    hops: [{ index: 0, outcome: 'connect_error', httpStatus: null, startedMs: 0.1, durationMs: 2.5 }],
+    hops: [
+      {
+        ...{ index: 0, outcome: 'connect_error', httpStatus: null, startedMs: 0.1, durationMs: 2.5 },
+        ...{ tokensIn: null, tokensOut: null, costNanoUsd: null, costUsd: null },
+      },
+      {
+        ...{ index: 1, outcome: 'ok', httpStatus: 200, startedMs: 2.6, durationMs: 1, tokensIn: 1000, tokensOut: 0 },
+        ...{ costNanoUsd: '9007199254740991', costUsd: '9007199.254740991' },
+      },
+    ],
     ...{ stream: true, temperature: 0.5, promptId: null, cacheHit: null, snapshotGeneration: '7' },
-    ...{ environment: { name: 'production' }, provider: null },
+    ...{ routingOverride: 'target=tgt_1 fallback=none', environment: { name: 'production' }, provider: null },
   })
 })
 
@@ -112,6 +134,11 @@ test.each([
   [{ model: 'gpt-4o-2024-08-06', from: startedAt(7) }, ['req-9']],
   [{ traceId: 'e'.repeat(32) }, []],
   [{ status: 'FAILED' }, []],
+  [{ routingOverridden: true }, ['req-6', 'req-3']],
+  [{ routingOverridden: true, apiKeyId: 'key_2' }, ['req-6']],
+  [{ routingOverridden: true, to: startedAt(1) }, []],
+  [{ routingOverridden: false, from: startedAt(3) }, ['req-9', 'req-8', 'req-7', 'req-5']],
+  [{ routingOverridden: null, requestId: 'req-3' }, ['req-3']],
 ])('filters by %j', async (filter, expected) => {
   expect(await list(filter)).toEqual(expected)
 })

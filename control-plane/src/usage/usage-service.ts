@@ -24,6 +24,7 @@ const usageFilter = z
     to: z.date().nullish(),
     ...{ environmentId: text, apiKeyId: text, teamId: text, userId: text, routeName: text, providerId: text },
     ...{ modelId: text, model: text, clusterId: text, region: text, status: text, requestId: text, traceId: text },
+    routingOverridden: z.boolean().nullish(),
   })
   .refine((filter) => filter.from == null || filter.to == null || filter.from < filter.to, {
     path: ['to'],

@@ -50,6 +50,7 @@ const columns: Readonly<Record<keyof UsageRow, string>> = {
   savedNanoUsd: 'bigint',
   savedTokensIn: 'bigint',
   savedTokensOut: 'bigint',
+  routingOverride: 'text',
   snapshotGeneration: 'bigint',
 }
 

@@ -93,7 +93,7 @@ export class Estate {
       data: {
         ...{ id, tenantId: this.tenantId, environmentId: this.environmentId, teamId: this.teamId, name: this.name() },
         ...{ prefix: `sk-sy-${this.name()}`, secretHash: new Uint8Array(randomBytes(32)), allowedRoutes: [this.mark] },
-        internalOnly: true,
+        ...{ internalOnly: true, mayPin: true },
         ...{
           inFlightMax: this.figure,
           requestsPerMinuteMax: this.figure + 1,
@@ -357,6 +357,7 @@ export class Estate {
       ...{ index: this.figure, targetId: this.name(), providerId: this.providerId, modelId: this.modelId },
       ...{ upstreamModel: this.name(), outcome: this.name(), httpStatus: this.figure },
       ...{ startedUs: this.figure, durationUs: this.figure + 1 },
+      ...{ tokensIn: this.figure, tokensOut: this.figure + 1, costNanoUsd: this.figure + 2 },
     }
     this.ids.add(`${this.agentId}/${figure}/${this.figure}/${figure}`)
     await this.#database.rows.usageRecord.create({
@@ -381,6 +382,7 @@ export class Estate {
         ...{ promptId: this.name(), promptVersion: this.name(), guardrailResult: this.name() },
         ...{ groundingScore: this.figure / 100, cacheHit: 'exact', snapshotGeneration: figure },
         ...{ savedNanoUsd: figure, savedTokensIn: figure + 1n, savedTokensOut: figure + 2n },
+        routingOverride: `target=${this.mark}`,
         ...{ contentHash: new Uint8Array(32), storedAt: this.#at() },
       },
     })
