@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { AnswerCache } from '../../agent/src/cache/answer-cache.js'
 import { AccessTokens } from '../../agent/src/providers/access-tokens.js'
 import type { AmbientSources } from '../../agent/src/providers/ambient.js'
 import { Dialects } from '../../agent/src/providers/dialects.js'
@@ -248,6 +249,7 @@ export interface DoorSpec {
   /** The system's unless given. */
   clock?: Clock
   answers?: FallbackAnswers
+  cache?: AnswerCache
 }
 
 export interface Door {
@@ -290,6 +292,7 @@ export async function openDoor(spec: DoorSpec): Promise<Door> {
     telemetry,
     counter: spec.counter ?? quickCounter,
     ...(spec.answers === undefined ? {} : { answers: spec.answers }),
+    ...(spec.cache === undefined ? {} : { cache: spec.cache }),
   })
   const server = new HttpServer({
     host: '127.0.0.1',

@@ -1,12 +1,16 @@
 import { type Choice, chooseTarget, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
+import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { Deadlines } from '../../../proto/std/deadlines.js'
 import { newId, newSpanId, newTraceId, randomUnit } from '../../../proto/std/ids.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
+import type { AnswerCache } from '../cache/answer-cache.js'
+import type { CacheHit, CacheTurn } from '../cache/cache-turn.js'
+import { QuietCall } from '../cache/quiet-call.js'
 import type { Dialects } from '../providers/dialects.js'
-import type { Operation, RequestBody } from '../providers/provider-dialect.js'
+import type { Operation, RequestBody, UpstreamOperation } from '../providers/provider-dialect.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
@@ -59,6 +63,8 @@ export interface RequestHandlerOptions {
   /** Left out: nobody else knows targets. */
   readonly healths?: TargetHealths
   /** Left out: no answers are kept. */
+  readonly cache?: AnswerCache
+  /** Where the cache has none for a last resort, or nothing to do with the request. */
   readonly answers?: FallbackAnswers
 }
 
@@ -141,6 +147,7 @@ class Handler implements RequestHandler {
       dropped: null,
       capped: null,
       lastResort: null,
+      cache: nothing,
     }
     if (tables === null) return this.#refuseUnrecorded(call, head, notReady)
     const authenticated = authenticate(call, tables, call.startedAtMs)
@@ -174,6 +181,7 @@ class Handler implements RequestHandler {
       )
       this.#fail(request)
     } finally {
+      request.cache?.leave(request.ending !== null)
       this.#admission.release(authenticated.secretHash, request)
       if (!record.closed) record.close('failed', 'internal_error', 500)
     }
@@ -209,10 +217,65 @@ class Handler implements RequestHandler {
     if (override !== null) this.#noteOverride(request, override, choice)
     head.route = this.#names.ofRoute(choice.route)
     if (operation === 'count_tokens' && !this.#countsTokens(choice)) return this.#countTokens(request, body)
+    const turn = operation === 'models' ? null : this.#consultCache(request, choice, body, operation)
+    if (isRefusal(turn)) return this.#refuse(request, turn)
+    const hit = turn === null ? null : await this.#lookInCache(request, turn)
+    if (request.ending !== null) return this.#abort(request, null, body)
+    if (hit !== null) return this.#giveKept(request, body, hit)
     record.open()
     await this.#written()
     if (request.ending !== null) return this.#abort(request, null, body)
+    if (body.stream) request.sent = turn?.startRecord() ?? null
     await this.#askTargets(request, choice, body, override)
+  }
+
+  #consultCache(
+    { call, authenticated: { key }, tables }: RunningRequest,
+    choice: Choice,
+    body: RequestBody,
+    operation: UpstreamOperation,
+  ) {
+    const { route, targets, readings } = choice
+    const { cache } = this.#options
+    if (cache === undefined) return null
+    return cache.consult({
+      ...{ key, route, targets, operation, body, region: tables.cluster?.region ?? '' },
+      ...{ shapes: nothing, prompt: null, startedAtMs: call.startedAtMs },
+      header: (name) => call.header(name),
+      promptClass: () => readings.prompt_class,
+      dueUs: call.startedUs + route.totalTimeoutMs * 1000,
+    })
+  }
+
+  /** A kept answer, or null: the targets are to be asked. */
+  async #lookInCache(request: RunningRequest, turn: CacheTurn): Promise<CacheHit | null> {
+    const { record, head } = request
+    request.cache = turn
+    if (!turn.gives) return null
+    if (turn.callsUpstream) {
+      record.open()
+      await this.#written()
+    }
+    const looked = turn.look()
+    const hit = looked instanceof Promise ? await looked : looked
+    head.cache = hit?.headers ?? turn.missHeaders
+    if (turn.embedding !== null) record.addAside(turn.embedding)
+    record.setCache(hit)
+    return hit
+  }
+
+  async #giveKept({ call, head, record }: RunningRequest, body: RequestBody, hit: CacheHit): Promise<void> {
+    const { kept } = hit
+    if (kept.stream) record.setFirstToken(this.#options.clock.monotonicUs())
+    record.close('ok', '', 200)
+    await this.#written()
+    if (kept.stream) {
+      call.startStream(head)
+      call.write(kept.bytes.subarray(0, kept.tailAt))
+      call.endStream(kept.bytes.subarray(kept.tailAt))
+    } else call.answer(200, 'application/json', kept.bytes, head)
+    // Stale: a new one is made for nobody, as a request of its own.
+    if (hit.renews) void this.handle(new QuietCall(call, body, this.#options.clock))
   }
 
   #choose(
@@ -279,7 +342,8 @@ class Handler implements RequestHandler {
     const { target, entry } = hop.order
     const answer = must(hop.answer, 'who answered has an answer')
     const { httpStatus } = must(hop.call, 'who answered was called')
-    if (answer.usage !== null) record.addUsage(answer.usage, 'provider', target, isShare ? entry : null)
+    if (answer.usage !== null)
+      record.addUsage(answer.usage, 'provider', target, isShare || record.hasAsides ? entry : null)
     // Some vendors of vectors tell their tokens nowhere that a body shows (Cohere on Bedrock): they are counted.
     else if (call.door.embeddings !== undefined) {
       const input = await this.#options.counter.count(promptText(hop.order.body.prompt))
@@ -290,6 +354,7 @@ class Handler implements RequestHandler {
     record.close('ok', '', httpStatus)
     await this.#written()
     call.answer(httpStatus, 'application/json', answer.body, head)
+    if (httpStatus === 200) request.cache?.keepWhole(target, answer.body, answer)
   }
 
   /** An upstream's own "no" to what the client asked goes to the client, in the client's own words. */
@@ -309,11 +374,15 @@ class Handler implements RequestHandler {
     const reader = hop.call?.reader ?? null
     record.setActualModel(reader?.model ?? null)
     this.#release(request)
-    await this.#settleUsage(request, hop, body, isShare)
+    const usage = await this.#settleUsage(request, hop, body, isShare)
     if (hop.outcome === 'ok') {
       record.close('ok', '', 200)
       await this.#written()
-      return call.endStream(reader?.tail ?? null)
+      const tail = reader?.tail ?? null
+      call.endStream(tail)
+      const { sent, cache } = request
+      if (sent !== null) cache?.keepStream(hop.order.target, sent, tail, { usage, model: reader?.model ?? null })
+      return
     }
     const refusal = streamRefusal(request.ending, hop)
     const isAborted = refusal.code === 'client_closed' || refusal.code === 'client_stalled'
@@ -329,14 +398,22 @@ class Handler implements RequestHandler {
    * What a stream used: told by the provider, or told up to a point and counted from there. `isShare`: another hop served,
    * too.
    */
-  async #settleUsage({ record }: RunningRequest, hop: HopRun, body: RequestBody, isShare: boolean): Promise<void> {
+  async #settleUsage(
+    { record }: RunningRequest,
+    hop: HopRun,
+    body: RequestBody,
+    isShare: boolean,
+  ): Promise<TokenUsage | null> {
     const reader = hop.call?.reader ?? null
-    if (reader === null) return
+    if (reader === null) return null
     const { target, entry } = hop.order
-    const share = isShare ? entry : null
+    const share = isShare || record.hasAsides ? entry : null
     const told = reader.usage
     const text = reader.deliveredText()
-    if (told !== null && text === '') return record.addUsage(told, 'provider', target, share)
+    if (told !== null && text === '') {
+      record.addUsage(told, 'provider', target, share)
+      return told
+    }
     const { counter } = this.#options
     const [output, input] = await Promise.all([
       counter.count(text),
@@ -350,13 +427,17 @@ class Handler implements RequestHandler {
       reasoningOutput: told?.reasoningOutput ?? null,
     }
     record.addUsage(usage, 'counted', target, share)
+    return usage
   }
 
   /** What the hop that lost a race is taken to have used: what it said, and the prompt that it was at work on. */
   async #billLost(request: RunningRequest, hop: HopRun, body: RequestBody): Promise<void> {
     this.#release(request)
     if (!hop.call?.sent) return
-    if (hop.call.reader !== null) return this.#settleUsage(request, hop, body, true)
+    if (hop.call.reader !== null) {
+      await this.#settleUsage(request, hop, body, true)
+      return
+    }
     const input = await this.#options.counter.count(promptText(body.prompt))
     const usage = { input, output: 0, cachedInput: null, cacheWriteInput: null, reasoningOutput: null }
     request.record.addUsage(usage, 'counted', hop.order.target, hop.order.entry)
@@ -392,7 +473,7 @@ class Handler implements RequestHandler {
     const conversation = isRefusal(request.conversation) ? null : request.conversation
     const ageMaxSeconds = table.cachedAgeMaxSeconds
     const { key } = request.authenticated
-    const found = await findLastResort(table, this.#answers, {
+    const found = await findLastResort(table, request.cache ?? this.#answers, {
       ...{ key, route, operation, body, conversation, ageMaxSeconds },
     })
     if (request.ending !== null) return this.#abort(request, null, body)
@@ -470,6 +551,7 @@ class Handler implements RequestHandler {
 }
 
 const emptyBody = Buffer.alloc(0)
+const nothing: readonly string[] = Object.freeze([])
 const notReady = refuse('agent_not_ready', 'This agent has no configuration yet. Try again in a moment.', {
   detail: { retryAfterSeconds: 1 },
 })

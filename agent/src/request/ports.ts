@@ -63,6 +63,8 @@ export interface ResponseHead {
   capped: string | null
   /** Every target failed, and this is what the client gets all the same; null: it is an answer of a target. */
   lastResort: string | null
+  /** What the cache says of the answer: flat names and values. */
+  cache: readonly string[]
 }
 
 /** What is asked for when every target of a route failed. */

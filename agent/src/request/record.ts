@@ -8,6 +8,8 @@ import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.j
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { newSpanId } from '../../../proto/std/ids.js'
+import type { CacheHit } from '../cache/cache-turn.js'
+import type { EmbeddingHop } from '../cache/embedder.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
 import { attributeNames } from '../telemetry/attribute-names.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
@@ -78,6 +80,7 @@ export class RequestRecord {
   #open: unknown = null
   #closed = false
   #costIsKnown = true
+  #asideCount = 0
   #lastResort: { readonly kind: LastResortKind; readonly startedUs: number } | null = null
 
   constructor(tools: RecordTools, subject: RecordSubject) {
@@ -126,6 +129,10 @@ export class RequestRecord {
       costNanoUsd: notKnown,
       firstTokenUs: notKnown,
       temperature: notKnown,
+      cacheHit: notKnown as unknown as string,
+      savedNanoUsd: notKnown,
+      savedTokensIn: notKnown,
+      savedTokensOut: notKnown,
     }
   }
 
@@ -200,7 +207,7 @@ export class RequestRecord {
     fields.providerId = target.provider.id
     fields.modelId = target.model.id
     fields.actualModel = target.upstreamModel
-    fields.fallbackUsed = hop.index !== 0
+    fields.fallbackUsed = hop.index !== this.#asideCount
   }
 
   /** A hop that was never sent. */
@@ -248,6 +255,41 @@ export class RequestRecord {
     fields.fallbackUsed = true
     this.#lastResort = { kind, startedUs: atUs - this.#subject.call.startedUs }
     this.#tools.metrics.lastResorts.of(kind).add(1)
+  }
+
+  /** Calls that were not made for the answer itself; then every hop's share of the tokens is to be named. */
+  get hasAsides(): boolean {
+    return this.#asideCount > 0
+  }
+
+  /** A vector was asked for, to look for a question that means the same. */
+  addAside({ target, outcome, httpStatus, startedUs, endedUs, usage }: EmbeddingHop): void {
+    const hop = this.startHop(target, startedUs)
+    hop.outcome = outcome
+    hop.httpStatus = httpStatus
+    hop.durationUs = endedUs - startedUs
+    this.#tools.metrics.hops.of(target.provider.kind, outcome).add(1)
+    this.#asideCount += 1
+    if (usage !== null) this.addUsage(usage, 'provider', target, hop)
+  }
+
+  /** A kept answer was looked for. Null: there was none. What is given from the cache served no tokens, and cost nothing. */
+  setCache(hit: CacheHit | null): void {
+    const { fields } = this
+    fields.cacheHit = hit?.kind ?? 'miss'
+    if (hit === null) return
+    const { usage, modelId, model } = hit.kept
+    fields.modelId = modelId
+    this.setActualModel(model)
+    if (hit.savedNanoUsd !== null) fields.savedNanoUsd = hit.savedNanoUsd
+    if (usage !== null) {
+      fields.savedTokensIn = usage.input
+      fields.savedTokensOut = usage.output
+    }
+    if (this.#asideCount > 0) return
+    fields.tokensIn = 0
+    fields.tokensOut = 0
+    fields.costNanoUsd = 0
   }
 
   setActualModel(model: string | null): void {

@@ -170,7 +170,9 @@ export class HopRun implements TargetTry, StreamSink {
   }
 
   write(bytes: Buffer): boolean {
-    return this.order.request.call.write(bytes)
+    const { call, sent } = this.order.request
+    sent?.add(bytes)
+    return call.write(bytes)
   }
 
   onDrain(listener: () => void): void {

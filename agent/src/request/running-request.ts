@@ -1,4 +1,6 @@
 import type { DecisionTables } from '../../../proto/policy/tables.js'
+import type { CacheTurn } from '../cache/cache-turn.js'
+import type { StreamRecord } from '../cache/stream-record.js'
 import type { TraceContext } from '../telemetry/trace-context.js'
 import type { Running } from './admit.js'
 import type { Authenticated } from './authenticate.js'
@@ -24,6 +26,10 @@ export class RunningRequest implements Running, ReadOnce {
   /** Why it is to end early; set once. */
   ending: Ending | null = null
   upstream: Cancellable | null = null
+  /** Null: the cache has nothing to do with it. */
+  cache: CacheTurn | null = null
+  /** What the client is sent of a stream that may be kept. */
+  sent: StreamRecord | null = null
 
   constructor(
     readonly call: ClientCall,
@@ -37,6 +43,7 @@ export class RunningRequest implements Running, ReadOnce {
   end(ending: Ending): void {
     if (this.ending !== null) return
     this.ending = ending
+    this.cache?.cancel()
     this.upstream?.cancel()
   }
 }

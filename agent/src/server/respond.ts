@@ -128,5 +128,6 @@ function pushHead(headers: string[], head: ResponseHead): void {
   if (head.dropped !== null) headers.push('x-switchyard-dropped', head.dropped)
   if (head.capped !== null) headers.push('x-switchyard-capped', head.capped)
   if (head.lastResort !== null) headers.push('x-switchyard-last-resort', head.lastResort)
+  for (const text of head.cache) headers.push(text)
   if (head.retryAfterSeconds !== null) headers.push('retry-after', String(head.retryAfterSeconds))
 }

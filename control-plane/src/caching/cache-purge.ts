@@ -15,6 +15,14 @@ export interface CachePurge {
   readonly createdBy: string
 }
 
+/** What was purged, and the intent revisions from which on agents follow it. */
+export interface CachePurgeChange {
+  readonly at: Date
+  readonly purges: readonly CachePurge[]
+  /** By environment. */
+  readonly intentRevisions: ReadonlyMap<string, bigint>
+}
+
 export type PurgeScope = Omit<CachePurge, 'id' | 'environmentId' | 'at' | 'createdBy'>
 
 const label = z.string().refine(isLabel, `expected ${labelShape}`)
@@ -50,7 +58,11 @@ export function scopesOf(input: z.output<typeof purgeCacheInput>): readonly Purg
  * everything takes the place of all before it. Where there are more than an environment's section holds, the older half
  * becomes one that fits everything, as of the newest of them: more is purged than was asked, never less.
  */
-export function afterPurge(before: readonly CachePurge[], added: readonly CachePurge[], now: Date): readonly CachePurge[] {
+export function afterPurge(
+  before: readonly CachePurge[],
+  added: readonly CachePurge[],
+  now: Date,
+): readonly CachePurge[] {
   const spentMs = now.getTime() - ageSecondsMax * 1_000 - spentMarginMs
   const all = [...before, ...added].filter(({ at }) => at.getTime() > spentMs).sort(inOrder)
   const last = all.findLastIndex(fitsAll)

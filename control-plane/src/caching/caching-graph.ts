@@ -4,9 +4,9 @@ import { formatUsd } from '../../../proto/std/money.js'
 import { Access } from '../api/access-rule.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
 import { EnvironmentRevisionGraph, environmentRevisions } from '../tenancy/intent-revision-graph.js'
+import type { CachePurgeChange } from './cache-purge.js'
 import { type CacheStatistics, type CacheSums, hitRatioOf, type RouteCacheSums } from './cache-statistics.js'
-import type { CachePurgeChange, RouteCacheChange } from './caching-service.js'
-import type { CacheSharing, RouteCache } from './route-cache.js'
+import type { CacheSharing, RouteCache, RouteCacheChange } from './route-cache.js'
 
 export const CacheSharingGraph = {
   ENVIRONMENT: 'environment',
@@ -190,7 +190,10 @@ export class CachePurgeGraph {
 document; a source of documents calls this when one changes.`,
 })
 export class PurgeCacheInput {
-  @Field(() => ID, { nullable: true, description: 'Without environmentId: all its environments. Your own when left out.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'Without environmentId: all its environments. Your own when left out.',
+  })
   tenantId?: string | null
 
   @Field(() => ID, { nullable: true })
@@ -208,15 +211,21 @@ export class PurgeCacheInput {
   @Field(() => String, { nullable: true, description: 'Of the route, or of the header x-switchyard-cache-tags.' })
   tag?: string | null
 
-  @Field(() => [ID], { nullable: true, description: 'As the header x-switchyard-cache-documents names them; at most 16.' })
+  @Field(() => [ID], {
+    nullable: true,
+    description: 'As the header x-switchyard-cache-documents names them; at most 16.',
+  })
   documentIds?: string[] | null
 }
 
 @Access('cache.read')
 @ObjectType()
 export class CachePurgePayload {
-  @Field(() => [CachePurgeGraph])
-  purges!: readonly CachePurgeGraph[]
+  @Field(() => DateTime, { description: 'Answers to requests that came in before it are not given any more.' })
+  at!: Date
+
+  @Field(() => Int, { description: 'One for each document and environment.' })
+  purgeCount!: number
 
   @Field(() => [EnvironmentRevisionGraph])
   intentRevisions!: readonly EnvironmentRevisionGraph[]
@@ -345,8 +354,8 @@ export function routeCachePayload({ routeId, cache, intentRevision }: RouteCache
   return { routeId, cache: cache && routeCacheGraph(cache), intentRevision }
 }
 
-export function cachePurgePayload({ purges, intentRevisions }: CachePurgeChange): CachePurgePayload {
-  return { purges, intentRevisions: environmentRevisions(intentRevisions) }
+export function cachePurgePayload({ at, purges, intentRevisions }: CachePurgeChange): CachePurgePayload {
+  return { at, purgeCount: purges.length, intentRevisions: environmentRevisions(intentRevisions) }
 }
 
 export function cacheStatisticsGraph({ from, to, routes, ...sums }: CacheStatistics): CacheStatisticsGraph {

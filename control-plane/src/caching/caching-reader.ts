@@ -75,10 +75,8 @@ export class CachingReader {
    */
   async findStatistics(question: StatisticsQuestion): Promise<readonly RouteCacheSums[]> {
     const { tenantId, environmentId, routeId, from, to } = question
-    const narrowed = [
-      ...(environmentId === null ? [] : [Prisma.sql`AND "environmentId" = ${environmentId}`]),
-      ...(routeId === null ? [] : [Prisma.sql`AND "routeId" = ${routeId}`]),
-    ]
+    const ofEnvironment = environmentId === null ? Prisma.empty : Prisma.sql`AND "environmentId" = ${environmentId}`
+    const ofRoute = routeId === null ? Prisma.empty : Prisma.sql`AND "routeId" = ${routeId}`
     try {
       return await this.#database.readWithin(this.#readMsMax, (rows) =>
         rows.$queryRaw<RouteCacheSums[]>(Prisma.sql`
@@ -93,7 +91,7 @@ export class CachingReader {
             coalesce(sum("costNanoUsd") FILTER (WHERE "cacheHit" = 'miss'), 0)::bigint AS "missedNanoUsd"
           FROM "UsageRecord"
           WHERE "tenantId" = ${tenantId} AND "startedAt" >= ${from} AND "startedAt" < ${to}
-            AND "cacheHit" IS NOT NULL AND "routeId" IS NOT NULL ${Prisma.join(narrowed, ' ', '', '')}
+            AND "cacheHit" IS NOT NULL AND "routeId" IS NOT NULL ${ofEnvironment} ${ofRoute}
           GROUP BY "routeId" ORDER BY count(*) DESC, "routeId" LIMIT ${statisticsRoutesMax}`),
       )
     } catch (error) {

@@ -96,7 +96,7 @@ export class RouteCacheResolver {
     description:
       'False: no route for embeddings is named, or it is gone or makes none; only the very same request is answered.',
   })
-  comparesMeaning(@Ctx() context: GraphContext, @Root() cache: RouteCacheGraph): Promise<boolean> {
-    return context.loaders.load(this.#caching.isComparing, cache.routeId)
+  async comparesMeaning(@Ctx() context: GraphContext, @Root() cache: RouteCacheGraph): Promise<boolean> {
+    return (await context.loaders.load(this.#caching.isComparing, cache.routeId)) === true
   }
 }

@@ -13,11 +13,25 @@ import type { Route } from '../routes/route.js'
 import type { RouteReader } from '../routes/route-reader.js'
 import type { RouteService } from '../routes/route-service.js'
 import { type Bell, bumpIntentRevisions } from '../tenancy/intent-revision.js'
-import { afterPurge, auditPurge, type CachePurge, type PurgeScope, purgeCacheInput, scopesOf } from './cache-purge.js'
+import {
+  afterPurge,
+  auditPurge,
+  type CachePurge,
+  type CachePurgeChange,
+  type PurgeScope,
+  purgeCacheInput,
+  scopesOf,
+} from './cache-purge.js'
 import { type CacheStatistics, cacheStatisticsInput, sumOf } from './cache-statistics.js'
 import type { CachingReader } from './caching-reader.js'
 import type { CachingStore } from './caching-store.js'
-import { auditRouteCache, completeRouteCache, type RouteCache, setRouteCacheInput } from './route-cache.js'
+import {
+  auditRouteCache,
+  completeRouteCache,
+  type RouteCache,
+  type RouteCacheChange,
+  setRouteCacheInput,
+} from './route-cache.js'
 
 export interface CachingServiceOptions {
   readonly database: Database
@@ -28,19 +42,6 @@ export interface CachingServiceOptions {
   readonly audit: AuditStore
   readonly clock: Clock
   readonly bell: Bell
-}
-
-/** What a route keeps now (null: nothing), and the intent revision of its environment from which on agents follow it. */
-export interface RouteCacheChange {
-  readonly routeId: string
-  readonly cache: RouteCache | null
-  readonly intentRevision: bigint
-}
-
-export interface CachePurgeChange {
-  readonly purges: readonly CachePurge[]
-  /** By environment. */
-  readonly intentRevisions: ReadonlyMap<string, bigint>
 }
 
 /** Use cases of what agents keep of answers and give again. */
@@ -132,7 +133,7 @@ export class CachingService {
       const intentRevisions = await bumpIntentRevisions(transaction, environmentIds)
       const purges: CachePurge[] = []
       for (const id of environmentIds) purges.push(...(await this.#purgeOne(transaction, actor, tenantId, id, scopes)))
-      return { purges, intentRevisions }
+      return { at: transaction.now, purges, intentRevisions }
     })
     bell.ring()
     return change
@@ -165,7 +166,7 @@ export class CachingService {
     await caches.replacePurges(transaction, before, afterPurge(before, added, now))
     for (const purge of added) {
       await audit.append(transaction, {
-        ...{ actor, tenantId, action: 'cache.purge', subjectKind: 'environment', subjectId: environmentId },
+        ...{ actor, tenantId, action: 'cache.purge', subjectKind: 'cache', subjectId: environmentId },
         after: auditPurge(purge),
       })
     }
@@ -213,7 +214,7 @@ export class CachingService {
   ): Promise<void> {
     const { action, before, after } = change
     return this.#options.audit.append(transaction, {
-      ...{ actor, tenantId, action, subjectKind: 'route', subjectId: id },
+      ...{ actor, tenantId, action, subjectKind: 'route-cache', subjectId: id },
       ...(before === null ? {} : { before: auditRouteCache(before) }),
       ...(after === null ? {} : { after: auditRouteCache(after) }),
     })

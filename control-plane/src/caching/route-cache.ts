@@ -1,11 +1,5 @@
 import { z } from 'zod'
-import {
-  ageSecondsMax,
-  cacheDefaults,
-  isLabel,
-  labelShape,
-  labelsMax,
-} from '../../../proto/policy/cache-policy.js'
+import { ageSecondsMax, cacheDefaults, isLabel, labelShape, labelsMax } from '../../../proto/policy/cache-policy.js'
 import { shapes } from '../access/check-input.js'
 import { modelName } from '../models/model.js'
 
@@ -38,6 +32,13 @@ export interface RouteCache {
   readonly updatedAt: Date
 }
 
+/** What a route keeps now (null: nothing), and the intent revision of its environment from which on agents follow it. */
+export interface RouteCacheChange {
+  readonly routeId: string
+  readonly cache: RouteCache | null
+  readonly intentRevision: bigint
+}
+
 export interface CacheTtl {
   readonly promptClass: string
   readonly seconds: number
@@ -53,7 +54,10 @@ const ttlsMax = 32
 const detailKeysMax = 64
 const promptClass = z
   .string()
-  .regex(/^[a-z][a-z0-9_-]{0,63}$/, 'expected a class such as factual, dynamic or code: lower-case letters, digits, _ -')
+  .regex(
+    /^[a-z][a-z0-9_-]{0,63}$/,
+    'expected a class such as factual, dynamic or code: lower-case letters, digits, _ -',
+  )
 const label = z.string().refine(isLabel, `expected ${labelShape}`)
 const seconds = shapes.integer(0, ageSecondsMax)
 
@@ -117,6 +121,10 @@ export function completeRouteCache(input: z.output<typeof setRouteCacheInput>, n
 
 /** What the audit trail keeps of it. */
 export function auditRouteCache(cache: RouteCache) {
-  const { routeId, updatedAt, ...rest } = cache
-  return { ...rest, ttls: Object.fromEntries(cache.ttls.map((ttl) => [ttl.promptClass, ttl.seconds])) }
+  const { routeId, updatedAt, semantic, ...rest } = cache
+  return {
+    ...rest,
+    semantic: semantic && { ...semantic },
+    ttls: Object.fromEntries(cache.ttls.map((ttl) => [ttl.promptClass, ttl.seconds])),
+  }
 }

@@ -1,0 +1,102 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type KeptAnswer, sizeOf } from './kept-answer.js'
+import { MemoryAnswers } from './memory-answers.js'
+
+const kept = (bytes = 1_000, tenantId = 'a'): KeptAnswer => ({
+  ...{ stream: false, bytes: Buffer.alloc(bytes), tailAt: bytes, usage: null, model: null, modelId: 'm' },
+  ...{ bornAtMs: 0, classes: [], keptSeconds: 60, question: null },
+  origin: {
+    ...{ tenantId, environmentId: 'e', routeId: 'r', promptId: null, promptVersion: null, tags: [], documents: [] },
+  },
+})
+const one = sizeOf(kept()) + 2
+
+describe('answers in memory', () => {
+  test('the least recently used goes first', () => {
+    const memory = new MemoryAnswers({ bytesMax: one * 3, entriesMax: 100 })
+    for (const key of ['k1', 'k2', 'k3']) memory.put(key, kept(), 0)
+    memory.get('k1')
+    memory.put('k4', kept(), 0)
+    expect(['k1', 'k2', 'k3', 'k4'].filter((key) => memory.get(key) !== undefined)).toEqual(['k1', 'k3', 'k4'])
+    expect(memory.evictedCount).toBe(1)
+  })
+
+  test('are bounded in number as well', () => {
+    const memory = new MemoryAnswers({ bytesMax: 1 << 30, entriesMax: 2 })
+    for (const key of ['k1', 'k2', 'k3']) memory.put(key, kept(1), 0)
+    expect(memory.size).toBe(2)
+  })
+
+  test('one larger than everything is not kept, and moves nobody', () => {
+    const memory = new MemoryAnswers({ bytesMax: one * 2, entriesMax: 100 })
+    memory.put('k1', kept(), 0)
+    memory.put('k2', kept(100_000), 0)
+    expect([memory.size, memory.get('k2'), memory.evictedCount]).toEqual([1, undefined, 0])
+  })
+
+  test('one that is put again takes the place of the first', () => {
+    const memory = new MemoryAnswers({ bytesMax: one * 4, entriesMax: 100 })
+    memory.put('k1', kept(10), 1)
+    memory.put('k1', kept(20), 2)
+    expect(memory.get('k1')).toMatchObject({ bornUs: 2, bytes: sizeOf(kept(20)) + 2 })
+    expect(memory.bytes).toBe(sizeOf(kept(20)) + 2)
+  })
+
+  test('a tenant that floods it loses its own, not another’s', () => {
+    const memory = new MemoryAnswers({ bytesMax: one * 10, entriesMax: 1_000 })
+    const countOf = (letter: string, count: number) =>
+      Array.from({ length: count }, (_, index) => memory.get(`${letter}${index}`)).filter(
+        (entry) => entry !== undefined,
+      ).length
+    for (let index = 0; index < 4; index++) memory.put(`q${index}`, kept(1_000, 'quiet'), 0)
+    for (let index = 0; index < 99; index++) memory.put(`f${index}`, kept(900, 'loud'), 0)
+    expect(countOf('q', 4)).toBe(4)
+    expect(countOf('f', 99)).toBeGreaterThanOrEqual(5)
+    // Up to its share the quiet one grows at the other's expense, beyond it at its own.
+    for (let index = 4; index < 30; index++) memory.put(`q${index}`, kept(900, 'quiet'), 0)
+    expect(countOf('q', 30)).toBeGreaterThanOrEqual(5)
+    expect(countOf('f', 99)).toBeGreaterThanOrEqual(4)
+  })
+
+  test('a sweep looks at so many from the oldest on', () => {
+    const memory = new MemoryAnswers({ bytesMax: 1 << 30, entriesMax: 100 })
+    for (const key of ['k1', 'k2', 'k3', 'k4']) memory.put(key, kept(), 0)
+    let looked = 0
+    memory.sweep(3, () => {
+      looked += 1
+      return looked !== 2
+    })
+    expect([looked, memory.size]).toEqual([3, 2])
+    expect(['k1', 'k2', 'k3', 'k4'].filter((key) => memory.get(key) !== undefined)).toEqual(['k2', 'k4'])
+  })
+
+  test('never hold more than they may, and count what they hold, whatever is done', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('put' as const), key: fc.nat(30), bytes: fc.nat(4_000), tenant: fc.nat(4) }),
+      fc.record({ kind: fc.constantFrom('get' as const, 'delete' as const), key: fc.nat(30) }),
+      fc.record({ kind: fc.constant('sweep' as const), key: fc.nat(5) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const memory = new MemoryAnswers({ bytesMax: 16_000, entriesMax: 8 })
+        for (const one of steps) {
+          const key = `k${one.key}`
+          if (one.kind === 'put') memory.put(key, kept(one.bytes, `t${one.tenant}`), 0)
+          else if (one.kind === 'get') memory.get(key)
+          else if (one.kind === 'delete') memory.delete(key)
+          else memory.sweep(one.key, (entry) => entry.bytes.length % 2 === 0)
+          expect(memory.bytes).toBeLessThanOrEqual(16_000)
+          expect(memory.size).toBeLessThanOrEqual(8)
+        }
+        let bytes = 0
+        for (let key = 0; key <= 30; key++)
+          bytes += (memory.get(`k${key}`) as { bytes?: number } | undefined)?.bytes ?? 0
+        expect(bytes).toBe(memory.bytes)
+        for (let key = 0; key <= 30; key++) memory.delete(`k${key}`)
+        expect([memory.bytes, memory.size]).toEqual([0, 0])
+      }),
+      { numRuns: 300 },
+    )
+  })
+})

@@ -1,0 +1,161 @@
+import { type KeptAnswer, sizeOf } from './kept-answer.js'
+
+/**
+ * Answers in this process, the least recently used of which goes first. Bounded in bytes and in entries; every step costs
+ * the same however many there are, and nothing runs by itself.
+ *
+ * A tenant that floods it loses its own: who holds more than its share (all of it, divided by the tenants that have
+ * something in it) pays for its next answer itself; only then does the oldest of all go.
+ */
+export class MemoryAnswers {
+  readonly #bytesMax: number
+  readonly #entriesMax: number
+  readonly #entries = new Map<string, Entry>()
+  readonly #tenants = new Map<string, Tenant>()
+  readonly #all = new Chain('all')
+  #bytes = 0
+  evictedCount = 0
+
+  /** Both at least one entry's worth; the caller keeps larger answers out. */
+  constructor(options: { bytesMax: number; entriesMax: number }) {
+    this.#bytesMax = options.bytesMax
+    this.#entriesMax = options.entriesMax
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Counts as a use of it. `bornUs` is on the monotonic clock. */
+  get(key: string): { readonly kept: KeptAnswer; readonly bornUs: number } | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return undefined
+    this.#all.toNewest(entry)
+    entry.tenant.chain.toNewest(entry)
+    return entry
+  }
+
+  /** Replaces what was there. Larger than everything: not kept. */
+  put(key: string, kept: KeptAnswer, bornUs: number): void {
+    this.delete(key)
+    const bytes = sizeOf(kept) + key.length
+    if (bytes > this.#bytesMax) return
+    const tenant = this.#tenantOf(kept.origin.tenantId)
+    const entry = new Entry({ key, kept, bornUs, bytes, tenant })
+    this.#entries.set(key, entry)
+    this.#all.add(entry)
+    tenant.chain.add(entry)
+    tenant.bytes += bytes
+    this.#bytes += bytes
+    while (this.#bytes > this.#bytesMax || this.#entries.size > this.#entriesMax) this.#evict(entry)
+  }
+
+  delete(key: string): void {
+    const entry = this.#entries.get(key)
+    if (entry !== undefined) this.#remove(entry)
+  }
+
+  /** Up to `count` entries from the oldest on, those that `isGone` says so of removed. */
+  sweep(count: number, isGone: (kept: KeptAnswer) => boolean): void {
+    let entry = this.#all.oldest
+    for (let left = count; left > 0 && entry !== null; left--) {
+      const next: Entry | null = entry.newer.all
+      if (isGone(entry.kept)) this.#remove(entry)
+      entry = next
+    }
+  }
+
+  #evict(newest: Entry): void {
+    const share = this.#bytesMax / this.#tenants.size
+    const own = newest.tenant
+    const isOverShare = own.bytes > share && own.chain.oldest !== newest
+    const victim = isOverShare ? own.chain.oldest : this.#all.oldest
+    if (victim === null) return
+    this.#remove(victim)
+    this.evictedCount += 1
+  }
+
+  #remove(entry: Entry): void {
+    const { tenant } = entry
+    this.#entries.delete(entry.key)
+    this.#all.remove(entry)
+    tenant.chain.remove(entry)
+    tenant.bytes -= entry.bytes
+    this.#bytes -= entry.bytes
+    if (tenant.chain.oldest === null) this.#tenants.delete(tenant.id)
+  }
+
+  #tenantOf(id: string): Tenant {
+    const known = this.#tenants.get(id)
+    if (known !== undefined) return known
+    const tenant = { id, chain: new Chain('tenant'), bytes: 0 }
+    this.#tenants.set(id, tenant)
+    return tenant
+  }
+}
+
+interface Tenant {
+  readonly id: string
+  readonly chain: Chain
+  bytes: number
+}
+
+type ChainName = 'all' | 'tenant'
+
+class Entry {
+  readonly key: string
+  readonly kept: KeptAnswer
+  readonly bornUs: number
+  readonly bytes: number
+  readonly tenant: Tenant
+  readonly older: Record<ChainName, Entry | null> = { all: null, tenant: null }
+  readonly newer: Record<ChainName, Entry | null> = { all: null, tenant: null }
+
+  constructor(parts: Pick<Entry, 'key' | 'kept' | 'bornUs' | 'bytes' | 'tenant'>) {
+    this.key = parts.key
+    this.kept = parts.kept
+    this.bornUs = parts.bornUs
+    this.bytes = parts.bytes
+    this.tenant = parts.tenant
+  }
+}
+
+/** Entries in order of their last use; each is in one chain of all and one of its tenant. */
+class Chain {
+  readonly #name: ChainName
+  oldest: Entry | null = null
+  #newest: Entry | null = null
+
+  constructor(name: ChainName) {
+    this.#name = name
+  }
+
+  add(entry: Entry): void {
+    const name = this.#name
+    entry.older[name] = this.#newest
+    entry.newer[name] = null
+    if (this.#newest === null) this.oldest = entry
+    else this.#newest.newer[name] = entry
+    this.#newest = entry
+  }
+
+  remove(entry: Entry): void {
+    const name = this.#name
+    const { [name]: older } = entry.older
+    const { [name]: newer } = entry.newer
+    if (older === null) this.oldest = newer
+    else older.newer[name] = newer
+    if (newer === null) this.#newest = older
+    else newer.older[name] = older
+  }
+
+  toNewest(entry: Entry): void {
+    if (this.#newest === entry) return
+    this.remove(entry)
+    this.add(entry)
+  }
+}

@@ -1,0 +1,160 @@
+import { createHmac, hkdfSync } from 'node:crypto'
+import type { Clock } from '../../../proto/std/clock.js'
+import { StateBox } from '../config/state-box.js'
+import { isJsonObject, parseJsonObject } from '../conversation/json-object.js'
+import type { KeptAnswer, KeptOrigin } from './kept-answer.js'
+
+/** A store that several agents reach. Its promises are few: it may be away, slow, emptied, or read by somebody else. */
+export interface SharedStore {
+  /** Null: not there, or not in time for anybody. May reject. */
+  get(name: string): Promise<Buffer | null>
+  /** Resolves when it is stored or lost. May reject. */
+  put(name: string, bytes: Buffer, seconds: number): Promise<void>
+}
+
+export interface SharedAnswersOptions {
+  readonly store: SharedStore
+  /** 32 bytes, the same for every agent that shares. */
+  readonly secret: Uint8Array
+  readonly clock: Clock
+  readonly bytesMax: number
+}
+
+/** A look-up that takes longer counts as a miss: asking the model is the slower of the two, but it is always there. */
+export const sharedDeadlineMs = 5
+/** Calls under way; beyond it answers are neither looked for nor given to the store. */
+const callsMax = 256
+
+/**
+ * Kept answers in a store outside the process. What the store sees is a name that says nothing (an HMAC of the key) and
+ * bytes that only agents with the same secret can read; a stored answer that was copied under another name does not open.
+ */
+export class SharedAnswers {
+  readonly #options: SharedAnswersOptions
+  readonly #nameKey: Buffer
+  readonly #box: StateBox
+  #callCount = 0
+  lateCount = 0
+  failedCount = 0
+  skippedCount = 0
+  unreadableCount = 0
+
+  constructor(options: SharedAnswersOptions) {
+    this.#options = options
+    this.#nameKey = derive(options.secret, 'switchyard cache name')
+    this.#box = new StateBox(derive(options.secret, 'switchyard cache content'))
+  }
+
+  /** Never rejects. */
+  async get(key: string): Promise<KeptAnswer | null> {
+    const sealed = await this.#ask(this.#nameOf(key))
+    if (sealed === null || sealed.length > this.#options.bytesMax * 2) return null
+    const opened = this.#box.open(sealed, key)
+    const kept = opened && decodeAnswer(opened)
+    if (kept === null) this.unreadableCount += 1
+    return kept
+  }
+
+  /** In the background. */
+  put(key: string, kept: KeptAnswer): void {
+    if (this.#callCount >= callsMax) {
+      this.skippedCount += 1
+      return
+    }
+    this.#callCount += 1
+    const sealed = this.#box.seal(encodeAnswer(kept), key)
+    this.#options.store
+      .put(this.#nameOf(key), sealed, kept.keptSeconds)
+      .catch(() => {
+        this.failedCount += 1
+      })
+      .finally(() => {
+        this.#callCount -= 1
+      })
+  }
+
+  #ask(name: string): Promise<Buffer | null> {
+    if (this.#callCount >= callsMax) {
+      this.skippedCount += 1
+      return Promise.resolve(null)
+    }
+    this.#callCount += 1
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(sharedDeadlineMs, () => {
+        this.lateCount += 1
+        resolve(null)
+      })
+      this.#options.store
+        .get(name)
+        .then(resolve, () => {
+          this.failedCount += 1
+          resolve(null)
+        })
+        .finally(() => {
+          cancel()
+          this.#callCount -= 1
+        })
+    })
+  }
+
+  #nameOf(key: string): string {
+    return `switchyard:cache:${createHmac('sha256', this.#nameKey).update(key).digest('base64url')}`
+  }
+}
+
+function derive(secret: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', purpose, 32))
+}
+
+/** Length of a JSON head (four bytes, little-endian), the head, the bytes of the answer. */
+export function encodeAnswer({ bytes, ...head }: KeptAnswer): Buffer {
+  const text = Buffer.from(JSON.stringify(head))
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(text.length)
+  return Buffer.concat([length, text, bytes])
+}
+
+/** Null for what another release wrote, and we cannot read. */
+export function decodeAnswer(encoded: Buffer): KeptAnswer | null {
+  if (encoded.length < 4) return null
+  const end = 4 + encoded.readUInt32LE(0)
+  const head = end > encoded.length ? null : parseJsonObject(encoded.toString('utf8', 4, end))
+  if (head === null) return null
+  const bytes = encoded.subarray(end)
+  const { stream, tailAt, usage, model, modelId, bornAtMs, classes, keptSeconds, origin, question } = head
+  const isSound =
+    typeof stream === 'boolean' &&
+    typeof tailAt === 'number' &&
+    tailAt <= bytes.length &&
+    typeof bornAtMs === 'number' &&
+    typeof keptSeconds === 'number' &&
+    typeof modelId === 'string' &&
+    isTexts(classes) &&
+    isOrigin(origin)
+  if (!isSound) return null
+  return {
+    ...{ stream, bytes, tailAt, modelId, bornAtMs, classes, keptSeconds, origin },
+    usage: isUsage(usage) ? usage : null,
+    model: typeof model === 'string' ? model : null,
+    question: typeof question === 'string' ? question : null,
+  }
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((member) => typeof member === 'string')
+}
+
+function isOrigin(value: unknown): value is KeptOrigin {
+  return (
+    isJsonObject(value) &&
+    typeof value['tenantId'] === 'string' &&
+    typeof value['environmentId'] === 'string' &&
+    typeof value['routeId'] === 'string' &&
+    isTexts(value['tags']) &&
+    isTexts(value['documents'])
+  )
+}
+
+function isUsage(value: unknown): value is NonNullable<KeptAnswer['usage']> {
+  return isJsonObject(value) && Number.isSafeInteger(value['input']) && Number.isSafeInteger(value['output'])
+}
