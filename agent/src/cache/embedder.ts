@@ -4,9 +4,8 @@ import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { ApiKeyTable, ProviderTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
-import { objectsOf, parseJsonObject } from '../conversation/json-object.js'
-import { findMembers } from '../providers/json-members.js'
-import type { NativeWire, ProviderDialect, ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
+import type { ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import { type VectorQuestion, vectorQuestion } from './vector-question.js'
 
 /** What came of asking for a vector: a hop of the request that it was asked for. */
 export interface Embedding {
@@ -65,15 +64,22 @@ export class RouteEmbedder implements Embedder {
     const choice = chooseTarget({ operation: 'embeddings', model: routeName }, { ...key, allowedRoutes: null })
     if (isRefusal(choice)) return nothing
     for (const target of choice.targets) {
-      const wire = this.#options.dialects.find(target.provider.kind)?.native.embeddings
+      const dialect = this.#options.dialects.find(target.provider.kind)
       const secret = this.#secretOf(target.provider)
-      if (wire !== undefined && secret !== undefined) return this.#ask(text, target, wire, secret)
+      if (dialect === null || secret === undefined) continue
+      const question = vectorQuestion(dialect, target, text)
+      if (question !== null) return this.#ask(question, target, dialect, secret)
     }
     return nothing
   }
 
-  async #ask(text: string, target: TargetTable, wire: NativeWire, secret: ProviderSecret | null): Promise<Embedding> {
-    const { clock, dialects, upstreams } = this.#options
+  async #ask(
+    { path, headers, body, read }: VectorQuestion,
+    target: TargetTable,
+    dialect: ProviderDialect,
+    secret: ProviderSecret | null,
+  ): Promise<Embedding> {
+    const { clock, upstreams } = this.#options
     const startedUs = clock.monotonicUs()
     const hop = (outcome: EmbeddingHop['outcome'], httpStatus = 0, usage: TokenUsage | null = null): EmbeddingHop => ({
       ...{ target, outcome, httpStatus, startedUs, endedUs: clock.monotonicUs(), usage },
@@ -83,20 +89,15 @@ export class RouteEmbedder implements Embedder {
     const cancel = clock.after(timeoutMs, () => call.giveUp())
     try {
       const { provider } = target
-      const path = wire.path(target, false)
-      const headers = wire.headers(false)
-      const body = wire.body(requestFor(text), target, 'none')
-      const dialect = dialects.find(provider.kind)
-      const asked = await dialect?.authorize({ provider, path, headers, body, timeoutMs }, secret)
-      if (asked === undefined || 'fault' in asked || call.isOver) return nothing
+      const asked = await dialect.authorize({ provider, path, headers, body, timeoutMs }, secret)
+      if ('fault' in asked || call.isOver) return nothing
       const { pool } = upstreams.of(provider)
       pool.dispatch({ method: 'POST', path, headers: [...headers, ...asked], body }, call)
       const bytes = await call.answer
       if (call.isGivenUp) return { vector: null, hop: hop('timeout_total') }
       if (call.httpStatus === 0) return { vector: null, hop: hop('connect_error') }
       if (call.httpStatus !== 200) return { vector: null, hop: hop(outcomeOf(call.httpStatus), call.httpStatus) }
-      const vector = bytes && vectorIn(bytes)
-      const usage = bytes === null ? null : (wire.readAnswer(bytes)?.usage ?? null)
+      const { vector, usage } = bytes === null ? { vector: null, usage: null } : read(bytes)
       return { vector, hop: hop(vector === null ? 'malformed' : 'ok', 200, usage) }
     } finally {
       cancel()
@@ -107,18 +108,6 @@ export class RouteEmbedder implements Embedder {
   #secretOf({ credential }: ProviderTable): ProviderSecret | null | undefined {
     if (credential === null) return null
     return this.#options.vault.get(credential.id, credential.version) ?? undefined
-  }
-}
-
-/** The body that a client would send for it. */
-function requestFor(text: string): RequestBody {
-  const fields = { model: 'embedding', input: text }
-  const bytes = Buffer.from(JSON.stringify(fields))
-  const members = findMembers(bytes, 0, ['model'])
-  if (members === null) throw new Error('an object has members')
-  return {
-    ...{ bytes, members, fields, model: fields.model, stream: false, wantsUsage: false, wantsContinuousUsage: false },
-    ...{ user: null, temperature: null, prompt: text },
   }
 }
 
@@ -180,12 +169,6 @@ class WholeCall implements Dispatcher.DispatchHandler {
     this.isOver = true
     this.#resolve(answer)
   }
-}
-
-function vectorIn(bytes: Buffer): Float32Array | null {
-  const numbers = objectsOf(parseJsonObject(bytes.toString('utf8'))?.['data'])[0]?.['embedding']
-  if (!Array.isArray(numbers) || numbers.length === 0) return null
-  return numbers.every((number) => typeof number === 'number') ? Float32Array.from(numbers as number[]) : null
 }
 
 function outcomeOf(status: number): EmbeddingHop['outcome'] {
