@@ -5,6 +5,10 @@ import { randomUnit } from '../../proto/std/ids.js'
 import { pauseEvery } from '../../proto/std/pause.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
 import type { Log, Service } from '../../proto/std/service.js'
+import { AnswerCache } from './cache/answer-cache.js'
+import { RouteEmbedder } from './cache/embedder.js'
+import { RedisStore } from './cache/redis-store.js'
+import { SharedAnswers } from './cache/shared-answers.js'
 import { SnapshotApplier } from './config/apply-snapshot.js'
 import { ConfigClient } from './config/config-client.js'
 import { CredentialVault } from './config/credential-vault.js'
@@ -16,9 +20,12 @@ import { StateFolder } from './config/state-folder.js'
 import { AccessTokens } from './providers/access-tokens.js'
 import { Dialects } from './providers/dialects.js'
 import { TokenClient } from './providers/token-client.js'
+import { MetricsClient } from './replicas/metrics-client.js'
+import { replicaGauges } from './replicas/replica-gauges.js'
+import { newPrefixKey, ReplicaPicker } from './replicas/replica-picker.js'
+import { ReplicaScraper } from './replicas/replica-scraper.js'
 import { ThreadTokenCounter } from './request/count-tokens.js'
 import { createRequestHandler } from './request/handle-request.js'
-import { noFallbackAnswers } from './request/ports.js'
 import { TargetHealths } from './request/target-health.js'
 import { Upstreams } from './request/upstreams.js'
 import { WarmUp } from './request/warm-up.js'
@@ -192,7 +199,6 @@ export class Agent {
       const alone = new RequestWorker({ ...serving, metrics, health: this.#health })
       this.#door = alone
       await this.#run(alone)
-      this.#health.watch({ tables, spool })
     } else {
       const { joinToken: _, stateKey: __, credentialEnvironment: ___, variablesKeptBack, ...told } = settings
       const { script, output } = must(this.#options.workers, 'an agent with request workers knows how to start them')
@@ -331,13 +337,13 @@ export class RequestWorker implements RequestServing {
   readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
   #http: HttpServer | null = null
   #warmUp: WarmUp | null = null
+  #stopped = false
 
   /** Without `health` (the agent's, where there is one in this process) it has its own. */
   constructor(parts: ServingParts & { readonly metrics?: AgentMetrics; readonly health?: AgentHealth }) {
     this.#parts = parts
     this.#metrics = parts.metrics ?? new AgentMetrics()
     this.#health = parts.health ?? new AgentHealth()
-    this.#health.watch({ tables: parts.tables, spool: parts.meter })
   }
 
   get address(): Address {
@@ -378,6 +384,34 @@ export class RequestWorker implements RequestServing {
     const counter = new ThreadTokenCounter({ clock, log })
     this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
     const healths = new TargetHealths({ clock, metrics: metrics.targets, log: requestLog })
+    const replicas = new ReplicaPicker({
+      ...{ clock, key: newPrefixKey(), indexBytesMax: settings.prefixIndexBytesMax },
+      cacheTokensAssumed: settings.replicaCacheTokens,
+    })
+    const scraper = new ReplicaScraper({
+      ...{ replicas, source: new MetricsClient(clock), clock, random: randomUnit },
+      log: log.child({ service: 'replica-scraper' }),
+    })
+    await this.#run(scraper)
+    tables.onSwap((next) => scraper.follow(next))
+    if (tables.current !== null) scraper.follow(tables.current)
+    const { cacheRedisUrl, cacheSecret, cacheAnswerBytesMax } = settings
+    const store = cacheRedisUrl === null ? null : new RedisStore({ url: cacheRedisUrl, log })
+    if (store !== null) await this.#run(store)
+    const cache = new AnswerCache({
+      clock,
+      shared:
+        store === null || cacheSecret === null
+          ? null
+          : new SharedAnswers({
+              ...{ store, secret: Buffer.from(cacheSecret, 'base64'), clock, bytesMax: cacheAnswerBytesMax },
+            }),
+      embedder: new RouteEmbedder({ dialects, vault, upstreams, clock }),
+      limits: {
+        ...{ bytesMax: settings.cacheBytesMax, answerBytesMax: cacheAnswerBytesMax },
+        ...{ entriesMax: settings.cacheEntriesMax, vectorBytesMax: settings.cacheVectorBytesMax },
+      },
+    })
     const handler = createRequestHandler({
       tables,
       vault,
@@ -391,7 +425,8 @@ export class RequestWorker implements RequestServing {
       telemetry,
       counter,
       healths,
-      answers: noFallbackAnswers,
+      replicas,
+      cache,
     })
     const http = new HttpServer({
       host: settings.host,
@@ -406,13 +441,20 @@ export class RequestWorker implements RequestServing {
     })
     this.#http = http
     await this.#run(http)
+    health.watch({ tables, spool: meter })
     if (this.#parts.isFirst) {
       this.#warmUp = new WarmUp({
-        ...{ tables, vault, upstreams, dialects, healths, metrics, clock, random: randomUnit, log },
+        ...{ tables, vault, upstreams, dialects, healths, replicas, metrics, clock, random: randomUnit, log },
       })
       await this.#run(this.#warmUp)
     }
 
+    metrics.gauge('cache_answers', 'Answers kept in memory.', () => cache.size)
+    metrics.gauge('cache_bytes', 'Bytes of answers kept in memory.', () => cache.bytes)
+    metrics.gauge('cache_vector_bytes', 'Bytes of vectors of questions.', () => cache.vectorBytes)
+    metrics.gauge('cache_waiting_requests', 'Requests that wait for another one’s answer.', () => cache.followerCount)
+    metrics.gauge('cache_evictions', 'Answers that had to make room, since the start.', () => cache.evictedCount)
+    for (const [name, help] of cacheGauges) metrics.gauge(`cache_${name}`, help, () => cache.counts[name])
     metrics.watch({
       inFlight: () => http.inFlightCount,
       connections: () => http.connectionCount,
@@ -420,6 +462,12 @@ export class RequestWorker implements RequestServing {
       upstreamQueued: () => upstreams.queuedCount,
       upstreamQueues: () => upstreams.queues(),
     })
+    metrics.gauge(
+      'prefix_index_bytes',
+      'Memory for what replicas are believed to have cached.',
+      () => replicas.indexBytes,
+    )
+    for (const { name, help, read } of replicaGauges(replicas)) metrics.gauges(name, help, read)
   }
 
   /** Unready, refuses new requests; resolves when running ones have ended, by themselves or at the deadline. */
@@ -431,6 +479,7 @@ export class RequestWorker implements RequestServing {
 
   async stop(): Promise<void> {
     this.#health.draining = true
+    this.#stopped = true
     for (let service = this.#running.pop(); service; service = this.#running.pop()) {
       try {
         await service.stop()
@@ -441,10 +490,24 @@ export class RequestWorker implements RequestServing {
   }
 
   async #run(service: Service): Promise<void> {
+    // A stop while starting: what is not up yet stays down.
+    if (this.#stopped) throw new Error('the request worker is stopping')
     this.#running.push(service)
     await service.run()
   }
 }
+
+/** Since the start; by route they are in the usage records. */
+const cacheGauges = [
+  ['exact', 'Requests given the answer to the very same one.'],
+  ['semantic', 'Requests given the answer to a question that means the same.'],
+  ['miss', 'Requests that found no kept answer.'],
+  ['stale', 'Stale answers given while a new one is made.'],
+  ['followed', 'Requests that waited for another one and got its answer.'],
+  ['kept', 'Answers kept.'],
+  ['guarded', 'Answers held back although the question was close.'],
+  ['vectorMissing', 'Questions that could not be compared for want of a vector.'],
+] as const
 
 /** Longest that draining waits for the control plane to take the last records; what is left stays in the spool. */
 const deliverMs = 3_000

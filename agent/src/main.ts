@@ -1,10 +1,14 @@
+import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../proto/std/clock.js'
 import { RefusalError } from '../../proto/std/refusal.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
-import { Agent } from './agent.js'
+import { Agent, RequestWorker } from './agent.js'
 import { tuneHeap } from './heap.js'
 import { describeAgentSettings, describeMisspelt, readAgentSettings } from './settings.js'
 import { createAgentLog } from './telemetry/log.js'
+import { isRequestWorker, primaryChannel } from './workers/cluster-workers.js'
+import { LineOutput } from './workers/line-output.js'
+import { WorkerProcess } from './workers/worker-process.js'
 
 /** As the control plane's: a supervisor need not try again. */
 const exitUsage = 64
@@ -17,9 +21,15 @@ async function main(): Promise<void> {
   }
   tuneHeap()
   const settings = readAgentSettings()
-  const log = createAgentLog({ level: settings.logLevel, agentName: settings.agentName, clock: systemClock })
+  const clock = systemClock
+  const workers =
+    settings.workers === 1 ? null : { script: fileURLToPath(import.meta.url), output: LineOutput.open(clock) }
+  const log = createAgentLog({
+    ...{ level: settings.logLevel, agentName: settings.agentName, clock },
+    ...(workers === null ? {} : { destination: workers.output }),
+  })
   for (const sentence of describeMisspelt()) log.warn({}, sentence)
-  const agent = new Agent(settings, { clock: systemClock, log })
+  const agent = new Agent(settings, { clock, log, ...(workers === null ? {} : { workers }) })
   let draining = false
   const onSignal = (signal: NodeJS.Signals) => {
     if (draining) process.exit(1)
@@ -47,7 +57,27 @@ async function main(): Promise<void> {
   }
 }
 
-main().catch((fault: unknown) => {
+/**
+ * A request worker: the same program, told by its primary what to be. Signals are the primary's to act upon; a terminal
+ * sends them to all.
+ */
+function serveRequests(): void {
+  tuneHeap()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => {})
+  new WorkerProcess({
+    channel: primaryChannel(),
+    clock: systemClock,
+    makeLog: ({ settings: { logLevel, agentName } }) =>
+      createAgentLog({ level: logLevel, agentName, clock: systemClock }),
+    makeServing: (parts) => new RequestWorker(parts),
+    exit: (code) => process.exit(code),
+  }).run()
+}
+
+if (isRequestWorker()) serveRequests()
+else main().catch(onFault)
+
+function onFault(fault: unknown): void {
   if (fault instanceof SettingsError) {
     const faults = [fault.message, ...describeMisspelt()].join('\n')
     process.stderr.write(`switchyard agent: ${faults}\n\nnpm run agent -- --help lists every setting\n`)
@@ -56,4 +86,4 @@ main().catch((fault: unknown) => {
   const expected = fault instanceof RefusalError
   process.stderr.write(`switchyard agent: ${expected ? fault.message : ((fault as Error).stack ?? String(fault))}\n`)
   process.exit(1)
-})
+}

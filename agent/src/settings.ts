@@ -8,6 +8,7 @@ import {
 import { describeUnknownVariables } from '../../proto/std/unknown-variables.js'
 import { ambientIn } from './ambient-settings.js'
 import type { AmbientSources } from './providers/ambient.js'
+import { replicaDefaults } from './replicas/replica-picker.js'
 
 /**
  * Every environment variable of the agent; nothing else in it reads the environment. Bounds stand beside their defaults,
@@ -16,6 +17,18 @@ import type { AmbientSources } from './providers/ambient.js'
 const address = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/
 
 export const settingsTable = {
+  prefixIndexBytesMax: setting.integer('SWITCHYARD_AGENT_PREFIX_INDEX_BYTES_MAX', {
+    fallback: replicaDefaults.indexBytesMax,
+    min: 1024 * 1024,
+    max: 4 * 1024 * 1024 * 1024,
+    sentence: 'Memory for what replicas are believed to have cached, of each request worker.',
+  }),
+  replicaCacheTokens: setting.integer('SWITCHYARD_AGENT_REPLICA_CACHE_TOKENS', {
+    fallback: replicaDefaults.cacheTokensAssumed,
+    min: 1_000,
+    max: 1_000_000_000,
+    sentence: 'Tokens that a replica’s prefix cache is taken to hold where it does not say so itself.',
+  }),
   host: setting.text('SWITCHYARD_AGENT_HOST', {
     fallback: '127.0.0.1',
     sentence: 'Interface that clients connect to; 0.0.0.0 for all.',
@@ -35,6 +48,13 @@ export const settingsTable = {
     min: 0,
     max: 65_535,
     sentence: 'Port of /metrics, /healthz and /readyz; 0 takes any free one.',
+  }),
+  workers: setting.integer('SWITCHYARD_WORKERS', {
+    fallback: 1,
+    min: 1,
+    max: 64,
+    sentence:
+      'Request workers of this agent; from 2 on each is a process of its own, for as many cores. Limits hold for all together.',
   }),
   controlPlane: setting.text<string>('SWITCHYARD_CONTROL_PLANE', {
     pattern: address,
@@ -138,6 +158,44 @@ export const settingsTable = {
     max: 1024 * 1024 * 1024,
     sentence: 'Bytes of one whole answer that are held until it is sent; a streamed answer is never held whole.',
   }),
+  cacheBytesMax: setting.integer('SWITCHYARD_AGENT_CACHE_BYTES_MAX', {
+    fallback: 32 * 1024 * 1024,
+    min: 1024 * 1024,
+    max: 64 * 1024 * 1024 * 1024,
+    sentence: 'Bytes of answers that each request worker keeps to give again, by the policies of routes.',
+  }),
+  cacheAnswerBytesMax: setting.integer('SWITCHYARD_AGENT_CACHE_ANSWER_BYTES_MAX', {
+    fallback: 256 * 1024,
+    min: 1_024,
+    max: 16 * 1024 * 1024,
+    sentence: 'Bytes of one answer; a larger one is not kept.',
+  }),
+  cacheEntriesMax: setting.integer('SWITCHYARD_AGENT_CACHE_ENTRIES_MAX', {
+    fallback: 50_000,
+    min: 1,
+    max: 10_000_000,
+    sentence: 'Answers that each request worker keeps.',
+  }),
+  cacheVectorBytesMax: setting.integer('SWITCHYARD_AGENT_CACHE_VECTOR_BYTES_MAX', {
+    fallback: 32 * 1024 * 1024,
+    min: 64 * 1024,
+    max: 64 * 1024 * 1024 * 1024,
+    sentence: 'Bytes of vectors by which each request worker finds questions that mean the same.',
+  }),
+  cacheRedisUrl: setting.text('SWITCHYARD_AGENT_CACHE_REDIS_URL', {
+    fallback: null,
+    secret: true,
+    pattern: /^rediss?:\/\//,
+    shape: 'redis://… or rediss://…',
+    sentence: 'A Redis or Valkey that agents share answers in, where a route permits it; set together with the secret.',
+  }),
+  cacheSecret: setting.text('SWITCHYARD_AGENT_CACHE_SECRET', {
+    fallback: null,
+    secret: true,
+    pattern: /^[A-Za-z0-9+/]{43}=$/,
+    shape: '32 bytes in base64',
+    sentence: 'Encrypts and names shared answers; the same for every agent that shares.',
+  }),
   clientStallMs: setting.integer('SWITCHYARD_AGENT_CLIENT_STALL_MS', {
     fallback: 60_000,
     min: 100,
@@ -232,7 +290,13 @@ export type AgentSettings = SettingsOf<typeof settingsTable> & {
   readonly credentialEnvironment: ReadonlyMap<string, string>
   /** Identities of this machine, of the clouds that are permitted. */
   readonly ambient: AmbientSources
+  /** What the environment of a request worker must not have: all but a few names, for secrets are among the rest. */
+  readonly variablesKeptBack: Readonly<Record<string, undefined>>
 }
+
+/** Variables that a request worker is given: of Node itself, and of the libraries that it stands on. */
+const workerVariables =
+  /^(PATH|HOME|LANG|LC_[A-Z]+|TZ|TMPDIR|NODE_OPTIONS|NODE_EXTRA_CA_CERTS|NODE_V8_COVERAGE|SSL_CERT_(FILE|DIR)|LD_LIBRARY_PATH|UV_THREADPOOL_SIZE)$/
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -246,7 +310,9 @@ export function readAgentSettings(environment: Environment = process.env): Agent
     if (value !== undefined && value !== '') credentialEnvironment.set(name, value)
   }
   const ambient = ambientIn(environment, values.ambientCredentials)
-  return Object.freeze({ ...values, credentialEnvironment, ambient })
+  const keptBack = Object.keys(environment).filter((name) => !workerVariables.test(name))
+  const variablesKeptBack = Object.freeze(Object.fromEntries(keptBack.map((name) => [name, undefined])))
+  return Object.freeze({ ...values, credentialEnvironment, ambient, variablesKeptBack })
 }
 
 function checkRelations(values: SettingsOf<typeof settingsTable>): void {
@@ -264,6 +330,23 @@ function checkRelations(values: SettingsOf<typeof settingsTable>): void {
     faults.push(
       'SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES is at most a quarter of SWITCHYARD_AGENT_SPOOL_BYTES_MAX and half of SWITCHYARD_AGENT_SPOOL_SPAN_BYTES_MAX',
     )
+  }
+  // Each worker has a growing segment of its own, which cannot be dropped; one more is what can.
+  if (values.spoolSegmentBytes * (values.workers + 1) > values.spoolSpanBytesMax) {
+    faults.push(
+      'SWITCHYARD_AGENT_SPOOL_SPAN_BYTES_MAX holds a segment (SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES) for each of SWITCHYARD_WORKERS, and one more',
+    )
+  }
+  if (values.workers > Math.min(values.connectionsMax, values.inFlightMax)) {
+    faults.push(
+      'SWITCHYARD_WORKERS is at most SWITCHYARD_AGENT_CONNECTIONS_MAX and SWITCHYARD_AGENT_IN_FLIGHT_MAX: a worker without any would be idle',
+    )
+  }
+  if (values.cacheAnswerBytesMax > values.cacheBytesMax / 4) {
+    faults.push('SWITCHYARD_AGENT_CACHE_ANSWER_BYTES_MAX is at most a quarter of SWITCHYARD_AGENT_CACHE_BYTES_MAX')
+  }
+  if ((values.cacheRedisUrl === null) !== (values.cacheSecret === null)) {
+    faults.push('SWITCHYARD_AGENT_CACHE_REDIS_URL and SWITCHYARD_AGENT_CACHE_SECRET are set together or not at all')
   }
   if (faults.length > 0) throw new SettingsError(faults.join('\n'))
 }

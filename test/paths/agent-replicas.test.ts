@@ -3,11 +3,10 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { MetricsClient } from '../../agent/src/replicas/metrics-client.js'
 import type { ReplicaPick } from '../../agent/src/replicas/replica-pick.js'
-import { ReplicaPicker } from '../../agent/src/replicas/replica-picker.js'
+import { newPrefixKey, ReplicaPicker, replicaDefaults } from '../../agent/src/replicas/replica-picker.js'
 import { ReplicaScraper } from '../../agent/src/replicas/replica-scraper.js'
-import { prefixKeyWords } from '../../proto/policy/prefix-hash.js'
 import { systemClock } from '../../proto/std/clock.js'
-import { randomSecret, randomUnit } from '../../proto/std/ids.js'
+import { randomUnit } from '../../proto/std/ids.js'
 import { makeTarget, silentLog, until } from '../harness/agent-door.js'
 
 /** Replicas over real sockets: what is read of them, and what is made of it. */
@@ -168,10 +167,7 @@ async function openPool(count: number): Promise<Pool> {
   }
   const origins = replicas.map(({ listener }) => listener.origin)
   const target = makeTarget({ origin: 'http://pool.invalid', replicas: origins, replicaScrapeMs: 250 })
-  const key = new Uint32Array(randomSecret(prefixKeyWords * 4).slice().buffer)
-  const picker = new ReplicaPicker({
-    ...{ clock: systemClock, key, indexBytesMax: 1024 * 1024, cacheTokensAssumed: 100_000 },
-  })
+  const picker = new ReplicaPicker({ clock: systemClock, key: newPrefixKey(), ...replicaDefaults })
   const scraper = new ReplicaScraper({
     ...{
       replicas: picker,

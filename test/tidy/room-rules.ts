@@ -193,6 +193,7 @@ const agentForbids: Readonly<Record<string, readonly string[]>> = {
   doors: ['server', 'config'],
   conversation: ['server', 'doors', 'request', 'providers', 'config', 'usage', 'telemetry', 'cache', 'quota'],
   providers: ['server', 'request', 'doors', 'config'],
+  replicas: ['server', 'request', 'config'],
   quota: ['server', 'request'],
   cache: ['server', 'request'],
   guardrails: ['server', 'request'],

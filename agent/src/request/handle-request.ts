@@ -11,6 +11,7 @@ import type { CacheHit, CacheTurn } from '../cache/cache-turn.js'
 import { QuietCall } from '../cache/quiet-call.js'
 import type { Dialects } from '../providers/dialects.js'
 import type { Operation, RequestBody, UpstreamOperation } from '../providers/provider-dialect.js'
+import { newPrefixKey, ReplicaPicker, replicaDefaults } from '../replicas/replica-picker.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
@@ -66,6 +67,8 @@ export interface RequestHandlerOptions {
   readonly cache?: AnswerCache
   /** Where the cache has none for a last resort, or nothing to do with the request. */
   readonly answers?: FallbackAnswers
+  /** Left out: replicas are chosen by what this handler has running there. */
+  readonly replicas?: ReplicaPicker
 }
 
 export interface RequestLimits {
@@ -111,6 +114,7 @@ class Handler implements RequestHandler {
       ...{ clock, metrics, log, limits: options.limits, deadlines: this.#deadlines, healths: this.healths },
       ...{ dialects: options.dialects, upstreams: options.upstreams, vault: options.vault },
       ...{ names: this.#names, budgets: new HedgeBudgets() },
+      replicas: options.replicas ?? new ReplicaPicker({ clock, key: newPrefixKey(), ...replicaDefaults }),
     }
     tables.onSwap((next) => {
       this.#admission.enforce(next)

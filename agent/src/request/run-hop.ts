@@ -13,6 +13,7 @@ import type {
   RequestBody,
   UsageDepth,
 } from '../providers/provider-dialect.js'
+import type { ReplicaPick } from '../replicas/replica-pick.js'
 import type { TargetSeries } from '../telemetry/target-metrics.js'
 import { formatTraceparent } from '../telemetry/trace-context.js'
 import { type StreamSink, TargetCall } from './call-target.js'
@@ -39,7 +40,11 @@ export interface HopTools {
 export interface HopOrder {
   readonly request: RunningRequest
   readonly body: RequestBody
+  /** At the replica that was picked. */
   readonly target: TargetTable
+  readonly pick: ReplicaPick
+  /** Another replica is asked if this one cannot be reached. */
+  readonly hasElsewhere: boolean
   readonly dialect: ProviderDialect
   readonly secret: ProviderSecret | null
   readonly plan: HopPlan
@@ -97,6 +102,12 @@ export class HopRun implements TargetTry, StreamSink {
   /** The stream has begun to reach the client. */
   get committed(): boolean {
     return this.call?.committed === true
+  }
+
+  /** Its replica could not be reached, and there is another one. */
+  get goesElsewhere(): boolean {
+    const isUnreached = this.outcome === 'connect_error' || this.outcome === 'timeout_connect'
+    return this.over && isUnreached && this.order.hasElsewhere
   }
 
   /** The upstream refused whom we say to be. */
@@ -157,8 +168,9 @@ export class HopRun implements TargetTry, StreamSink {
   // --------------------------------------------------------------------------------------------- the stream of the call
 
   begin(atUs: number): void {
-    const { request, startedUs } = this.order
+    const { request, startedUs, pick } = this.order
     this.order.onBegin(this)
+    pick.answered()
     this.#observe(atUs - startedUs)
     // A probe has shown enough; how the stream ends is one more try.
     if (this.leaseUs !== 0) {
@@ -213,17 +225,19 @@ export class HopRun implements TargetTry, StreamSink {
     if (this.over) return
     this.over = true
     this.outcome = outcome
-    const { request, entry, target, series, known, startedUs } = this.order
+    const { request, entry, target, series, known, startedUs, pick } = this.order
     const { call } = this
     const nowUs = this.#tools.clock.monotonicUs()
     const endedUs = call !== null && call.endedUs > startedUs ? call.endedUs : nowUs
     request.record.endHop(entry, target, outcome, call?.httpStatus ?? 0, endedUs)
     series.count(outcome)
+    pick.end(outcome, this.answer?.usage ?? call?.reader?.usage ?? null)
     this.#tellVault(outcome)
     if (this.answer !== null) this.#observe(endedUs - startedUs)
     if (outcome === 'hedge_lost') known.times(this.stream).exceeded(endedUs - startedUs, nowUs)
     this.cooldownMs = cooldownOf(call)
-    this.#judge(verdictOf(outcome, this.#upstream, this.#hadItsTime))
+    // One replica says nothing about the target while another is asked.
+    this.#judge(this.goesElsewhere ? 'none' : verdictOf(outcome, this.#upstream, this.#hadItsTime))
   }
 
   #observe(durationUs: number): void {

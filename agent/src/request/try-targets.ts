@@ -4,6 +4,8 @@ import type { TargetTable } from '../../../proto/policy/tables.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Dialects } from '../providers/dialects.js'
 import type { ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
+import type { ReplicaPick } from '../replicas/replica-pick.js'
+import type { ReplicaPicker } from '../replicas/replica-picker.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { HeaderNames } from './header-names.js'
 import type { HedgeBudgets } from './hedge-budget.js'
@@ -24,6 +26,7 @@ import type { KnownTarget, TargetPlace } from './target-health.js'
  * be asked, and no last resort. Some chance is then better than none. One that named a time itself is not.
  */
 export interface TryTools extends HopTools {
+  readonly replicas: ReplicaPicker
   readonly dialects: Dialects
   readonly names: HeaderNames
   readonly budgets: HedgeBudgets
@@ -43,6 +46,8 @@ export interface TryOptions {
  * not), `refused` (the upstream's own "no" is for the client), `aborted` (from outside), `failed` (see `refusal`).
  */
 export type TriesEnd = 'answered' | 'streamed' | 'refused' | 'aborted' | 'failed'
+
+type Unreached = Pick<HopRun['order'], 'known' | 'pick'>
 
 /** Targets of which a breaker said no. */
 interface LeftAlone {
@@ -74,6 +79,8 @@ export class TargetTries implements Cancellable {
   /** Of the last target that failed or was not ready, not of those that could not be asked for this. */
   #last: { readonly outcome: HopOutcome; readonly hop: HopRun | null } | null = null
   #inexpressible: RequestRefusal | null = null
+  /** Its replica could not be reached: another one is asked before another target. */
+  #unreached: Unreached | null = null
   /** The first of them, and what is known of all. */
   #leftAlone: LeftAlone | null = null
 
@@ -124,6 +131,7 @@ export class TargetTries implements Cancellable {
       if (end !== null) return end
       this.#before = this.hop.outcome
       this.#last = { outcome: this.hop.outcome, hop: this.hop }
+      if (this.hop.goesElsewhere) this.#unreached = this.hop.order
     }
   }
 
@@ -140,6 +148,8 @@ export class TargetTries implements Cancellable {
   /** The next target that can be asked, ready to be; null: there is none, or no time. */
   #nextHop(): HopRun | null {
     const { targets } = this.#options.choice
+    const elsewhere = this.#goElsewhere()
+    if (elsewhere !== null) return elsewhere
     for (;;) {
       const target = targets[this.#next]
       const startedUs = this.#tools.clock.monotonicUs()
@@ -150,6 +160,15 @@ export class TargetTries implements Cancellable {
       const hop = isOpen ? this.#leaveAlone(target, known, startedUs) : this.#prepare(target, known, startedUs, null)
       if (hop !== null) return hop
     }
+  }
+
+  /** The same target at another replica; null: none was unreached, or there is no time. */
+  #goElsewhere(): HopRun | null {
+    const unreached = this.#unreached
+    this.#unreached = null
+    const startedUs = this.#tools.clock.monotonicUs()
+    if (unreached === null || startedUs >= this.#routeDueUs) return null
+    return this.#prepare(unreached.pick.original, unreached.known, startedUs, null, unreached.pick)
   }
 
   #leaveAlone(target: TargetTable, known: KnownTarget, nowUs: number): null {
@@ -174,10 +193,19 @@ export class TargetTries implements Cancellable {
     return this.#prepare(left.target, left.known, startedUs, left.entry)
   }
 
-  /** `entry`: its place on the record, where it has one already. Null: it cannot be asked. */
-  #prepare(target: TargetTable, known: KnownTarget, startedUs: number, entry: HopEntry | null): HopRun | null {
+  /**
+   * `entry`: its place on the record, where it has one already. `failed`: the replica that could not be reached just now.
+   * Null: it cannot be asked.
+   */
+  #prepare(
+    target: TargetTable,
+    known: KnownTarget,
+    startedUs: number,
+    entry: HopEntry | null,
+    failed: ReplicaPick | null = null,
+  ): HopRun | null {
     const { request, choice, body } = this.#options
-    const { dialects, healths } = this.#tools
+    const { dialects, healths, replicas } = this.#tools
     const dialect = dialects.find(target.provider.kind)
     const secret = this.#secretOf(target)
     if (dialect === null || secret === undefined) {
@@ -188,8 +216,12 @@ export class TargetTries implements Cancellable {
     const { call, head, record } = request
     const { route } = choice
     const { requestId } = head
-    const plan = planHop({ call, body, read: request, route, target, dialect, requestId })
+    const { operation } = call.door
+    const { environmentId } = request.authenticated.key.environment
+    const pick = replicas.pick({ target, environmentId, operation, body, failed })
+    const plan = planHop({ call, body, read: request, route, target: pick.target, dialect, requestId })
     if (isRefusal(plan)) {
+      pick.end('not_expressible', null)
       this.#passOver(target, known, 'not_expressible', startedUs, entry)
       this.#inexpressible ??= plan
       return null
@@ -199,7 +231,9 @@ export class TargetTries implements Cancellable {
     const hop = new HopRun(this.#tools, {
       request,
       body,
-      target,
+      target: pick.target,
+      pick,
+      hasElsewhere: pick.hasOthers && failed === null,
       dialect,
       secret,
       plan,

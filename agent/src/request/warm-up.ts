@@ -9,6 +9,8 @@ import type { Conversation, FieldNames } from '../conversation/conversation.js'
 import { Losses } from '../conversation/losses.js'
 import type { Dialects } from '../providers/dialects.js'
 import type { ChatWire, ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import type { ReplicaPick } from '../replicas/replica-pick.js'
+import type { PromptBody, ReplicaPicker } from '../replicas/replica-picker.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import { type StreamSink, TargetCall } from './call-target.js'
 import { cooldownOf, verdictOf } from './hop-verdict.js'
@@ -34,6 +36,8 @@ export interface WarmUpOptions {
   readonly upstreams: UpstreamSource
   readonly dialects: Dialects
   readonly healths: TargetHealths
+  /** Left out: a provider with replicas is warmed at its own address. */
+  readonly replicas?: ReplicaPicker
   readonly metrics: AgentMetrics
   readonly clock: Clock
   /** 0 ≤ random < 1. */
@@ -149,17 +153,27 @@ export class WarmUp implements Service {
     // Also a target that only this asks is shown in the numbers.
     healths.seriesOf(known, place)
     this.#running.set(target.id, null)
-    this.#send(target, known, { dialect, wire: dialect.chat, secret })
+    const { environmentId } = place.environment
+    const pick = this.#options.replicas?.pick({
+      target,
+      environmentId,
+      operation: 'warm_up',
+      body: noBody,
+      failed: null,
+    })
+    this.#send(target, pick ?? null, known, { dialect, wire: dialect.chat, secret })
       .catch((fault) => log.error({ targetId: target.id, fault: String(fault) }, 'a warm-up failed by a fault of ours'))
       .finally(() => this.#running.delete(target.id))
   }
 
   async #send(
-    target: TargetTable,
+    original: TargetTable,
+    pick: ReplicaPick | null,
     known: KnownTarget,
     { dialect, wire, secret }: { dialect: ProviderDialect; wire: ChatWire; secret: ProviderSecret | null },
   ): Promise<void> {
     const { clock, upstreams, healths } = this.#options
+    const target = pick?.target ?? original
     const { provider } = target
     const startedUs = clock.monotonicUs()
     const dueUs = startedUs + target.deadlines.totalMs * 1000
@@ -185,6 +199,7 @@ export class WarmUp implements Service {
       if (outcome === 'ok') answer = call.answer && wire.readAnswer(call.answer, tinyConversation)
       if (outcome === 'ok' && answer === null) outcome = 'malformed'
     }
+    pick?.end(outcome, answer?.usage ?? null)
     const verdict = verdictOf(outcome, upstream, true)
     healths.take(
       known,
@@ -226,6 +241,8 @@ function dueUsOf({ target, sinceUs, jitter }: WarmTarget, { usedUs }: KnownTarge
 }
 
 const noSiblings: readonly TargetTable[] = []
+/** Nothing to be found in a cache. */
+const noBody: PromptBody = Object.freeze({ bytes: { length: 0 }, fields: {}, stream: false })
 const noStream: StreamSink = { begin: () => {}, write: () => true, onDrain: () => {} }
 
 /** Nobody is told what could not be said. */

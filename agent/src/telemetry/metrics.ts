@@ -86,6 +86,11 @@ class HistogramFamily extends Family<HistogramSeries> {
   }
 }
 
+export interface LabelledNumber {
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
 /** Numbers that others hold and a scrape asks for. */
 export interface GaugeSources {
   inFlight(): number
@@ -214,6 +219,15 @@ export class AgentMetrics {
       collect() {
         this.set(read())
       },
+    })
+  }
+
+  /** Shows one number of each of several things, read at each scrape, as `switchyard_agent_<name>`; `read` bounds how many. */
+  gauges(name: string, help: string, read: () => readonly LabelledNumber[]): void {
+    const values = () => read().map(({ labels, value }) => ({ labels: { ...labels }, value }))
+    this.#register({
+      name: prefix + name,
+      get: async () => ({ name: prefix + name, help, type: 'gauge', aggregator: 'sum', values: values() }),
     })
   }
 

@@ -1,0 +1,72 @@
+import cluster from 'node:cluster'
+import { assert } from '../../../proto/std/assert.js'
+import type { ToPrimary, ToWorker } from './messages.js'
+import type { WorkerHandle, WorkerSource } from './worker-handle.js'
+import type { PrimaryChannel } from './worker-process.js'
+
+export interface ClusterWorkersOptions {
+  /** The agent's own main module; in a worker it serves instead (`cluster.isWorker`). */
+  readonly script: string
+  /** Variables that a worker must not have, as undefined: `node:cluster` gives it all of this process's otherwise. */
+  readonly environment: Readonly<Record<string, undefined>>
+}
+
+/**
+ * Request workers as processes of `node:cluster`, for its one service: this process owns the listening socket and deals
+ * connections to workers in turn, one at a time each. The only place that knows `node:cluster`, whose settings are the
+ * process's; there is one agent with workers in a process.
+ */
+export class ClusterWorkers implements WorkerSource {
+  readonly #options: ClusterWorkersOptions
+
+  constructor(options: ClusterWorkersOptions) {
+    this.#options = options
+    cluster.schedulingPolicy = cluster.SCHED_RR
+  }
+
+  start(index: number): WorkerHandle {
+    const { script, environment } = this.#options
+    cluster.setupPrimary({
+      exec: script,
+      // For whoever looks at a list of processes.
+      args: ['request-worker', String(index)],
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    })
+    const worker = cluster.fork(environment)
+    const child = worker.process
+    const { pid, stdout } = child
+    assert(pid !== undefined && stdout !== null, 'a worker that was forked has an id and an output')
+    // What cannot be sent any more is said by its end.
+    worker.on('error', () => {})
+    return {
+      pid,
+      send: (message: ToWorker) =>
+        new Promise((resolve) => {
+          if (!child.connected) return resolve()
+          child.send(message, () => resolve())
+        }),
+      onMessage: (listener) => void worker.on('message', (message: ToPrimary) => listener(message)),
+      onEnd: (listener) => void child.once('exit', (code, signal) => listener({ code, signal })),
+      onOutput: (listener) => void stdout.on('data', listener),
+      kill: () => void child.kill('SIGKILL'),
+    }
+  }
+}
+
+/** This process is a request worker. */
+export function isRequestWorker(): boolean {
+  return cluster.isWorker
+}
+
+/** In a request worker: the way to its primary. */
+export function primaryChannel(): PrimaryChannel {
+  return {
+    send: (message: ToPrimary) =>
+      new Promise((resolve) => {
+        if (!process.connected || process.send === undefined) return resolve()
+        process.send(message, undefined, {}, () => resolve())
+      }),
+    onMessage: (listener) => void process.on('message', (message) => listener(message as ToWorker)),
+  }
+}

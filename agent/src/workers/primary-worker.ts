@@ -1,0 +1,216 @@
+import type { Clock } from '../../../proto/std/clock.js'
+import type { Effect } from '../config/build-tables.js'
+import type { FollowedLanes } from '../usage/spool.js'
+import type { ToPrimary, ToWorker, WorkerBeginning } from './messages.js'
+import type { TablesChange } from './tables-parcel.js'
+import type { WorkerEnd, WorkerHandle } from './worker-handle.js'
+
+/** `starting` until its door is open. `ended`: the process is gone. */
+export type WorkerState = 'starting' | 'serving' | 'ended'
+
+export interface PrimaryWorkerOptions {
+  readonly index: number
+  readonly handle: WorkerHandle
+  readonly clock: Clock
+  /** Called for each message that concerns more than this worker. */
+  readonly onMessage: (message: ToPrimary) => void
+  /** It is beyond waiting for, and was killed. */
+  readonly onStuck: (why: string) => void
+}
+
+/** To apply a change: so long, and so much more for each MiB of it. */
+const applyMs = 10_000
+const applyMsPerMib = 1_000
+
+/**
+ * One request worker in the primary, for one life of its process: what it was told, what it still has to answer, and when it
+ * was last heard.
+ */
+export class PrimaryWorker {
+  readonly index: number
+  readonly pid: number
+  state: WorkerState = 'starting'
+  /** Set with its beginning. */
+  lanes: FollowedLanes | null = null
+  lastHeardUs: number
+  /** Infinity until it serves. */
+  servesSinceUs = Number.POSITIVE_INFINITY
+  readonly #options: PrimaryWorkerOptions
+  readonly #handle: WorkerHandle
+  /** What it holds once it has applied all that it was sent. */
+  #sent: Effect | null = null
+  /** Changes go one after the other. */
+  #changing: Promise<void> = Promise.resolve()
+  #nextNumber = 1
+  readonly #answers = new Map<string, () => void>()
+  readonly #scrapes = new Map<number, (text: string) => void>()
+  #relaying = false
+  #relayWanted: (() => ToWorker | null) | null = null
+  #end: Promise<WorkerEnd>
+  #hasEnded: (how: WorkerEnd) => void = () => {}
+
+  constructor(options: PrimaryWorkerOptions) {
+    this.#options = options
+    this.#handle = options.handle
+    this.index = options.index
+    this.pid = options.handle.pid
+    this.lastHeardUs = options.clock.monotonicUs()
+    this.#end = new Promise((resolve) => {
+      this.#hasEnded = resolve
+    })
+    this.#handle.onMessage((message) => this.#take(message))
+    this.#handle.onEnd((how) => {
+      this.state = 'ended'
+      for (const settle of this.#answers.values()) settle()
+      this.#answers.clear()
+      this.#hasEnded(how)
+    })
+  }
+
+  /** Resolves when the process is gone. */
+  get end(): Promise<WorkerEnd> {
+    return this.#end
+  }
+
+  /** It has begun: whatever all are told, it is told. */
+  get hasBegun(): boolean {
+    return this.lanes !== null && this.state !== 'ended'
+  }
+
+  /** Resolves when it listens to messages, or is gone. */
+  up(): Promise<void> {
+    return this.#answer('up')
+  }
+
+  begin(lanes: FollowedLanes, beginning: WorkerBeginning): void {
+    this.lanes = lanes
+    this.tell({ kind: 'begin', begin: beginning })
+  }
+
+  /** Never rejects; what a process that is gone is told is lost with it. */
+  tell(message: ToWorker): void {
+    void this.#handle.send(message)
+  }
+
+  /** Resolves when the worker serves by it, or is gone: one that does not apply it in time is killed. */
+  change(change: TablesChange): Promise<void> {
+    this.#changing = this.#changing.then(() => this.#change(change))
+    return this.#changing
+  }
+
+  /** Opens its door once every change before is applied; resolves when clients are served, or it is gone. */
+  async serve(): Promise<void> {
+    await this.#changing
+    const serving = this.#answer('serving')
+    this.tell({ kind: 'serve' })
+    await serving
+  }
+
+  /** Resolves when nothing runs in it any more and its lanes are told, or it is gone. */
+  drain(deadlineMs: number): Promise<void> {
+    const drained = this.#answer('drained')
+    this.tell({ kind: 'drain', deadlineMs })
+    return drained
+  }
+
+  /** Its metrics, or null when it does not answer in `waitMs`. */
+  scrape(waitMs: number): Promise<string | null> {
+    if (this.state !== 'serving') return Promise.resolve(null)
+    const number = this.#nextNumber++
+    return new Promise((resolve) => {
+      const settle = (text: string | null) => {
+        cancel()
+        this.#scrapes.delete(number)
+        resolve(text)
+      }
+      const cancel = this.#options.clock.after(waitMs, () => settle(null))
+      this.#scrapes.set(number, settle)
+      this.tell({ kind: 'scrape', number })
+    })
+  }
+
+  /** Sends what `next` makes, now or when what was relayed before is handed over: one message is under way at a time. */
+  relay(next: () => ToWorker | null): void {
+    if (!this.hasBegun) return
+    this.#relayWanted = next
+    if (!this.#relaying) void this.#relay()
+  }
+
+  async #relay(): Promise<void> {
+    this.#relaying = true
+    for (let next = this.#relayWanted; next !== null && this.hasBegun; next = this.#relayWanted) {
+      this.#relayWanted = null
+      const message = next()
+      if (message !== null) await this.#handle.send(message)
+    }
+    this.#relaying = false
+  }
+
+  /** Ends it at once; `why` is for the log. */
+  giveUp(why: string): void {
+    if (this.state === 'ended') return
+    this.#options.onStuck(why)
+    this.#handle.kill()
+  }
+
+  async #change(change: TablesChange): Promise<void> {
+    if (this.#isGone() || this.#sent === change.effect) return
+    const before = this.#sent
+    const number = this.#nextNumber++
+    this.#sent = change.effect
+    const applied = this.#answer(`applied ${number}`)
+    let bytes = 0
+    for await (const parcel of change.from(before, number)) {
+      // One that takes nothing any more is noticed by its silence.
+      await Promise.race([this.#handle.send({ kind: 'tables', parcel }), this.#end])
+      if (this.#isGone()) return
+      bytes += parcel.sections.reduce((sum, section) => sum + section.content.length, 0)
+    }
+    const waitMs = Math.round(applyMs + (bytes / 2 ** 20) * applyMsPerMib)
+    const cancel = this.#options.clock.after(waitMs, () => this.giveUp(`a change was not applied within ${waitMs} ms`))
+    await applied
+    cancel()
+  }
+
+  #isGone(): boolean {
+    return this.state === 'ended'
+  }
+
+  /** Resolves with the message of that name, or the worker's end. */
+  #answer(name: string): Promise<void> {
+    if (this.state === 'ended') return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#answers.set(name, resolve)
+    })
+  }
+
+  #take(message: ToPrimary): void {
+    if (this.state === 'ended') return
+    this.lastHeardUs = this.#options.clock.monotonicUs()
+    switch (message.kind) {
+      case 'applied':
+        this.#settle(`applied ${message.number}`)
+        break
+      case 'scraped':
+        this.#scrapes.get(message.number)?.(message.text)
+        break
+      case 'up':
+      case 'drained':
+        this.#settle(message.kind)
+        break
+      case 'serving':
+        this.state = 'serving'
+        this.servesSinceUs = this.lastHeardUs
+        this.#options.onMessage(message)
+        this.#settle('serving')
+        break
+      default:
+        this.#options.onMessage(message)
+    }
+  }
+
+  #settle(name: string): void {
+    this.#answers.get(name)?.()
+    this.#answers.delete(name)
+  }
+}
