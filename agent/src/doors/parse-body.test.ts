@@ -24,6 +24,15 @@ test('an embedding of nothing is refused by what nothing is', () => {
   expect(errorOf('embeddings', { model: 'fast', input: '' })).toMatchObject({ param: 'input', code: 'invalid_type' })
 })
 
+test('a provider is not asked to keep what is said', () => {
+  const body = { model: 'fast', messages: [{ role: 'user', content: 'a' }] }
+  expect(errorOf('chat_completions', { ...body, store: true })).toMatchObject({
+    param: 'store',
+    code: 'unsupported_field',
+  })
+  expect(errorOf('chat_completions', { ...body, store: false })).toBeNull()
+})
+
 test('a message without a limit of tokens is refused as Anthropic does', () => {
   expect(errorOf('messages', { model: 'fast', messages: [{ role: 'user', content: 'a' }] })).toMatchObject({
     type: 'invalid_request_error',

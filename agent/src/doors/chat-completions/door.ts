@@ -1,4 +1,4 @@
-import { isRefusal } from '../../../../proto/std/refusal.js'
+import { isRefusal, refuse } from '../../../../proto/std/refusal.js'
 import { wrongTypeRefusal } from '../../conversation/fields.js'
 import { isJsonObject, type JsonObject } from '../../conversation/json-object.js'
 import type { RequestBody } from '../../providers/provider-dialect.js'
@@ -34,6 +34,7 @@ function parse(bytes: Buffer): RequestBody | RequestRefusal {
     checkOptional(fields, 'stream', 'boolean') ??
     checkOptional(fields, 'temperature', 'number') ??
     checkOptional(fields, 'user', 'string') ??
+    checkStore(fields) ??
     checkStreamOptions(fields)
   if (refusal !== null) return refusal
   const stream = fields['stream'] === true
@@ -45,6 +46,14 @@ function parse(bytes: Buffer): RequestBody | RequestRefusal {
     user: typeof fields['user'] === 'string' ? fields['user'] : null,
     temperature: finiteOf(fields['temperature']),
     prompt: fields['messages'],
+  })
+}
+
+/** Where nothing is said, OpenAI keeps nothing of a chat completion. */
+function checkStore({ store }: JsonObject): RequestRefusal | null {
+  if (store !== true) return null
+  return refuse('unsupported_field', "'store' cannot be true: no policy lets a provider keep what is said.", {
+    field: 'store',
   })
 }
 

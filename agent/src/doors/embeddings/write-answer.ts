@@ -3,8 +3,8 @@ import type { EmbeddingAnswer, EmbeddingRequest } from '../../conversation/embed
 
 /**
  * An answer as OpenAI's list of embeddings. The numbers stand as the vendor wrote them, or as base64 where the client asked
- * for it, as OpenAI's own clients do. Usage has no place for "nobody told" that clients would understand: then it is 0, and
- * unknown on the record. Source: OpenAI's API reference, "Create embeddings".
+ * for it, as OpenAI's own clients do. Usage has no place for "nobody told" that clients would understand: then it is 0,
+ * and counted on the record. Source: OpenAI's API reference, "Create embeddings".
  */
 export function writeEmbeddingAnswer(
   answer: EmbeddingAnswer,

@@ -4,9 +4,10 @@ import type { RequestRefusal } from '../../request/request-refusal.js'
 import { checkOptional } from '../parse-body.js'
 
 /**
- * This door keeps nothing, and has no provider keep anything: what a request needs is in the request. What refers to an
- * account's memory is refused, also where the provider would take it. It could be another tenant's, whose account it is as
- * well; and the next target of the route, at another account, could not know it.
+ * This door keeps no conversation, and has no provider keep one: what was said before is in the request. What refers to what
+ * an account remembers of a conversation is refused, also where the provider would take it: no policy permits that content
+ * be kept there, and the next target of the route, at another account, could not know it. Files and vector stores, which
+ * somebody put into the tenant's own account on purpose, are not meant.
  */
 export const statefulNames = ['previous_response_id', 'conversation', 'prompt', 'background', 'store'] as const
 
