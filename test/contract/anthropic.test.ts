@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -102,6 +103,23 @@ describe('settings that Anthropic has no word for', () => {
       .withResponse()
     expect(response.headers.get('x-switchyard-dropped')).toBeNull()
     expect(Object.keys(at.fake.lastBody)).toEqual(['model', 'max_tokens', 'messages'])
+  })
+
+  test.each([
+    ['claude-sonnet-4-20250514', { temperature: 0.2, top_p: 0.9 }, null],
+    ['claude-opus-4-1-20250805', { temperature: 0.2 }, 'top_p'],
+    ['claude-sonnet-4-5-20250929', { temperature: 0.2 }, 'top_p'],
+    ['claude-opus-4-6', { temperature: 0.2 }, 'top_p'],
+  ])('%s is told as much of how to sample as it takes', async (upstreamModel, sampling, lost) => {
+    const body = { model: 'chat', messages: hello, temperature: 0.2, top_p: 0.9 }
+    const lenient = await world({ target: { upstreamModel }, dropsUnsupported: true })
+    const { response } = await lenient.openai.chat.completions.create(body).withResponse()
+    expect(response.headers.get('x-switchyard-dropped')).toBe(lost)
+    const { temperature, top_p } = lenient.fake.lastBody
+    expect({ temperature, top_p }).toEqual({ top_p: undefined, ...sampling })
+    if (lost === null) return
+    const strict = await world({ target: { upstreamModel } })
+    expect(await refusalOf(strict.openai.chat.completions.create(body))).toMatchObject({ param: lost })
   })
 
   test('newer models refuse to be told how to sample, so nobody tells them', async () => {
@@ -209,9 +227,93 @@ describe('thinking', () => {
   })
 })
 
+/** What an id becomes that Anthropic would refuse. */
+const made = (id: string) => `call_${hash('sha256', id, 'hex').slice(0, 40)}`
+
 describe('a conversation', () => {
-  test('keeps instructions where they stand, calls and results together, and ids that Anthropic takes', async () => {
-    const at = await world()
+  const call = (id: string) => ({ id, type: 'function' as const, function: { name: 'f', arguments: '{}' } })
+  const midway: [string, string, OpenAI.ChatCompletionMessageParam[], string[], string][] = [
+    [
+      'behind a user and before the model, where the model takes them there',
+      'claude-opus-4-8',
+      [...hello, { role: 'system', content: 'C.' }, { role: 'assistant', content: 'Hi.' }, ...hello],
+      [],
+      'user system assistant user',
+    ],
+    [
+      'behind a tool’s result, at the end',
+      'claude-sonnet-5',
+      [
+        ...hello,
+        { role: 'assistant', tool_calls: [call('a')] },
+        { role: 'tool', tool_call_id: 'a', content: '1' },
+        { role: 'developer', content: 'C.' },
+        { role: 'system', content: 'D.' },
+      ],
+      [],
+      'user assistant user system',
+    ],
+    [
+      'not of a model that refuses the role',
+      'claude-opus-4-7',
+      [...hello, { role: 'system', content: 'C.' }],
+      ['messages[1]'],
+      'user',
+    ],
+    [
+      'not before a user',
+      'claude-opus-4-8',
+      [...hello, { role: 'system', content: 'C.' }, ...hello],
+      ['messages[1]'],
+      'user',
+    ],
+    [
+      'not between a call and its result',
+      'claude-opus-4-8',
+      [
+        ...hello,
+        { role: 'assistant', tool_calls: [call('a'), call('b')] },
+        { role: 'tool', tool_call_id: 'a', content: '1' },
+        { role: 'system', content: 'C.' },
+        { role: 'tool', tool_call_id: 'b', content: '2' },
+      ],
+      ['messages[3]'],
+      'user assistant user',
+    ],
+    [
+      'not behind a turn of which nothing is left',
+      'claude-opus-4-8',
+      [
+        ...hello,
+        { role: 'system', content: 'C.' },
+        { role: 'assistant', content: '', reasoning_content: 'Hm.' } as OpenAI.ChatCompletionMessageParam,
+        { role: 'system', content: 'D.' },
+        { role: 'assistant', content: 'Hi.' },
+        ...hello,
+      ],
+      ['messages[1]'],
+      'user system assistant user',
+    ],
+  ]
+  test.each(midway)('keeps instructions in their place %s', async (_name, upstreamModel, messages, lost, roles) => {
+    const at = await world({ target: { upstreamModel }, dropsUnsupported: true })
+    const tools = [{ type: 'function' as const, function: { name: 'f' } }]
+    const { response } = await at.openai.chat.completions.create({ model: 'chat', messages, tools }).withResponse()
+    const dropped = (response.headers.get('x-switchyard-dropped') ?? '').split(', ').filter((name) => name !== '')
+    expect(dropped.filter((name) => !name.endsWith('reasoning_content'))).toEqual(lost)
+    const { messages: sent, system } = at.fake.lastBody as { messages: { role: string }[]; system?: string }
+    expect(sent.map(({ role }) => role).join(' ')).toBe(roles)
+    expect(system).toBe(lost.length > 0 ? 'C.' : undefined)
+
+    if (lost.length === 0) return
+    const strict = await world({ target: { upstreamModel } })
+    expect(await refusalOf(strict.openai.chat.completions.create({ model: 'chat', messages, tools }))).toMatchObject({
+      ...{ status: 400, code: 'unsupported_field', param: lost[0] },
+    })
+  })
+
+  test('keeps calls and results together, with ids that Anthropic takes, no two the same', async () => {
+    const at = await world({ target: { upstreamModel: 'claude-opus-4-8' } })
     await at.openai.chat.completions.create({
       model: 'chat',
       user: 'u-1',
@@ -227,12 +329,12 @@ describe('a conversation', () => {
           role: 'assistant',
           content: '\n',
           tool_calls: [
-            { id: 'call:1', type: 'function', function: { name: 'f', arguments: '' } },
-            { id: 'call:2', type: 'function', function: { name: 'f', arguments: '{"a":1}' } },
+            { id: 'functions.f:0', type: 'function', function: { name: 'f', arguments: '' } },
+            { id: 'functions:f.0', type: 'function', function: { name: 'f', arguments: '{"a":1}' } },
           ],
         },
-        { role: 'tool', tool_call_id: 'call:1', content: 'r1' },
-        { role: 'tool', tool_call_id: 'call:2', content: [{ type: 'text', text: 'r2' }] },
+        { role: 'tool', tool_call_id: 'functions.f:0', content: 'r1' },
+        { role: 'tool', tool_call_id: 'functions:f.0', content: [{ type: 'text', text: 'r2' }] },
         { role: 'user', content: 'three' },
         { role: 'system', content: 'C.' },
       ],
@@ -255,15 +357,15 @@ describe('a conversation', () => {
         {
           role: 'assistant',
           content: [
-            { type: 'tool_use', id: 'call_1', name: 'f', input: {} },
-            { type: 'tool_use', id: 'call_2', name: 'f', input: { a: 1 } },
+            { type: 'tool_use', id: made('functions.f:0'), name: 'f', input: {} },
+            { type: 'tool_use', id: made('functions:f.0'), name: 'f', input: { a: 1 } },
           ],
         },
         {
           role: 'user',
           content: [
-            { type: 'tool_result', tool_use_id: 'call_1', content: [{ type: 'text', text: 'r1' }] },
-            { type: 'tool_result', tool_use_id: 'call_2', content: [{ type: 'text', text: 'r2' }] },
+            { type: 'tool_result', tool_use_id: made('functions.f:0'), content: [{ type: 'text', text: 'r1' }] },
+            { type: 'tool_result', tool_use_id: made('functions:f.0'), content: [{ type: 'text', text: 'r2' }] },
             { type: 'text', text: 'three' },
           ],
         },

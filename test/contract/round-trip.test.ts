@@ -105,6 +105,17 @@ const conversation: fc.Arbitrary<Conversation> = fc.record({
   losses: fc.constant([]),
 })
 
+/** The same with instructions behind some of what the user says. */
+const instructed: fc.Arbitrary<Conversation> = fc
+  .tuple(conversation, fc.array(fc.boolean(), { minLength: 1, maxLength: 9 }), text)
+  .map(([one, where, said]) => ({
+    ...one,
+    settings: { ...one.settings, temperature: null, topP: null },
+    turns: one.turns.flatMap((turn, index): Turn[] =>
+      turn.role === 'user' && where[index % where.length] ? [turn, { role: 'system', at: '', parts: [said] }] : [turn],
+    ),
+  }))
+
 const context = { requestId: 'req_1', createdAtSeconds: 1, model: 'm', wantsUsage: true, body: {} as RequestBody }
 
 /** Without what belongs to one body: places and names. */
@@ -139,6 +150,21 @@ describe('a conversation', () => {
         if (isRefusal(read)) throw new Error(read.message)
         expect(losses.all).toEqual([])
         expect(plain(read)).toEqual(plain({ ...one, names: messageFieldNames }))
+      }),
+    )
+  })
+
+  test('with instructions in the middle is so, too, at the models that take them there', () => {
+    const openai = makeTarget({ origin: 'http://x', kind: 'openai' })
+    const anthropic = makeTarget({ origin: 'http://x', kind: 'anthropic', upstreamModel: 'claude-opus-4-8' })
+    fc.assert(
+      fc.property(instructed, (one) => {
+        const losses = new Losses()
+        const there = readMessagesConversation(bodyOf(writeMessageRequest(one, anthropic, 'final', losses)))
+        const here = readChatConversation(bodyOf(writeChatRequest(one, openai, 'final', losses)))
+        expect(losses.all).toEqual([])
+        expect(plain(there)).toEqual(plain({ ...one, names: messageFieldNames }))
+        expect(plain(here)).toEqual(plain(one))
       }),
     )
   })

@@ -1,5 +1,5 @@
 import type { JsonObject } from './json-object.js'
-import type { Loss } from './losses.js'
+import type { LossList } from './losses.js'
 
 /**
  * A request for one answer, in no vendor's words: what the doors read and the providers write. It holds what at least two
@@ -29,7 +29,7 @@ export interface Conversation {
   /** What the client's own words call the parts above, for losses and refusals. */
   readonly names: FieldNames
   /** What the client gave that no other language has a word for. */
-  readonly losses: readonly Loss[]
+  readonly losses: LossList
 }
 
 export type Turn = UserTurn | AssistantTurn | SystemTurn

@@ -1,5 +1,5 @@
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
-import type { Loss } from './losses.js'
+import type { LossList } from './losses.js'
 
 /** Texts to be made vectors of, in no vendor's words: what the door reads and the providers write. */
 export interface EmbeddingRequest {
@@ -16,7 +16,7 @@ export interface EmbeddingRequest {
   /** What the client's own words call the parts above, for losses and refusals. */
   readonly names: EmbeddingFieldNames
   /** What the client gave that no other language has a word for. */
-  readonly losses: readonly Loss[]
+  readonly losses: LossList
 }
 
 /** Knows where it stands in the client's body (`input[3]`). */

@@ -86,6 +86,44 @@ describe('losses', () => {
     expect(losses.all.length).toBeLessThan(40)
   })
 
+  test('of many settings the first are named and the rest is counted, in a copy as well', () => {
+    const losses = new Losses()
+    for (let index = 0; index < 40_000; index++) losses.setting(`s${index}`)
+    losses.setting('s0')
+    losses.content('c1')
+    losses.content('c2')
+    const copy = new Losses(losses.all)
+    copy.setting('another')
+    copy.hint('h')
+    expect(losses.all.map(({ field }) => field)).toEqual([
+      ...Array.from({ length: 32 }, (_, index) => `s${index}`),
+      'c1',
+    ])
+    expect(losses.all.unnamed).toBe(40_000 - 32 + 1)
+    expect(copy.all.map(({ field }) => field)).toEqual(losses.all.map(({ field }) => field))
+    expect(copy.all.unnamed).toBe(40_000 - 32 + 3)
+    expect([copy.blocking(true)?.field, copy.blocking(false)?.field]).toEqual(['c1', 's0'])
+  })
+
+  test('a setting behind many hints stands in the way, content or not', () => {
+    const losses = new Losses()
+    for (let index = 0; index < 100; index++) losses.hint(`h${index}`)
+    losses.content('c')
+    losses.setting('s')
+    losses.setting('t')
+    expect(losses.all.slice(32).map(({ field }) => field)).toEqual(['c', 's'])
+    expect(losses.all.unnamed).toBe(69)
+  })
+
+  test('an object of any number of members is told about at once', () => {
+    const members = Object.fromEntries(Array.from({ length: 200_000 }, (_, index) => [`m${index}`, 1]))
+    const losses = new Losses()
+    const fields = new Fields(members, '')
+    fields.skipAll()
+    fields.loseUnread(losses)
+    expect(losses.all).toEqual([])
+  })
+
   test('a copy does not change what it was made from', () => {
     const first = new Losses()
     first.hint('a')

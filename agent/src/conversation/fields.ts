@@ -144,7 +144,7 @@ export class Fields {
 
   /** Everything counts as read: the whole object is told about at once. */
   skipAll(): void {
-    this.skip(...Object.keys(this.#value))
+    for (const name of Object.keys(this.#value)) this.#read.add(name)
   }
 
   invalid(name: string, reason: string): Error {

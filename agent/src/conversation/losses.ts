@@ -17,18 +17,30 @@ export interface Loss {
   readonly reason: string | null
 }
 
+/** Losses by name, and how many more there are; none where it is left out. */
+export interface LossList extends ReadonlyArray<Loss> {
+  readonly unnamed?: number
+}
+
 /** Names beyond this many are not kept: a header and an error message are read by people. */
 const lossesMax = 32
 
-/** Gathers losses while a request is read or written. */
+/**
+ * Gathers losses while a request is read or written, each name once. Of more than `lossesMax` only the first that stands in
+ * the way is kept, of each weight; the rest is counted (a name that comes again, again), so a body of nothing but unknown
+ * members costs no more than reading it.
+ */
 export class Losses {
-  readonly #losses: Loss[] = []
+  readonly #losses: Loss[] & { unnamed?: number } = []
+  readonly #named = new Set<string>()
+  readonly #weights = new Set<LossWeight>()
 
-  constructor(already: readonly Loss[] = []) {
-    this.#losses.push(...already)
+  constructor(already: LossList = []) {
+    for (const loss of already) this.#keep(loss, keyOf(loss))
+    if (already.unnamed !== undefined) this.#losses.unnamed = already.unnamed
   }
 
-  get all(): readonly Loss[] {
+  get all(): LossList {
     return this.#losses
   }
 
@@ -50,8 +62,21 @@ export class Losses {
   }
 
   #add(loss: Loss): void {
-    if (this.#losses.some(({ field, weight }) => field === loss.field && weight === loss.weight)) return
+    const key = keyOf(loss)
+    if (this.#named.has(key)) return
     // What blocks must not be lost among what does not.
-    if (this.#losses.length < lossesMax || loss.weight !== 'hint') this.#losses.push(loss)
+    const isFirstInTheWay = loss.weight !== 'hint' && !this.#weights.has(loss.weight)
+    if (this.#losses.length < lossesMax || isFirstInTheWay) this.#keep(loss, key)
+    else this.#losses.unnamed = (this.#losses.unnamed ?? 0) + 1
   }
+
+  #keep(loss: Loss, key: string): void {
+    this.#losses.push(loss)
+    this.#named.add(key)
+    this.#weights.add(loss.weight)
+  }
+}
+
+function keyOf({ weight, field }: Loss): string {
+  return `${weight} ${field}`
 }

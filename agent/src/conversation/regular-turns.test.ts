@@ -13,6 +13,16 @@ const result = (callId: string): ToolResultPart => ({
 })
 
 describe('regular turns', () => {
+  test('take any number of parts at once', () => {
+    const many = Array.from({ length: 300_000 }, () => text('a'))
+    const turns = new RegularTurns()
+    for (const add of [turns.addUser, turns.addAssistant, turns.addSystem]) {
+      add.call(turns, '0', [text('a')])
+      add.call(turns, '1', many)
+    }
+    expect(turns.finish().map(({ parts }) => parts.length)).toEqual([300_001, 300_001, 300_001])
+  })
+
   test('neighbours of one role are one turn, at the place of the first', () => {
     const turns = new RegularTurns()
     turns.addUser('0', [text('a')])

@@ -18,19 +18,19 @@ export class RegularTurns {
 
   addUser(at: string, parts: readonly UserPart[]): void {
     const last = this.#turns.at(-1)
-    if (last?.role === 'user') last.parts.push(...parts)
+    if (last?.role === 'user') for (const part of parts) last.parts.push(part)
     else if (parts.length > 0) this.#turns.push({ role: 'user', at, parts: [...parts] })
   }
 
   addAssistant(at: string, parts: readonly AssistantPart[]): void {
     const last = this.#turns.at(-1)
-    if (last?.role === 'assistant') last.parts.push(...parts)
+    if (last?.role === 'assistant') for (const part of parts) last.parts.push(part)
     else if (parts.length > 0) this.#turns.push({ role: 'assistant', at, parts: [...parts] })
   }
 
   addSystem(at: string, parts: readonly TextPart[]): void {
     const last = this.#turns.at(-1)
-    if (last?.role === 'system') last.parts.push(...parts)
+    if (last?.role === 'system') for (const part of parts) last.parts.push(part)
     else if (parts.length > 0) this.#turns.push({ role: 'system', at, parts: [...parts] })
   }
 

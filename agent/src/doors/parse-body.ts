@@ -20,7 +20,13 @@ export interface ParsedBody {
 /** Names of routes are far shorter; this keeps a hostile one out of records and logs. */
 const modelLengthMax = 256
 
-/** What every door's body has: a JSON object with a model, in which none of `names` is given twice. */
+/**
+ * Levels of objects and arrays in a body, itself included. What is nested by the thousand can be parsed, but overflows the
+ * stack of whoever writes it again; a schema that people use has a dozen.
+ */
+const depthMax = 100
+
+/** What every door's body has: a JSON object with a model, not nested beyond reason, in which none of `names` is given twice. */
 export function parseJsonBody(bytes: Buffer, names: readonly string[]): ParsedBody | RequestRefusal {
   if (!isUtf8(bytes)) return refuse('invalid_json', 'The body is not UTF-8.')
   let fields: unknown
@@ -30,8 +36,14 @@ export function parseJsonBody(bytes: Buffer, names: readonly string[]): ParsedBo
     return refuse('invalid_json', `We could not parse the JSON body of your request: ${messageOf(fault)}`)
   }
   if (!isJsonObject(fields)) return refuse('invalid_json', 'The body has to be a JSON object.')
-  const members = findMembers(bytes, 0, names)
+  const members = findMembers(bytes, 0, names, depthMax)
   if (members === null) return refuse('invalid_json', 'The body has to be a JSON object.')
+  if (members.tooDeep) {
+    return refuse(
+      'invalid_json',
+      `The JSON body is nested too deeply: it may have ${depthMax} levels of objects and arrays.`,
+    )
+  }
   // Parsers disagree about which of two equal names counts: the upstream must not read another model than was authorised.
   if (members.duplicate !== null) {
     return refuse('duplicate_field', `'${members.duplicate}' is given more than once.`, { field: members.duplicate })

@@ -42,7 +42,8 @@ const hourMs = 3_600_000
 const tokenOf = (text: string, lifeMs = hourMs): Token => ({ text, expiresAtMs: clock.nowMs() + lifeMs })
 const refused: AuthorizationFault = { fault: 'rejected', message: 'no' }
 const busy: AuthorizationFault = { fault: 'unavailable', message: 'busy' }
-const get = (key = 'a') => tokens.get<Token>(key, vendor.ask)
+const timeoutMs = 500
+const get = (key = 'a') => tokens.get<Token>(key, timeoutMs, vendor.ask)
 
 describe('a token that is there', () => {
   test('is given at once and asked for once', async () => {
@@ -67,7 +68,7 @@ describe('a token that is there', () => {
   test('is the one of its key, whoever asks first and whoever answers first', async () => {
     const other = new Vendor()
     const waiting = get('a')
-    const otherWaiting = tokens.get<Token>('b', other.ask)
+    const otherWaiting = tokens.get<Token>('b', timeoutMs, other.ask)
     await other.answer(tokenOf('of b'))
     expect(await otherWaiting).toMatchObject({ text: 'of b' })
     await vendor.answer(tokenOf('of a'))
@@ -127,6 +128,40 @@ describe('a token that is there', () => {
   )
 })
 
+describe('whoever waits', () => {
+  test('waits no longer than their own time, whoever asked', async () => {
+    const outcomes: string[] = []
+    const follow = (name: string, ms: number) =>
+      Promise.resolve(tokens.get<Token>('a', ms, vendor.ask)).then((outcome) =>
+        outcomes.push('fault' in outcome ? `${name} ${outcome.fault}: ${outcome.message}` : `${name} ${outcome.text}`),
+      )
+    void follow('patient', 5_000)
+    void follow('hasty', 100)
+    await clock.advance(99)
+    expect(outcomes).toEqual([])
+    await clock.advance(1)
+    expect(outcomes).toEqual(['hasty unavailable: no access token came within 100 ms'])
+    await vendor.answer(tokenOf('t1'))
+    expect(outcomes).toEqual(['hasty unavailable: no access token came within 100 ms', 'patient t1'])
+    expect(vendor.asked).toBe(1)
+    await clock.advance(10_000)
+    expect(get()).toMatchObject({ text: 't1' })
+  })
+
+  test('is not kept waiting by asking that never ends: another one asks', async () => {
+    const waiting = get()
+    await clock.advance(timeoutMs)
+    expect(await waiting).toMatchObject({ fault: 'unavailable' })
+    await clock.advance(1_000)
+    const other = get()
+    expect(vendor.asked).toBe(2)
+    // The one before answers at last, and nobody minds.
+    await vendor.answer(tokenOf('late'))
+    await vendor.answer(tokenOf('t2'))
+    expect(await other).toMatchObject({ text: 't2' })
+  })
+})
+
 describe('a vendor that gives none', () => {
   test('is told to all who wait, and not asked again at once', async () => {
     const waiting = [get(), get()]
@@ -181,7 +216,10 @@ describe('a vendor that gives none', () => {
     const fails = async (): Promise<Outcome> => {
       throw new TypeError('cannot read of "secret"')
     }
-    expect(await tokens.get<Token>('a', fails)).toEqual({ fault: 'unavailable', message: 'asking failed: TypeError' })
+    expect(await tokens.get<Token>('a', timeoutMs, fails)).toEqual({
+      fault: 'unavailable',
+      message: 'asking failed: TypeError',
+    })
     await clock.advance(1_000)
     const waiting = get()
     await vendor.answer(tokenOf('t1'))

@@ -43,20 +43,22 @@ export class AccessTokens {
   }
 
   /**
-   * The value under `key`, at once where there is one. `ask` gets one from the vendor; it never rejects. A key names the
-   * credential and its version, so that another tenant's or another version's value is never given.
+   * The value under `key`, at once where there is one. `ask` gets one from the vendor; it never rejects. Nobody waits longer
+   * than the `timeoutMs` of their own, whoever asks. A key names the credential and its version, so that another tenant's
+   * or another version's value is never given.
    */
   get<T extends Expiring>(
     key: string,
+    timeoutMs: number,
     ask: () => Promise<T | AuthorizationFault>,
   ): T | AuthorizationFault | Promise<T | AuthorizationFault> {
     const nowMs = this.#clock.nowMs()
     const entry = this.#entryOf(key)
     const isUsable = entry.value !== null && entry.value.expiresAtMs - nowMs > unusableBeforeMs
     const isWanted = !isUsable || nowMs >= entry.renewAtMs
-    if (isWanted && entry.asking === null && nowMs >= entry.retryAtMs) entry.asking = this.#ask(entry, ask)
+    if (isWanted && entry.asking === null && nowMs >= entry.retryAtMs) entry.asking = this.#ask(entry, timeoutMs, ask)
     if (isUsable) return entry.value as T
-    if (entry.asking !== null) return entry.asking as Promise<T | AuthorizationFault>
+    if (entry.asking !== null) return this.#inTime(entry.asking as Promise<T | AuthorizationFault>, timeoutMs)
     return entry.fault ?? { fault: 'unavailable', message: 'no access token yet' }
   }
 
@@ -72,10 +74,12 @@ export class AccessTokens {
 
   async #ask<T extends Expiring>(
     entry: Entry,
+    timeoutMs: number,
     ask: () => Promise<T | AuthorizationFault>,
   ): Promise<T | AuthorizationFault> {
     // A promise broken by us must not stay the credential's end: the next one asks anew.
-    const outcome = await ask().catch(brokenPromise)
+    // Nor may one who never hears (a file on a share that hangs) keep everybody else waiting.
+    const outcome = await this.#inTime(ask().catch(brokenPromise), timeoutMs)
     entry.asking = null
     const nowMs = this.#clock.nowMs()
     if (!('fault' in outcome)) {
@@ -93,6 +97,18 @@ export class AccessTokens {
     entry.retryAtMs = nowMs + Math.min(retryMostMs, retryFirstMs * 2 ** entry.faultCount)
     entry.faultCount += 1
     return outcome
+  }
+
+  /** What `asking`, which never rejects, gives within `timeoutMs`. */
+  #inTime<T>(asking: Promise<T | AuthorizationFault>, timeoutMs: number): Promise<T | AuthorizationFault> {
+    return new Promise((resolve) => {
+      const message = `no access token came within ${timeoutMs} ms`
+      const cancel = this.#clock.after(timeoutMs, () => resolve({ fault: 'unavailable', message }))
+      void asking.then((outcome) => {
+        cancel()
+        resolve(outcome)
+      })
+    })
   }
 
   /** Moved to the end: the first one is the one used longest ago. */

@@ -38,6 +38,18 @@ describe('members of an object in its bytes', () => {
     expect(find('{"model":"a","models":"b"}')?.duplicate).toBeNull()
   })
 
+  test.each([
+    ['flat', '{"a":1,"model":"a"}', 1],
+    ['objects and arrays alike', '{"model":[{"a":[1]},[]]}', 4],
+    ['brackets in texts are none', '{"model":"[[[[[","b":["{{{{"]}', 2],
+    ['side by side', '{"a":[[],[],[[]]],"model":[]}', 4],
+  ])('%s: levels are counted', (_what, text, depth) => {
+    const within = (depthMax: number) => findMembers(Buffer.from(text), 0, names, depthMax)
+    expect(within(depth)).toEqual(find(text))
+    expect(within(depth)).toMatchObject({ tooDeep: false })
+    if (depth > 1) expect(within(depth - 1)).toMatchObject({ tooDeep: true, end: -1 })
+  })
+
   test('is not an object', () => {
     for (const text of ['[]', '"model"', '1', 'null', '']) expect(find(text)).toBeNull()
   })

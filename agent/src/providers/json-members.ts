@@ -30,12 +30,24 @@ export interface Members {
   /** Byte of the opening brace. */
   readonly open: number
   readonly empty: boolean
-  /** Byte after the closing brace; -1 when the object does not end. */
+  /** Byte after the closing brace; -1 when the object does not end, or was not read to its end. */
   readonly end: number
+  /** It holds more levels than were permitted; nothing was read behind the first one too many. */
+  readonly tooDeep: boolean
 }
 
-/** The members called one of `names` in the object that begins at or after `from`. Null when there is no object. */
-export function findMembers(bytes: Buffer, from: number, names: readonly string[]): Members | null {
+const anyDepth = 0x3fff_ffff
+
+/**
+ * The members called one of `names` in the object that begins at or after `from`. Null when there is no object. `depthMax`
+ * bounds the levels of objects and arrays, the object itself included.
+ */
+export function findMembers(
+  bytes: Buffer,
+  from: number,
+  names: readonly string[],
+  depthMax = anyDepth,
+): Members | null {
   const open = skipSpace(bytes, from)
   if (bytes[open] !== openBrace) return null
   const spans = new Map<string, Span>()
@@ -48,7 +60,8 @@ export function findMembers(bytes: Buffer, from: number, names: readonly string[
     at = skipSpace(bytes, nameEnd)
     if (bytes[at] !== colon) return null
     const start = skipSpace(bytes, at + 1)
-    const end = skipValue(bytes, start)
+    const end = skipValue(bytes, start, depthMax - 1)
+    if (end === -1) return { spans, duplicate, open, empty, end, tooDeep: true }
     if (name !== null) {
       if (spans.has(name)) duplicate = name
       spans.set(name, { start, end })
@@ -57,7 +70,7 @@ export function findMembers(bytes: Buffer, from: number, names: readonly string[
     if (bytes[at] !== comma) break
     at = skipSpace(bytes, at + 1)
   }
-  return { spans, duplicate, open, empty, end: bytes[at] === closeBrace ? at + 1 : -1 }
+  return { spans, duplicate, open, empty, end: bytes[at] === closeBrace ? at + 1 : -1, tooDeep: false }
 }
 
 /** A replacement of the bytes of `span`; an empty span inserts. */
@@ -124,7 +137,8 @@ function skipText(bytes: Buffer, from: number): number {
   }
 }
 
-function skipValue(bytes: Buffer, from: number): number {
+/** To the byte after the value; -1 where it holds more than `depthMax` levels. */
+function skipValue(bytes: Buffer, from: number, depthMax: number): number {
   const first = bytes[from]
   if (first === quote) return skipText(bytes, from)
   if (first !== openBrace && first !== openBracket) {
@@ -143,8 +157,10 @@ function skipValue(bytes: Buffer, from: number): number {
       continue
     }
     at += 1
-    if (byte === openBrace || byte === openBracket) depth += 1
-    else if ((byte === closeBrace || byte === closeBracket) && --depth === 0) return at
+    if (byte === openBrace || byte === openBracket) {
+      depth += 1
+      if (depth > depthMax) return -1
+    } else if ((byte === closeBrace || byte === closeBracket) && --depth === 0) return at
   }
   return bytes.length
 }

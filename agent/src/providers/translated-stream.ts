@@ -78,8 +78,8 @@ export class TranslatedStream implements StreamReader {
   }
 
   #finish() {
-    this.done = true
     this.tail = Buffer.from(this.#writer.end(this.usage))
+    this.done = true
   }
 
   #flush(): Buffer | null {

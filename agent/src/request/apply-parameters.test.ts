@@ -2,10 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import { makeTarget } from '../../../test/harness/agent-door.js'
+import { readChatConversation } from '../doors/chat-completions/read-conversation.js'
 import { doorOf } from '../doors/door-table.js'
 import { requestBody } from '../providers/openai/request-body.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
-import { bodyWithParameters } from './apply-parameters.js'
+import { bodyWithParameters, conversationWithParameters } from './apply-parameters.js'
 
 type Door = 'chat_completions' | 'messages'
 
@@ -101,6 +102,38 @@ describe('a target’s parameters on the client’s own wire', () => {
     })
   })
 
+  const asked = (more: string) => `{"model":"fast","max_tokens":9000,${said}${more}}`
+  const lowered = (max: number, more: string) => `{"model":"upstream-model","max_tokens":${max},${said}${more}}`
+  const budget = (tokens: number) => `,"thinking":{"type":"enabled", "budget_tokens" : ${tokens},"display":"x"},"é":1`
+  test.each([
+    ['a budget below the limit', 5_000, budget(4_999), budget(4_999), 'max_tokens'],
+    ['a budget at the limit', 5_000, budget(5_000), budget(4_999), 'max_tokens, thinking.budget_tokens'],
+    ['a budget beyond the limit', 5_000, budget(8_000), budget(4_999), 'max_tokens, thinking.budget_tokens'],
+    ['room for the least budget', 1_025, budget(8_000), budget(1_024), 'max_tokens, thinking.budget_tokens'],
+    [
+      'no room for the least budget',
+      1_024,
+      budget(8_000),
+      ',"thinking":{"type":"disabled"},"é":1',
+      'max_tokens, thinking.budget_tokens',
+    ],
+    ['no budget', 50, ',"thinking":{"type":"adaptive"}', ',"thinking":{"type":"adaptive"}', 'max_tokens'],
+  ])('lower the thinking of a message with its limit: %s', (_words, outputTokensMax, given, left, capped) => {
+    expect(sent(asked(given), { outputTokensMax }, 'messages')).toEqual({
+      text: lowered(outputTokensMax, left),
+      capped,
+    })
+  })
+
+  test('leave thinking alone where the limit is not lowered, and refuse two budgets of which one would not be', () => {
+    const interleaved = asked(budget(9_500))
+    expect(sent(interleaved, { outputTokensMax: 9_000 }, 'messages')).toMatchObject({ capped: null })
+    const twice = ',"thinking":{"type":"enabled","budget_tokens":2000,"budget_tokens":8000}'
+    expect(sent(asked(twice), { outputTokensMax: 5_000 }, 'messages')).toEqual({
+      ...{ refused: 'duplicate_field', field: 'thinking.budget_tokens' },
+    })
+  })
+
   test('change nothing where the target has none: the very same body', () => {
     const body = parsed(`{"model":"fast",${said}}`)
     const edited = bodyWithParameters(body, 'chat_completions', targetOf({}))
@@ -147,5 +180,30 @@ describe('a target’s parameters on the client’s own wire', () => {
         expect(rest).toEqual({ ...JSON.parse(JSON.stringify(others)), model: 'upstream-model' })
       }),
     )
+  })
+})
+
+describe('a target’s parameters on another wire', () => {
+  const claude = { kind: 'anthropic', upstreamModel: 'claude-sonnet-4-5' }
+  const temperatureOf = (fields: object, to: { kind: string; upstreamModel?: string }) => {
+    const body = { fields: { model: 'fast', messages: [{ role: 'user', content: 'hi' }], ...fields } }
+    const conversation = readChatConversation(body as unknown as RequestBody)
+    if (isRefusal(conversation)) throw new Error(conversation.message)
+    const routing = { parameters: { temperature: 0.3, outputTokensMax: null } }
+    const target = makeTarget({ origin: 'http://localhost:1', routing, ...to })
+    return conversationWithParameters(conversation, target).value.settings.temperature
+  }
+
+  test.each([
+    ['where the client said nothing', {}, claude, 0.3],
+    ['not where it said one', { temperature: 0.7 }, claude, 0.7],
+    ['not beside its top_p', { top_p: 0.9 }, claude, null],
+    ['not beside its top_p, whatever the vendor', { top_p: 0.9 }, { kind: 'vertex' }, null],
+    ['beside a top_p that says nothing', { top_p: 1 }, claude, 0.3],
+    ['not to Claude while it thinks', { reasoning_effort: 'low' }, claude, null],
+    ['to Claude that is told not to think', { reasoning_effort: 'none' }, claude, 0.3],
+    ['to others while they think', { reasoning_effort: 'low' }, { kind: 'vertex' }, 0.3],
+  ])('give a temperature %s', (_words, fields, to, temperature) => {
+    expect(temperatureOf(fields, to)).toBe(temperature)
   })
 })

@@ -1,7 +1,8 @@
 import type { TargetTable } from '../../../proto/policy/tables.js'
-import { refuse } from '../../../proto/std/refusal.js'
+import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
 import { isJsonObject, type JsonObject } from '../conversation/json-object.js'
+import { wantsThought } from '../conversation/wants-thought.js'
 import { applyEdits, type Edit, findMembers, type Span } from '../providers/json-members.js'
 import type { Operation, RequestBody } from '../providers/provider-dialect.js'
 import type { RequestRefusal } from './request-refusal.js'
@@ -47,7 +48,8 @@ export function bodyWithParameters(
   if (words === undefined || (parameters.temperature === null && parameters.outputTokensMax === null)) {
     return { value: body, capped: null }
   }
-  const members = findMembers(body.bytes, 0, ['temperature', ...words.outputTokensMax])
+  const thinking = operation === 'messages' ? ['thinking'] : []
+  const members = findMembers(body.bytes, 0, ['temperature', ...words.outputTokensMax, ...thinking])
   if (members === null) return { value: body, capped: null }
   // Whoever reads the other one of two would not be limited.
   if (members.duplicate !== null) {
@@ -76,8 +78,37 @@ export function bodyWithParameters(
       capped.push(name)
     }
     if (given.length === 0) put(nameToAdd(words, target), parameters.outputTokensMax)
+    const span = members.spans.get('thinking')
+    const edit = span === undefined ? null : budgetEdit(body, span, parameters.outputTokensMax)
+    if (isRefusal(edit)) return edit
+    if (edit !== null && (capped.length > 0 || given.length === 0)) {
+      edits.push(edit)
+      capped.push('thinking.budget_tokens')
+    }
   }
   return { value: withEdits(body, edits), capped: capped.length === 0 ? null : capped.join(', ') }
+}
+
+/** The least that Anthropic takes as a budget. */
+const budgetTokensMin = 1_024
+
+/**
+ * Anthropic refuses a budget of thinking tokens that is not below the limit: with a lower limit it is lowered too, and where
+ * that leaves less than the least, the model does not think. Null where it may stay.
+ */
+function budgetEdit(
+  { bytes, fields }: RequestBody,
+  thinking: Span,
+  outputTokensMax: number,
+): Edit | RequestRefusal | null {
+  const budget = isJsonObject(fields['thinking']) ? fields['thinking']['budget_tokens'] : null
+  if (typeof budget !== 'number' || budget < outputTokensMax) return null
+  if (outputTokensMax <= budgetTokensMin) return { ...thinking, text: '{"type":"disabled"}' }
+  const members = findMembers(bytes, thinking.start, ['budget_tokens'])
+  const field = 'thinking.budget_tokens'
+  if (members?.duplicate) return refuse('duplicate_field', `'${field}' is given more than once.`, { field })
+  const span = members?.spans.get('budget_tokens')
+  return span === undefined ? null : { start: span.start, end: span.end, text: String(outputTokensMax - 1) }
 }
 
 function isGiven(value: unknown): boolean {
@@ -107,16 +138,28 @@ function withEdits(body: RequestBody, edits: Edit[]): RequestBody {
 /** `conversation` as it goes to `target`. */
 export function conversationWithParameters(
   conversation: Conversation,
-  { parameters }: TargetTable,
+  target: TargetTable,
 ): WithParameters<Conversation> {
   const { settings, names } = conversation
+  const { parameters } = target
   const most = parameters.outputTokensMax
   const isCapped = most !== null && settings.outputTokensMax !== null && settings.outputTokensMax > most
   const outputTokensMax = isCapped ? most : (settings.outputTokensMax ?? most)
-  const temperature = settings.temperature ?? parameters.temperature
+  const temperature = settings.temperature ?? (leavesTemperature(conversation, target) ? parameters.temperature : null)
   if (outputTokensMax === settings.outputTokensMax && temperature === settings.temperature) {
     return { value: conversation, capped: null }
   }
   const value = { ...conversation, settings: { ...settings, outputTokensMax, temperature } }
   return { value, capped: isCapped ? names.outputTokensMax : null }
+}
+
+/**
+ * Whether the client left it to the target how freely to choose words. Who gave a `top_p` has said so already, and some
+ * models refuse both; 1 says nothing. Claude refuses a temperature while it thinks.
+ */
+function leavesTemperature({ settings, reasoning }: Conversation, target: TargetTable): boolean {
+  if (settings.topP !== null && settings.topP !== 1) return false
+  const isClaude =
+    target.provider.kind === 'anthropic' || /claude/.test(target.upstreamModel + target.model.upstreamModel)
+  return !(isClaude && wantsThought(reasoning))
 }

@@ -184,7 +184,13 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
   #onStreamBytes(chunk: Buffer) {
     const { reader, sink, clock } = this.#options
     if (reader === null) return
-    const bytes = reader.push(chunk)
+    let bytes: Buffer | null
+    try {
+      bytes = reader.push(chunk)
+    } catch (fault) {
+      // Of what can be parsed not all can be written again (thousands of levels): whatever it was, the vendor sent it.
+      return this.#fail('malformed', faultOf(fault))
+    }
     if (!this.committed && reader.started) {
       this.committed = true
       sink.begin(clock.monotonicUs())
@@ -198,10 +204,17 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
     else if (this.committed) this.#enter('stream')
   }
 
-  #onStreamEnd(): void {
+  #onStreamEnd() {
     const { reader } = this.#options
     if (reader === null) return
-    const bytes = reader.end()
+    let bytes: Buffer | null
+    try {
+      bytes = reader.end()
+    } catch (fault) {
+      this.fault = faultOf(fault)
+      this.#settle('malformed')
+      return this.#finish()
+    }
     if (bytes !== null) this.#pass(bytes)
     // Some servers leave the terminal event out; without even a finish reason the stream was cut.
     const whole = reader.done || (reader.finished && reader.error === null && !reader.malformed)
@@ -308,6 +321,10 @@ class CallOver extends Error {
 }
 
 function ignore(): void {}
+
+function faultOf(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}
 
 /** A media type without its parameters. */
 function typeOf(contentType: string): string {

@@ -49,6 +49,7 @@ export interface PlannedAnswer {
 /** What a request was found to say, once it had to be translated: read at most once. */
 export interface ReadOnce {
   conversation: Conversation | RequestRefusal | null
+  embedding: EmbeddingRequest | RequestRefusal | null
 }
 
 export interface HopQuestion {
@@ -104,7 +105,9 @@ function planTranslation(question: HopQuestion, door: ConversationDoor, wire: Ch
 }
 
 function planEmbeddings(question: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire): HopPlan | RequestRefusal {
-  const request = door.read(question.body)
+  const { read } = question
+  read.embedding ??= door.read(question.body)
+  const request = read.embedding
   if (isRefusal(request)) return request
   const hop = new EmbeddingHop(question, door, wire, request)
   const loss = hop.losses.blocking(question.route.dropsUnsupported)
@@ -293,8 +296,22 @@ function refusalBody(message: string | null, status: number, door: Door): string
   return door.errorBody(refuse('upstream_rejected', said), status)
 }
 
-function droppedHeader({ all }: Losses): string | null {
-  return all.length === 0 ? null : all.map(({ field }) => headerField(field)).join(', ')
+/** Clients and what stands between take 16 KB of headers, some only 8. */
+const droppedLengthMax = 2_048
+
+/** As many as fit, and how many more there are; null for none. */
+export function droppedHeader({ all }: Losses): string | null {
+  let value = ''
+  let named = 0
+  for (const { field } of all) {
+    const next = named === 0 ? headerField(field) : `, ${headerField(field)}`
+    if (value.length + next.length > droppedLengthMax) break
+    value += next
+    named += 1
+  }
+  const more = all.length - named + (all.unnamed ?? 0)
+  if (named === 0) return null
+  return more === 0 ? value : `${value}, ... and ${more} more`
 }
 
 /** Fields are the client's own words: only what a header can carry. */

@@ -217,8 +217,19 @@ export class HopRun implements TargetTry, StreamSink {
 
   #end(call: TargetCall): void {
     const isWhole = call.outcome === 'ok' && !call.committed
-    this.answer = isWhole && call.answer !== null ? this.order.plan.readAnswer(call.answer) : null
+    this.answer = isWhole && call.answer !== null ? this.#readAnswer(call.answer) : null
     this.#finish(isWhole && this.answer === null ? 'malformed' : call.outcome)
+  }
+
+  /** Null: no answer. Of what can be parsed not all can be written again (thousands of levels); the next target may do. */
+  #readAnswer(bytes: Buffer): PlannedAnswer | null {
+    try {
+      return this.order.plan.readAnswer(bytes)
+    } catch (thrown) {
+      const fault = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+      this.#tools.log.debug({ providerId: this.order.target.provider.id, fault }, 'an answer could not be read')
+      return null
+    }
   }
 
   #finish(outcome: HopOutcome): void {

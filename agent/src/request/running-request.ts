@@ -23,6 +23,7 @@ export interface Cancellable {
 export class RunningRequest implements Running, ReadOnce {
   slot = -1
   conversation: ReadOnce['conversation'] = null
+  embedding: ReadOnce['embedding'] = null
   /** Why it is to end early; set once. */
   ending: Ending | null = null
   upstream: Cancellable | null = null

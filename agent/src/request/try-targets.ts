@@ -10,7 +10,7 @@ import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { HeaderNames } from './header-names.js'
 import type { HedgeBudgets } from './hedge-budget.js'
 import { HedgeRace } from './hedge-race.js'
-import { planHop } from './plan-hop.js'
+import { type HopPlan, type HopQuestion, planHop } from './plan-hop.js'
 import type { HopOutcome } from './record.js'
 import type { RequestRefusal } from './request-refusal.js'
 import { HopRun, type HopTools } from './run-hop.js'
@@ -219,7 +219,7 @@ export class TargetTries implements Cancellable {
     const { operation } = call.door
     const { environmentId } = request.authenticated.key.environment
     const pick = replicas.pick({ target, environmentId, operation, body, failed })
-    const plan = planHop({ call, body, read: request, route, target: pick.target, dialect, requestId })
+    const plan = this.#plan({ call, body, read: request, route, target: pick.target, dialect, requestId })
     if (isRefusal(plan)) {
       pick.end('not_expressible', null)
       this.#passOver(target, known, 'not_expressible', startedUs, entry)
@@ -249,6 +249,21 @@ export class TargetTries implements Cancellable {
     })
     hop.leaseUs = healths.claimProbe(known, startedUs, hop.dueUs)
     return hop
+  }
+
+  /**
+   * The plan of a hop. What a client sent may hold what can be read and not be written again (a tool's arguments of thousands
+   * of levels): that is a "no" to the request, not a fault of the agent.
+   */
+  #plan(question: HopQuestion): HopPlan | RequestRefusal {
+    try {
+      return planHop(question)
+    } catch (thrown) {
+      const { provider } = question.target
+      const fault = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+      this.#tools.log.debug({ providerId: provider.id, fault }, 'a request could not be written for a target')
+      return refuse('invalid_value', `The request could not be written for a provider of kind ${provider.kind}.`)
+    }
   }
 
   /** On the record, and not asked. */

@@ -240,11 +240,11 @@ function asForced(script: VendorAnswer, body: Record<string, unknown> | null): P
 }
 
 function verifyCount(body: Record<string, unknown>): string[] {
-  return [...unknownMembers(body, countMembers, 'body'), ...verifyMessages(body['messages'])]
+  return [...unknownMembers(body, countMembers, 'body'), ...verifyMessages(body)]
 }
 
 function verifyBody(body: Record<string, unknown>): string[] {
-  const problems = [...unknownMembers(body, topMembers, 'body'), ...verifyMessages(body['messages'])]
+  const problems = [...unknownMembers(body, topMembers, 'body'), ...verifyMessages(body)]
   const { max_tokens: maxTokens, temperature, thinking, tool_choice: toolChoice, stop_sequences: stops } = body
   if (typeof body['model'] !== 'string') problems.push('model: Field required.')
   if (typeof maxTokens !== 'number' || maxTokens < 1) problems.push('max_tokens: Field required.')
@@ -284,7 +284,12 @@ function verifyBody(body: Record<string, unknown>): string[] {
 function verifySampling(body: Record<string, unknown>, version: string): string[] {
   const given = ['temperature', 'top_p', 'top_k'].filter((name) => body[name] !== undefined)
   if (version === '2026-10-21') return given.map((name) => `${name}: Extra inputs are not permitted.`)
-  if (/claude-(3|(opus|sonnet|haiku)-4(-[0-6])?(-\d{8})?$)/.test(String(body['model']))) return []
+  const model = String(body['model'])
+  const isBoth = given.includes('temperature') && given.includes('top_p')
+  if (isBoth && !/claude-(3|(opus|sonnet)-4(-0)?(-\d{8})?$)/.test(model)) {
+    return ['`temperature` and `top_p` cannot both be specified for this model. Please use only one.']
+  }
+  if (/claude-(3|(opus|sonnet|haiku)-4(-[0-6])?(-\d{8})?$)/.test(model)) return []
   return given
     .filter((name) => body[name] !== 1)
     .map((name) => `${name} may only be set to its default for this model.`)
@@ -307,7 +312,22 @@ function verifyThinking(thinking: Record<string, unknown>, body: Record<string, 
   return problems
 }
 
-function verifyMessages(messages: unknown): string[] {
+/** Only these take instructions in the middle, and only behind a user's turn, before an assistant's or the end. */
+const instructedMidway = /^claude-(opus-4-8|(opus|sonnet|haiku|fable)-[5-9])/
+
+function verifyMidway(list: readonly Record<string, unknown>[], index: number, model: string): string[] {
+  const at = `messages.${index}`
+  if (!instructedMidway.test(model)) return [`${at}: role 'system' is not supported on this model.`]
+  const before = list[index - 1]?.['role']
+  const after = list[index + 1]?.['role'] ?? 'assistant'
+  if (before === undefined) return [`${at}: use the top-level 'system' parameter for the initial system prompt.`]
+  return [
+    ...(before === 'user' ? [] : [`${at}: a 'system' message must follow a 'user' message.`]),
+    ...(after === 'assistant' ? [] : [`${at}: a 'system' message must be last or precede an 'assistant' message.`]),
+  ]
+}
+
+function verifyMessages({ messages, model }: Record<string, unknown>): string[] {
   const problems: string[] = []
   const list = objectsIn(messages)
   if (list.length === 0) problems.push('messages: at least one message is required.')
@@ -318,6 +338,7 @@ function verifyMessages(messages: unknown): string[] {
     problems.push(...unknownMembers(message, ['role', 'content'], at))
     const { role, content } = message
     if (!['user', 'assistant', 'system'].includes(String(role))) problems.push(`${at}.role: ${String(role)}.`)
+    if (role === 'system') problems.push(...verifyMidway(list, index, String(model)))
     const results = objectsIn(content).filter((block) => block['type'] === 'tool_result')
     const answered = results.map((block) => String(block['tool_use_id']))
     for (const id of openCalls) if (!answered.includes(id)) problems.push(`${at}: tool_use ${id} without tool_result.`)

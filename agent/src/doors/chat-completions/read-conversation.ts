@@ -46,7 +46,10 @@ export const chatFieldNames: FieldNames = Object.freeze({
 })
 
 /** Change nothing of an answer: who pays how, where it is kept, what to expect. */
-const hints = ['metadata', 'store', 'service_tier', 'prompt_cache_key', 'prompt_cache_retention', 'prediction'] as const
+const hints = [
+  ...(['metadata', 'store', 'service_tier', 'prompt_cache_key', 'prompt_cache_retention', 'prediction'] as const),
+  'cache_control',
+] as const
 /** Change what is asked for, and have no word in any other language. */
 const contents = ['audio', 'functions', 'function_call', 'web_search_options'] as const
 
@@ -102,11 +105,12 @@ function readMessages(fields: Fields, losses: Losses): { system: TextPart[]; tur
     const role = message.option('role', ['system', 'developer', 'user', 'assistant', 'tool', 'function'])
     if (message.has('name')) losses.hint(message.path('name'))
     message.skip('name')
+    loseCacheMark(message, losses)
     switch (role) {
       case 'system':
       case 'developer':
-        if (turns.isEmpty) system.push(...readTexts(message))
-        else turns.addSystem(message.at, readTexts(message))
+        if (turns.isEmpty) for (const text of readTexts(message, losses)) system.push(text)
+        else turns.addSystem(message.at, readTexts(message, losses))
         break
       case 'user':
         turns.addUser(message.at, readUserParts(message, losses))
@@ -115,7 +119,7 @@ function readMessages(fields: Fields, losses: Losses): { system: TextPart[]; tur
         turns.addAssistant(message.at, readAssistantParts(message, losses))
         break
       case 'tool':
-        turns.addUser(message.at, [readToolResult(message)])
+        turns.addUser(message.at, [readToolResult(message, losses)])
         break
       default:
         losses.content(message.path('role'), 'functions are older than tools; use tools')
@@ -124,11 +128,18 @@ function readMessages(fields: Fields, losses: Losses): { system: TextPart[]; tur
   return { system, turns }
 }
 
+/** Anthropic's mark of what to keep in its cache, which clients that know LiteLLM or OpenRouter put on OpenAI's members too. */
+function loseCacheMark(marked: Fields, losses: Losses): void {
+  if (marked.has('cache_control')) losses.hint(marked.path('cache_control'))
+  marked.skip('cache_control')
+}
+
 /** A content of texts only, empty ones left out: they say nothing, and some vendors refuse them. */
-function readTexts(message: Fields): TextPart[] {
+function readTexts(message: Fields, losses: Losses): TextPart[] {
   if (message.isText('content')) return textPart(message.path('content'), message.text('content') ?? '')
   return message.objects('content').flatMap((part) => {
     if (part.option('type', ['text']) === null) throw part.invalid('type', 'expected text')
+    loseCacheMark(part, losses)
     return textPart(part.at, part.requiredText('text'))
   })
 }
@@ -138,9 +149,10 @@ function textPart(at: string, text: string): TextPart[] {
 }
 
 function readUserParts(message: Fields, losses: Losses): UserPart[] {
-  if (message.isText('content')) return readTexts(message)
+  if (message.isText('content')) return readTexts(message, losses)
   return message.objects('content').flatMap((part): UserPart[] => {
     const type = part.requiredText('type')
+    loseCacheMark(part, losses)
     switch (type) {
       case 'text':
         return textPart(part.at, part.requiredText('text'))
@@ -198,6 +210,7 @@ function readAssistantParts(message: Fields, losses: Losses): AssistantPart[] {
   else {
     for (const part of message.objects('content')) {
       const type = part.option('type', ['text', 'refusal'])
+      loseCacheMark(part, losses)
       parts.push(...textPart(part.at, part.requiredText(type === 'refusal' ? 'refusal' : 'text')))
     }
   }
@@ -223,6 +236,7 @@ function readToolCall(call: Fields, losses: Losses): ToolCallPart | null {
     return null
   }
   call.skip('index')
+  loseCacheMark(call, losses)
   const called = call.requiredObject('function')
   const argumentsText = called.text('arguments') ?? ''
   if (argumentsText !== '' && parseJsonObject(argumentsText) === null) {
@@ -237,12 +251,12 @@ function readToolCall(call: Fields, losses: Losses): ToolCallPart | null {
   }
 }
 
-function readToolResult(message: Fields): ToolResultPart {
+function readToolResult(message: Fields, losses: Losses): ToolResultPart {
   return {
     type: 'tool_result',
     at: message.at,
     callId: message.requiredText('tool_call_id'),
-    parts: readTexts(message),
+    parts: readTexts(message, losses),
     isError: false,
   }
 }
@@ -251,12 +265,14 @@ function readTools(fields: Fields, losses: Losses): Tool[] {
   const tools: Tool[] = []
   for (const tool of fields.objects('tools')) {
     const type = tool.requiredText('type')
+    loseCacheMark(tool, losses)
     if (type !== 'function') {
       losses.content(tool.at, `tools of type ${type} have no other form`)
       tool.skip(type)
       continue
     }
     const definition = tool.requiredObject('function')
+    loseCacheMark(definition, losses)
     tools.push({
       at: tool.at,
       name: definition.requiredText('name'),

@@ -120,9 +120,13 @@ function readText(block: Fields, losses: Losses): TextPart[] {
   return textPart(block.at, block.requiredText('text'))
 }
 
-/** Marks on a block that change nothing of what it says. */
+/** Marks on a block that change nothing of what it says, and the wish to have a document cited, which does. */
 function loseMarks(block: Fields, losses: Losses): void {
-  for (const name of ['cache_control', 'citations', 'caller', 'toolset_name']) {
+  const citations = block.raw('citations')
+  if (!isJsonObject(citations)) {
+    if (citations !== null) losses.hint(block.path('citations'))
+  } else if (citations['enabled'] === true) losses.setting(block.path('citations.enabled'))
+  for (const name of ['cache_control', 'caller', 'toolset_name']) {
     if (block.has(name)) losses.hint(block.path(name))
     block.skip(name)
   }
@@ -203,7 +207,9 @@ function readDocument(block: Fields, losses: Losses): UserPart[] {
   const source = block.requiredObject('source')
   if (source.raw('type') === 'text') {
     source.skip('media_type')
-    return textPart(block.at, source.requiredText('data'))
+    const text = source.requiredText('data')
+    // A text has no title of its own: it stands before the text, as the model is shown it by Anthropic.
+    return textPart(block.at, name === null || name === '' ? text : `${name}\n\n${text}`)
   }
   const bytes = readSource(source, losses)
   return bytes === null ? [] : [{ type: 'document', at: block.at, source: bytes, name }]

@@ -36,7 +36,8 @@ export class MessageEventWriter implements ChatStreamWriter {
       case 'reasoning':
         return this.#in('thinking', { type: 'thinking_delta', thinking: event.text })
       case 'reasoning_signature':
-        return this.#in('thinking', { type: 'signature_delta', signature: event.signature })
+        // It ends its thought: another one that follows has a block and a signature of its own.
+        return this.#in('thinking', { type: 'signature_delta', signature: event.signature }) + this.#close()
       case 'reasoning_redacted':
         return (
           this.#begin() + this.#close() + this.#open({ type: 'redacted_thinking', data: event.data }) + this.#close()

@@ -60,7 +60,7 @@ function readMessage(message: Fields, system: TextPart[], turns: RegularTurns, l
   switch (message.option('role', roles)) {
     case 'system':
     case 'developer':
-      if (turns.isEmpty) system.push(...readTexts(message, losses))
+      if (turns.isEmpty) for (const text of readTexts(message, losses)) system.push(text)
       else turns.addSystem(message.at, readTexts(message, losses))
       return
     case 'user':

@@ -39,6 +39,8 @@ export class MessageEvents {
   #told: TokenUsage | null = null
   /** The block that is open is our own tool for JSON: its arguments are the answer's text. */
   #isJsonAnswer = false
+  /** The arguments of the open tool call as they stand until pieces of them come; null once they came, and without a call. */
+  #wholeInput: JsonObject | null = null
 
   constructor(conversation: Conversation | null) {
     this.#conversation = conversation
@@ -52,6 +54,8 @@ export class MessageEvents {
         return this.#readBlock(event['content_block'], take)
       case 'content_block_delta':
         return this.#readDelta(event['delta'], take)
+      case 'content_block_stop':
+        return this.#endInput(take)
       case 'message_delta':
         return this.#readEnd(event, take)
       case 'message_stop':
@@ -62,7 +66,7 @@ export class MessageEvents {
         return take({ type: 'error', message: message ?? 'the upstream reported an error' })
       }
       default:
-        // `ping`, `content_block_stop`, and what comes later: the documentation asks to pass over what is not known.
+        // `ping`, and what comes later: the documentation asks to pass over what is not known.
         if (typeof event['type'] !== 'string') take({ type: 'malformed' })
     }
   }
@@ -79,6 +83,7 @@ export class MessageEvents {
 
   #readBlock(block: unknown, take: TakeEvent) {
     if (!isJsonObject(block)) return take({ type: 'malformed' })
+    this.#endInput(take)
     this.#isJsonAnswer = false
     switch (block['type']) {
       case 'text': {
@@ -90,6 +95,7 @@ export class MessageEvents {
       case 'tool_use': {
         const name = textOf(block['name']) ?? ''
         this.#isJsonAnswer = isJsonTool(name, this.#conversation)
+        this.#wholeInput = isJsonObject(block['input']) ? block['input'] : {}
         return this.#isJsonAnswer ? undefined : take({ type: 'tool_call', id: textOf(block['id']) ?? '', name })
       }
     }
@@ -107,9 +113,21 @@ export class MessageEvents {
       case 'input_json_delta': {
         const text = textOf(delta['partial_json']) ?? ''
         if (text === '') return
-        return take(this.#isJsonAnswer ? { type: 'text', text, logprobs: null } : { type: 'tool_arguments', text })
+        this.#wholeInput = null
+        return this.#takeInput(text, take)
       }
     }
+  }
+
+  /** A call of which no pieces came has the arguments that it began with: none, or all of them. */
+  #endInput(take: TakeEvent) {
+    const whole = this.#wholeInput
+    this.#wholeInput = null
+    if (whole !== null) this.#takeInput(JSON.stringify(whole), take)
+  }
+
+  #takeInput(text: string, take: TakeEvent) {
+    take(this.#isJsonAnswer ? { type: 'text', text, logprobs: null } : { type: 'tool_arguments', text })
   }
 
   #readEnd(event: JsonObject, take: TakeEvent) {

@@ -13,8 +13,11 @@ import type {
 } from '../../conversation/conversation.js'
 import { parseJsonObject } from '../../conversation/json-object.js'
 import type { Losses } from '../../conversation/losses.js'
+import { RegularTurns } from '../../conversation/regular-turns.js'
+import { callIdFor } from '../call-id.js'
 import type { UsageDepth } from '../provider-dialect.js'
 import { jsonTool } from './json-tool.js'
+import { takesInstructionsMidway, takesOneSampling, takesSampling } from './model-rules.js'
 import { isSigned, thinkingOf } from './thinking.js'
 
 /** A conversation as a message request's body. Source: Anthropic's API reference, "Create a Message". */
@@ -26,9 +29,10 @@ export function writeMessageRequest(
   _depth: UsageDepth,
   losses: Losses,
 ): Buffer {
-  const { settings, names, system } = conversation
+  const { settings, names } = conversation
   const thinking = thinkingOf(conversation, target, losses)
-  const first = conversation.turns[0]
+  const { system, turns } = placed(conversation, target, losses)
+  const first = turns.find(({ role }) => role !== 'system')
   if (first?.role === 'assistant') losses.content(first.at, 'a conversation begins with a user for it')
   for (const [value, name] of [
     [settings.seed, names.seed],
@@ -45,7 +49,7 @@ export function writeMessageRequest(
       model: target.upstreamModel,
       max_tokens: thinking.outputTokensMax,
       ...(system.length === 0 ? {} : { system: contentOf(system) }),
-      messages: conversation.turns.flatMap((turn) => messagesOf(turn, losses)),
+      messages: turns.map((turn) => messageOf(turn, losses)),
       ...samplingOf(conversation, target, thinking.thinks, losses),
       ...(stops.length === 0 ? {} : { stop_sequences: stops }),
       ...toolsOf(conversation, thinking.thinks, losses),
@@ -57,8 +61,49 @@ export function writeMessageRequest(
   )
 }
 
-/** Models up to 4.6 can be told how to sample; later ones refuse all but the defaults. */
-const takesSampling = /claude-(?:3|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|[-@]\d{8}))/
+/**
+ * Instructions in the middle stay where they stand if the model takes them there, and there only: behind what a user says
+ * and before what the model says or the end. Others go before the conversation, which is told. Turns that become neighbours
+ * are one.
+ */
+function placed(
+  conversation: Conversation,
+  target: TargetTable,
+  losses: Losses,
+): Pick<Conversation, 'system' | 'turns'> {
+  const takesMidway = takesInstructionsMidway(target.upstreamModel)
+  const system = [...conversation.system]
+  const regular = new RegularTurns()
+  const saying = conversation.turns.flatMap((turn) => sayable(turn, losses))
+  let before: Turn['role'] | null = null
+  for (const [index, turn] of saying.entries()) {
+    const after = saying[index + 1]?.role ?? 'assistant'
+    if (turn.role === 'system' && !(takesMidway && before === 'user' && after === 'assistant')) {
+      losses.setting(turn.at, 'it takes instructions only before the conversation')
+      for (const part of turn.parts) system.push(part)
+      continue
+    }
+    before = turn.role
+    if (turn.role === 'user') regular.addUser(turn.at, turn.parts)
+    else if (turn.role === 'assistant') regular.addAssistant(turn.at, turn.parts)
+    else regular.addSystem(turn.at, turn.parts)
+  }
+  return { system, turns: regular.finish() }
+}
+
+/**
+ * Without thoughts of another vendor's model, which it did not sign, and without a text of white space, which models of other
+ * vendors say before they call a tool: it would refuse both. A model that said nothing else has no turn.
+ */
+function sayable(turn: Turn, losses: Losses): Turn[] {
+  if (turn.role !== 'assistant') return [turn]
+  const parts = turn.parts.filter((part) => {
+    const isForeign = part.type === 'reasoning' && part.redacted === null && !isSigned(part)
+    if (isForeign) losses.hint(part.at)
+    return !isForeign && !isBlank(part)
+  })
+  return parts.length === 0 ? [] : [{ ...turn, parts }]
+}
 
 function samplingOf(conversation: Conversation, target: TargetTable, thinks: boolean, losses: Losses): object {
   const { settings, names } = conversation
@@ -66,7 +111,7 @@ function samplingOf(conversation: Conversation, target: TargetTable, thinks: boo
   const temperature = settings.temperature === 1 ? null : settings.temperature
   const topP = settings.topP === 1 ? null : settings.topP
   const topK = settings.topK === null || settings.topK <= 0 ? null : settings.topK
-  if (thinks || !takesSampling.test(target.upstreamModel)) {
+  if (thinks || !takesSampling(target.upstreamModel)) {
     const reason = thinks ? 'it cannot be set while the model thinks' : 'its newer models have no such setting'
     if (temperature !== null) losses.setting(names.temperature, reason)
     if (topP !== null) losses.setting(names.topP, reason)
@@ -74,9 +119,11 @@ function samplingOf(conversation: Conversation, target: TargetTable, thinks: boo
     return {}
   }
   if (temperature !== null && temperature > 1) losses.setting(names.temperature, 'its highest is 1')
+  const isEither = temperature !== null && topP !== null && takesOneSampling(target.upstreamModel)
+  if (isEither) losses.setting(names.topP, 'this model takes no temperature beside it')
   return {
     ...(temperature === null ? {} : { temperature: Math.min(1, temperature) }),
-    ...(topP === null ? {} : { top_p: topP }),
+    ...(topP === null || isEither ? {} : { top_p: topP }),
     ...(topK === null ? {} : { top_k: topK }),
   }
 }
@@ -124,17 +171,14 @@ function toolOf({ name, description, parameters, strict }: Tool): object {
   }
 }
 
-function messagesOf(turn: Turn, losses: Losses): object[] {
+function messageOf(turn: Turn, losses: Losses): object {
   switch (turn.role) {
     case 'system':
-      return [{ role: 'system', content: contentOf(turn.parts) }]
-    case 'assistant': {
-      // Nothing is left of a turn that only thought with another vendor's model.
-      const said = withoutBlanks(turn.parts).flatMap((part) => saidBlock(part, losses))
-      return said.length === 0 ? [] : [{ role: 'assistant', content: said }]
-    }
+      return { role: 'system', content: contentOf(turn.parts) }
+    case 'assistant':
+      return { role: 'assistant', content: turn.parts.map(saidBlock) }
     case 'user':
-      return [{ role: 'user', content: askedContent(turn.parts, losses) }]
+      return { role: 'user', content: askedContent(turn.parts, losses) }
   }
 }
 
@@ -149,9 +193,13 @@ function askedContent(parts: readonly UserPart[], losses: Losses): string | obje
   return withoutBlanks(parts).flatMap((part) => askedBlock(part, losses))
 }
 
-/** It refuses a text of white space, which models of other vendors say before they call a tool. */
-function withoutBlanks<T extends UserPart | AssistantPart>(parts: readonly T[]): readonly T[] {
-  const saying = parts.filter((part) => part.type !== 'text' || part.text.trim() !== '')
+function isBlank(part: UserPart | AssistantPart): boolean {
+  return part.type === 'text' && part.text.trim() === ''
+}
+
+/** A user who asks nothing but white space is for Anthropic to refuse: without the turn it would be another question. */
+function withoutBlanks(parts: readonly UserPart[]): readonly UserPart[] {
+  const saying = parts.filter((part) => !isBlank(part))
   return saying.length === 0 ? parts : saying
 }
 
@@ -198,26 +246,23 @@ function toolResultBlock({ callId, parts, isError }: ToolResultPart, losses: Los
   }
 }
 
-function saidBlock(part: AssistantPart, losses: Losses): object[] {
+function saidBlock(part: AssistantPart): object {
   switch (part.type) {
     case 'text':
-      return [{ type: 'text', text: part.text }]
+      return { type: 'text', text: part.text }
     case 'tool_call':
-      return [
-        { type: 'tool_use', id: toolId(part.id), name: part.name, input: parseJsonObject(part.argumentsText) ?? {} },
-      ]
-    case 'reasoning':
-      if (part.redacted !== null) return [{ type: 'redacted_thinking', data: part.redacted }]
-      if (isSigned(part)) {
-        return [{ type: 'thinking', thinking: part.text, signature: part.signature }]
+      return {
+        type: 'tool_use',
+        id: toolId(part.id),
+        name: part.name,
+        input: parseJsonObject(part.argumentsText) ?? {},
       }
-      // Thoughts of another vendor's model, which it did not sign and would refuse.
-      losses.hint(part.at)
-      return []
+    case 'reasoning':
+      if (part.redacted !== null) return { type: 'redacted_thinking', data: part.redacted }
+      return { type: 'thinking', thinking: part.text, signature: part.signature }
   }
 }
 
-/** Other vendors write ids that it would refuse; calls and results change alike. */
 function toolId(id: string): string {
-  return id.replace(/[^a-zA-Z0-9_-]/g, '_')
+  return callIdFor(id, /^[a-zA-Z0-9_-]{1,64}$/)
 }

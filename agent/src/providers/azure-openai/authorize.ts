@@ -39,7 +39,7 @@ export class AzureAuthorizer {
   ): Authorization | Promise<Authorization> {
     if (secret === null) return []
     if (typeof secret === 'string' && !secret.startsWith('{')) return ['api-key', secret]
-    const token = this.#tools.tokens.get(tokenKey(provider), () =>
+    const token = this.#tools.tokens.get(tokenKey(provider), timeoutMs, () =>
       this.#ask(secret, { timeoutMs, askedAtMs: this.#tools.clock.nowMs() }),
     )
     return token instanceof Promise ? token.then(headersOf) : headersOf(token)

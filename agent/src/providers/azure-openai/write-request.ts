@@ -1,6 +1,7 @@
 import type { TargetTable } from '../../../../proto/policy/tables.js'
-import type { Conversation, Reasoning, Tool, Turn } from '../../conversation/conversation.js'
+import type { Conversation, Tool, Turn } from '../../conversation/conversation.js'
 import type { Losses } from '../../conversation/losses.js'
+import { wantsThought } from '../../conversation/wants-thought.js'
 import { writeChatRequest } from '../openai/write-request.js'
 import type { UsageDepth } from '../provider-dialect.js'
 import { isUndated, knows } from './api-version.js'
@@ -44,11 +45,6 @@ function knownTo(apiVersion: string, conversation: Conversation, losses: Losses)
     parallelToolCalls: hasParallel ? parallelToolCalls : null,
     reasoning: hasReasoning ? reasoning : null,
   }
-}
-
-/** Not to think is what models do that these versions are for. */
-function wantsThought(reasoning: Reasoning | null): boolean {
-  return reasoning !== null && reasoning.effort !== 'none' && reasoning.budgetTokens !== 0
 }
 
 function withoutFiles(turn: Turn, losses: Losses): Turn {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { DocumentNames } from './document-names.js'
 
 const cases: [given: string | null, name: string][] = [
@@ -22,6 +22,33 @@ test('no two are alike, whatever their case and however long', () => {
   expect(['a.pdf', 'A', 'a 2', 'a', null, '?', long, long].map((given) => names.next(given))).toEqual([
     ...['a', 'A 2', 'a 2 2', 'a 3', 'document', 'document 2', 'y'.repeat(200), `${'y'.repeat(198)} 2`],
   ])
+})
+
+test('the name of all of many is tried once each, not with every number before it', () => {
+  const has = vi.spyOn(Set.prototype, 'has')
+  try {
+    const names = new DocumentNames()
+    for (let count = 1; count < 3_000; count++) names.next('a.pdf')
+    // Names that differ only where the number stands are numbered together.
+    for (let tail = 0; tail < 1_000; tail++) {
+      const long = `${'x'.repeat(196)}${String(tail).padStart(4, '0')}`
+      expect([names.next(long), names.next(long)]).toEqual([
+        long,
+        `${long.slice(0, 199 - String(tail + 2).length)} ${tail + 2}`,
+      ])
+    }
+    expect(names.next('A')).toBe('A 3000')
+    expect(has.mock.calls.length).toBeLessThan(15_000)
+  } finally {
+    has.mockRestore()
+  }
+})
+
+test('a name that is cut before its number ends in one space', () => {
+  const long = `${'x'.repeat(197)} yy`
+  const names = new DocumentNames()
+  names.next(long)
+  expect(names.next(long)).toBe(`${'x'.repeat(197)} 2`)
 })
 
 test('whatever is given, Bedrock takes it', () => {

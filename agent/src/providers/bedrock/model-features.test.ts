@@ -21,7 +21,7 @@ const cases: [upstreamModel: string, takes: Known[]][] = [
   ['anthropic.claude-3-haiku-20240307-v1:0', claude3],
   ['us.anthropic.claude-3-7-sonnet-20250219-v1:0', claude3],
   ['eu.anthropic.claude-sonnet-4-20250514-v1:0', claude3],
-  ['us.anthropic.claude-opus-4-1-20250805-v1:0', claude3],
+  ['us.anthropic.claude-opus-4-1-20250805-v1:0', [...claude3, 'takesOneSampling']],
   ['anthropic.claude-opus-4-5-20251101-v1:0', claude46],
   ['global.anthropic.claude-sonnet-4-5-20250929-v1:0', claude46],
   ['anthropic.claude-haiku-4-5-20251001-v1:0', claude46],

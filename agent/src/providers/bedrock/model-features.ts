@@ -1,4 +1,5 @@
 import type { TargetTable } from '../../../../proto/policy/tables.js'
+import { takesOneSampling, takesSampling } from '../anthropic/model-rules.js'
 
 /**
  * What the model behind a target is known to take of what Converse can say. Only a definite "no" of AWS's documentation is
@@ -27,10 +28,8 @@ export interface ModelFeatures {
 const claude = /claude-/
 /** Before tools and pictures. */
 const olderClaude = /claude-(?:instant|v[12])/
-/** Up to 4.1: before schemas; later ones take one of `temperature` and `topP`. */
+/** Up to 4.1. */
 const claudeBeforeSchemas = /claude-(?:instant|v[12]|3|(?:opus|sonnet)-4(?:-1)?-\d{8})/
-/** Up to 4.6: can be told how to sample; later ones refuse all but the defaults. */
-const claudeThatSamples = /claude-(?:instant|v[12]|3|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:$|-v\d|-\d{8}))/
 const nova = /amazon\.nova-/
 const titan = /amazon\.titan-t/
 /** The open-weight models of 2023; its later ones take all. */
@@ -50,8 +49,8 @@ export function featuresOf(target: TargetTable): ModelFeatures {
     takesDocuments: !/titan-text-premier/.test(modelId),
     takesToolChoice: hasTools && (isClaude || nova.test(modelId)),
     takesSchemas: hasTools && !claudeBeforeSchemas.test(modelId) && !nova.test(modelId),
-    takesSampling: !isClaude || claudeThatSamples.test(modelId),
-    takesOneSampling: isClaude && !claudeBeforeSchemas.test(modelId),
+    takesSampling: !isClaude || takesSampling(modelId),
+    takesOneSampling: isClaude && takesOneSampling(modelId),
   }
 }
 

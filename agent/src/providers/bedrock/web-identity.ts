@@ -41,7 +41,8 @@ export class WebIdentity {
     const url = this.#urlFor(region)
     if (url === null)
       return { fault: 'unavailable', message: `no STS is known for region ${region}: set AWS_ENDPOINT_URL_STS` }
-    return this.#tokens.get(`aws-web-identity ${this.#source.roleArn} ${url}`, () => this.#ask(url, timeoutMs))
+    const key = `aws-web-identity ${this.#source.roleArn} ${url}`
+    return this.#tokens.get(key, timeoutMs, () => this.#ask(url, timeoutMs))
   }
 
   /** The region's own STS, or the one that an operator set; null for regions of which the domain is not known. */

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import type {
   AssistantPart,
   Conversation,
@@ -9,6 +8,7 @@ import type {
 } from '../../conversation/conversation.js'
 import { parseJsonObject } from '../../conversation/json-object.js'
 import type { Losses } from '../../conversation/losses.js'
+import { callIdFor } from '../call-id.js'
 import { DocumentNames } from './document-names.js'
 import type { ModelFeatures } from './model-features.js'
 
@@ -27,6 +27,13 @@ interface Message {
   readonly content: object[]
 }
 
+/** A message while turns are added to it. */
+interface OpenMessage {
+  readonly role: Message['role']
+  readonly results: object[]
+  readonly others: object[]
+}
+
 interface Pen {
   readonly features: ModelFeatures
   readonly losses: Losses
@@ -36,13 +43,13 @@ interface Pen {
 export function writeTurns(conversation: Conversation, features: ModelFeatures, losses: Losses): WrittenTurns {
   const pen = { features, losses, names: new DocumentNames() }
   const system = conversation.system.map(({ text }) => text)
-  const messages: Message[] = []
+  const messages: OpenMessage[] = []
   const first = conversation.turns.find(({ role }) => role !== 'system')
   if (first?.role === 'assistant') losses.content(first.at, 'a conversation begins with a user for it')
   for (const turn of conversation.turns) {
     if (turn.role === 'system') {
       losses.setting(turn.at, 'instructions in the middle are moved to the beginning')
-      system.push(...turn.parts.map(({ text }) => text))
+      for (const { text } of turn.parts) system.push(text)
     } else {
       add(messages, turn.role, turn.role === 'user' ? asked(turn.parts, pen) : said(turn.parts, pen))
     }
@@ -51,20 +58,21 @@ export function writeTurns(conversation: Conversation, features: ModelFeatures, 
   if (instructions.length > 0 && !features.takesSystem) {
     losses.content(conversation.system[0]?.at ?? conversation.names.system, 'this model takes no instructions')
   }
-  return { system: features.takesSystem ? instructions.map((text) => ({ text })) : [], messages }
+  return {
+    system: features.takesSystem ? instructions.map((text) => ({ text })) : [],
+    messages: messages.map(({ role, results, others }) => ({ role, content: [...results, ...others] })),
+  }
 }
 
-function add(messages: Message[], role: Message['role'], content: object[]): void {
-  const last = messages.at(-1)
+/** To the last message where it is of the same role. Each block is looked at once, however many turns become one. */
+function add(messages: OpenMessage[], role: Message['role'], content: readonly object[]): void {
   if (content.length === 0) return
-  if (last?.role !== role) messages.push({ role, content })
-  else if (role === 'assistant') last.content.push(...content)
-  else last.content.splice(0, last.content.length, ...resultsFirst([...last.content, ...content]))
-}
-
-function resultsFirst(content: readonly object[]): object[] {
-  const isResult = (block: object) => 'toolResult' in block
-  return [...content.filter(isResult), ...content.filter((block) => !isResult(block))]
+  let last = messages.at(-1)
+  if (last?.role !== role) {
+    last = { role, results: [], others: [] }
+    messages.push(last)
+  }
+  for (const block of content) ('toolResult' in block ? last.results : last.others).push(block)
 }
 
 /** It refuses a text of white space, which models of other vendors say before they call a tool. */
@@ -157,7 +165,6 @@ function toolResultBlock({ callId, parts, isError }: ToolResultPart, pen: Pen): 
   return { toolResult: { toolUseId: toolUseId(callId), content, ...(isError ? { status: 'error' } : {}) } }
 }
 
-/** Other vendors write ids that it would refuse; calls and results change alike, and no two become the same. */
 function toolUseId(id: string): string {
-  return /^[a-zA-Z0-9_.:-]{1,64}$/.test(id) ? id : `call_${hash('sha256', id, 'hex').slice(0, 40)}`
+  return callIdFor(id, /^[a-zA-Z0-9_.:-]{1,64}$/)
 }

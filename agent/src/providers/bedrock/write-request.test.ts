@@ -313,6 +313,26 @@ describe('turns', () => {
     ])
   })
 
+  test('any number of instructions in the middle costs no more than reading them', () => {
+    const count = 40_000
+    const system: Turn = { role: 'system', at: 's', parts: [text('Be kind.')] }
+    const turns = Array.from({ length: count }, () => [user(text('a'), result('c')), system]).flat()
+    const said = Array.from({ length: 200_000 }, () => text('b'))
+    const all = [
+      ...turns,
+      assistant(text('b')),
+      system,
+      { ...assistant(), parts: said } as Turn,
+      { ...system, parts: said },
+    ]
+    const { body } = write({ turns: all })
+    const [asked, answered] = body['messages'] as { content: object[] }[]
+    expect(asked?.content).toHaveLength(2 * count)
+    expect(asked?.content.findIndex((block) => !('toolResult' in block))).toBe(count)
+    expect(answered?.content).toHaveLength(said.length + 1)
+    expect(body['system']).toHaveLength(count + 1 + said.length)
+  })
+
   test('texts of white space are left out beside others', () => {
     const turns = [user(text('a')), assistant(text('\n'), call('c')), user(result('c'), text(' '))]
     expect(taken({ turns, tools: [tool] })['messages']).toMatchObject([

@@ -11,28 +11,46 @@ export function readChatAnswer(bytes: Buffer): ChatAnswer | null {
   const parts: AnswerPart[] = []
   const reasoning = reasoningIn(message)
   if (reasoning !== '') parts.push({ type: 'reasoning', text: reasoning, signature: null, redacted: null })
-  const text = textOf(message['content'])
-  if (text !== null && text !== '') parts.push({ type: 'text', text, logprobs: logprobsOf(choice['logprobs']) })
+  const text = contentIn(message)
+  if (text === null) return null
+  if (text !== '') parts.push({ type: 'text', text, logprobs: logprobsOf(choice['logprobs']) })
   const refusal = textOf(message['refusal'])
   if (refusal !== null && refusal !== '') parts.push({ type: 'refusal', text: refusal })
-  for (const [index, call] of objectsOf(message['tool_calls']).entries()) {
+  const calls = objectsOf(message['tool_calls'])
+  for (const [index, call] of calls.entries()) {
     const called = call['function']
-    if (!isJsonObject(called)) return null
-    const id = textOf(call['id']) ?? `call_${index}`
+    const argumentsText = isJsonObject(called) ? argumentsIn(called) : null
+    if (!isJsonObject(called) || argumentsText === null) return null
     parts.push({
       type: 'tool_call',
-      id,
+      id: textOf(call['id']) || `call_${index}`,
       name: textOf(called['name']) ?? '',
-      argumentsText: textOf(called['arguments']) ?? '{}',
+      argumentsText: argumentsText === '' ? '{}' : argumentsText,
     })
   }
   return {
     id: textOf(answer['id']),
     model: textOf(answer['model']),
     parts,
-    finish: finishOf(choice),
+    finish: finishOf(choice, calls.length > 0),
     usage: usageOf(answer),
   }
+}
+
+/** The text of a message or delta, which some servers send as a list of parts; null for anything else that is no text. */
+export function contentIn({ content }: JsonObject): string | null {
+  if (content === undefined || content === null) return ''
+  if (!Array.isArray(content)) return textOf(content)
+  const texts = content.map((part: unknown) =>
+    isJsonObject(part) && part['type'] === 'text' ? textOf(part['text']) : null,
+  )
+  return texts.includes(null) ? null : texts.join('')
+}
+
+/** The arguments of a call as JSON, which some servers send as the object itself; null for anything else. */
+export function argumentsIn({ arguments: given }: JsonObject): string | null {
+  if (given === undefined || given === null) return ''
+  return isJsonObject(given) ? JSON.stringify(given) : textOf(given)
 }
 
 /** What a message or delta shows of the model's thoughts: vLLM says `reasoning`, others `reasoning_content`. */
@@ -40,8 +58,11 @@ export function reasoningIn(message: JsonObject): string {
   return textOf(message['reasoning_content']) ?? textOf(message['reasoning']) ?? ''
 }
 
-/** How a choice ended. vLLM tells the stop sequence in `stop_reason`. */
-export function finishOf(choice: JsonObject): Finish {
+/**
+ * How a choice ended. vLLM tells the stop sequence in `stop_reason`. A model that was made to call a certain tool `stop`s
+ * (OpenAI's reference of `tool_choice`), and some servers always say so; other languages want to know of the calls.
+ */
+export function finishOf(choice: JsonObject, hasCalls: boolean): Finish {
   const stopSequence = textOf(choice['stop_reason'])
   switch (choice['finish_reason']) {
     case 'length':
@@ -52,6 +73,7 @@ export function finishOf(choice: JsonObject): Finish {
     case 'content_filter':
       return { reason: 'content_filter', stopSequence: null }
     default:
+      if (hasCalls) return { reason: 'tool_calls', stopSequence: null }
       return { reason: stopSequence === null ? 'stop' : 'stop_sequence', stopSequence }
   }
 }

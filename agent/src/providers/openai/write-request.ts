@@ -1,20 +1,20 @@
 import type { TargetTable } from '../../../../proto/policy/tables.js'
-import {
-  type AnswerFormat,
-  type AssistantTurn,
-  type Conversation,
-  effortOfBudget,
-  type ImagePart,
-  type TextPart,
-  type Tool,
-  type ToolChoice,
-  type ToolResultPart,
-  type Turn,
-  type UserPart,
+import type {
+  AnswerFormat,
+  AssistantTurn,
+  Conversation,
+  ImagePart,
+  TextPart,
+  Tool,
+  ToolChoice,
+  ToolResultPart,
+  Turn,
+  UserPart,
 } from '../../conversation/conversation.js'
 import { dataUrlOf } from '../../conversation/data-url.js'
 import type { Losses } from '../../conversation/losses.js'
 import type { UsageDepth } from '../provider-dialect.js'
+import { effortFor } from './reasoning-effort.js'
 
 /**
  * A conversation as a chat completion's body, for what speaks like OpenAI. Source: OpenAI's API reference, "Create chat
@@ -30,6 +30,7 @@ export function writeChatRequest(
 ): Buffer {
   const { settings, names, tools, toolChoice, stream } = conversation
   const isOpenai = isOwnedByOpenai(target.provider.kind)
+  const effort = effortFor(conversation.reasoning, target.upstreamModel)
   if (settings.topK !== null && isOpenai) losses.setting(names.topK)
   if (settings.stop.length > stopsMax && isOpenai) losses.setting(names.stop, `it takes at most ${stopsMax}`)
   const maxName = isOpenai ? 'max_completion_tokens' : 'max_tokens'
@@ -52,7 +53,7 @@ export function writeChatRequest(
         ? {}
         : { parallel_tool_calls: conversation.parallelToolCalls }),
       ...(conversation.answerFormat === null ? {} : { response_format: responseFormatOf(conversation.answerFormat) }),
-      ...reasoningOf(conversation),
+      ...(effort === null ? {} : { reasoning_effort: effort }),
       ...(conversation.user === null ? {} : { user: conversation.user }),
       ...(stream ? { stream: true, ...streamOptionsOf(depth) } : {}),
     }),
@@ -70,16 +71,11 @@ function streamOptionsOf(depth: UsageDepth): object {
   return { stream_options: { include_usage: true, ...continuous } }
 }
 
-function reasoningOf({ reasoning }: Conversation): object {
-  if (reasoning === null) return {}
-  const effort = reasoning.effort ?? (reasoning.budgetTokens === null ? null : effortOfBudget(reasoning.budgetTokens))
-  if (effort === null) return {}
-  return { reasoning_effort: effort === 'max' ? 'xhigh' : effort }
-}
-
 function messagesOf({ system, turns }: Conversation, losses: Losses): object[] {
   const messages: object[] = system.length === 0 ? [] : [{ role: 'system', content: contentOf(system) }]
-  for (const turn of turns) messages.push(...messagesOfTurn(turn, losses))
+  for (const turn of turns) {
+    for (const message of messagesOfTurn(turn, losses)) messages.push(message)
+  }
   return messages
 }
 

@@ -22,8 +22,9 @@ export function readAccessToken(
 ): AccessToken | AuthorizationFault {
   const fields = parseJsonObject(body)
   if (status !== 200) {
-    const why = [textOf(fields?.['error']), textOf(fields?.['error_description'])].filter((text) => text !== null)
-    const message = [`${who} answered HTTP ${status}`, ...why].join(': ')
+    // The endpoint may be of a tenant's choosing: nothing but a code goes into the operator's log.
+    const code = /^[a-z_]{1,64}$/.exec(textOf(fields?.['error']) ?? '')?.[0]
+    const message = `${who} answered HTTP ${status}${code === undefined ? '' : `: ${code}`}`
     return { fault: refusals.has(status) ? 'rejected' : 'unavailable', message }
   }
   const token = textOf(fields?.['access_token']) ?? ''

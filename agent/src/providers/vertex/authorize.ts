@@ -28,12 +28,13 @@ export function authorizeVertex(
   const { clock, client, tokens, ambient } = tools
   const options = { clock, client, timeoutMs }
   const key = tokenKey(provider)
-  if (typeof secret === 'string') return headersOf(tokens.get(key, () => exchangeServiceAccount(secret, options)))
+  if (typeof secret === 'string')
+    return headersOf(tokens.get(key, timeoutMs, () => exchangeServiceAccount(secret, options)))
   if (secret.ambient !== 'google')
     return { fault: 'rejected', message: `a machine identity of ${secret.ambient}, not Google` }
   if (ambient.google === null) return notPermitted
   const { metadataHost } = ambient.google
-  return headersOf(tokens.get(key, () => askMetadataServer(metadataHost, options)))
+  return headersOf(tokens.get(key, timeoutMs, () => askMetadataServer(metadataHost, options)))
 }
 
 const notPermitted: AuthorizationFault = Object.freeze({

@@ -35,14 +35,14 @@ interface Call {
 
 const imageTypes: ReadonlySet<string> = new Set(['image/png', 'image/jpeg', 'image/webp', 'image/heic', 'image/heif'])
 const documentTypes: ReadonlySet<string> = new Set(['application/pdf', 'text/plain'])
-const typeByExtension: Readonly<Record<string, string>> = {
-  png: 'image/png',
-  jpg: 'image/jpeg',
-  jpeg: 'image/jpeg',
-  webp: 'image/webp',
-  heic: 'image/heic',
-  heif: 'image/heif',
-}
+const typeByExtension: ReadonlyMap<string, string> = new Map([
+  ['png', 'image/png'],
+  ['jpg', 'image/jpeg'],
+  ['jpeg', 'image/jpeg'],
+  ['webp', 'image/webp'],
+  ['heic', 'image/heic'],
+  ['heif', 'image/heif'],
+])
 
 /** Turns of the system are not among them: instructions stand before all contents. */
 export function contentsOf({ turns }: Conversation, generation: number, losses: Losses): Content[] {
@@ -185,30 +185,30 @@ class ContentsWriter {
       return []
     }
     if (mimeType !== null) return [{ fileData: { mimeType, fileUri: url } }]
-    const known = Object.keys(typeByExtension).join(', ')
+    const known = [...typeByExtension.keys()].join(', ')
     this.#losses.content(at, `it wants an image’s type, which this URL does not tell by its end (${known})`)
     return []
   }
 
   #resolutionOf({ at, detail }: ImagePart): object {
     if (detail === null || detail === 'auto') return {}
-    const level = this.#generation >= 3 ? levelByDetail[detail] : undefined
+    const level = this.#generation >= 3 ? levelByDetail.get(detail) : undefined
     if (level !== undefined) return { mediaResolution: { level } }
     this.#losses.hint(`${at}.detail`)
     return {}
   }
 }
 
-const levelByDetail: Readonly<Record<string, string>> = {
-  low: 'MEDIA_RESOLUTION_LOW',
-  high: 'MEDIA_RESOLUTION_HIGH',
-  original: 'MEDIA_RESOLUTION_ULTRA_HIGH',
-}
+const levelByDetail: ReadonlyMap<string, string> = new Map([
+  ['low', 'MEDIA_RESOLUTION_LOW'],
+  ['high', 'MEDIA_RESOLUTION_HIGH'],
+  ['original', 'MEDIA_RESOLUTION_ULTRA_HIGH'],
+])
 
 /** By the extension of its path, whatever the query says. */
 function typeOfUrl(url: string): string | null {
   const extension = /\.([a-z0-9]+)$/i.exec(url.split(/[?#]/, 1)[0] ?? '')?.[1]?.toLowerCase() ?? ''
-  return typeByExtension[extension] ?? null
+  return typeByExtension.get(extension) ?? null
 }
 
 /** Instructions, each a part: Gemini reads parts as paragraphs. */

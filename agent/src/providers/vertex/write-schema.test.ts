@@ -52,6 +52,12 @@ describe('a schema in words that Gemini knows', () => {
     expect(JSON.stringify(given)).toBe(before)
   })
 
+  test('a member of any name is a member', () => {
+    const given = '{"__proto__":{"a":1},"properties":{"__proto__":{"const":1}},"constructor":2}'
+    const { schema } = writeSchema(JSON.parse(given))
+    expect(JSON.stringify(schema)).toBe(given.replace('"const":1', '"enum":[1]'))
+  })
+
   test('no depth is too deep', () => {
     let schema: JsonObject = { const: 1 }
     for (let level = 0; level < 5_000; level++) schema = { items: schema }

@@ -36,12 +36,15 @@ class SchemaWriter {
 
   write(schema: JsonObject, depth: number): JsonObject {
     if (depth > depthMax) return schema
-    const written: Record<string, unknown> = {}
-    for (const [given, value] of Object.entries(schema)) {
-      const name = nameOf(given, value, schema, depth)
-      written[name] = this.#valueOf(name, value, given, depth)
-      if (passedOver.has(name)) this.passedOver ??= name
-    }
+    // Defined, not assigned: a member may be called `__proto__`.
+    const written: Record<string, unknown> = Object.fromEntries(
+      Object.entries(schema).map(([given, value]) => {
+        const name = nameOf(given, value, schema, depth)
+        const member = [name, this.#valueOf(name, value, given, depth)] as const
+        if (passedOver.has(name)) this.passedOver ??= name
+        return member
+      }),
+    )
     return refersOnly(written) ? written : withoutNeighbours(written)
   }
 
