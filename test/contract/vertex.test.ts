@@ -429,7 +429,6 @@ describe('pictures and documents', () => {
             { type: 'text', text: 'Compare.' },
             url(`data:image/jpg;base64,${pixel}`, 'low'),
             url('https://example.com/a/b.JPEG?size=1#x', 'high'),
-            url('gs://bucket/c.webp'),
             { type: 'file', file: { filename: 'a.pdf', file_data: 'data:application/pdf;base64,JVBERi0=' } },
           ],
         },
@@ -445,9 +444,16 @@ describe('pictures and documents', () => {
         fileData: { mimeType: 'image/jpeg', fileUri: 'https://example.com/a/b.JPEG?size=1#x' },
         mediaResolution: { level: 'MEDIA_RESOLUTION_HIGH' },
       },
-      { fileData: { mimeType: 'image/webp', fileUri: 'gs://bucket/c.webp' } },
       { inlineData: { mimeType: 'application/pdf', data: 'JVBERi0=' } },
     ])
+  })
+
+  test('are not read from Cloud Storage in the name of the provider’s credential', async () => {
+    const at = await world({ model: 'gemini-3.5-flash' })
+    const part = { type: 'image_url', image_url: { url: 'gs://bucket/c.webp' } }
+    expect(await refusalOf(ask(at, { messages: [{ role: 'user', content: [part] }] }))).toMatchObject({
+      ...{ status: 400, code: 'unsupported_field', param: 'messages[0].content[0]' },
+    })
   })
 
   test('of Anthropic’s client too', async () => {

@@ -13,7 +13,7 @@ import { vendors } from '../harness/vendors/vendors.js'
  * fake sends is recorded, wounded and sent again. Whatever comes, each client gets one whole HTTP response in time, an
  * error carries a code in the words of its door, every request is one record, and in the end nothing runs.
  */
-const replyCount = 2_000
+const replyCount = 1_000
 const clientCount = 32
 const deadlines = { connectMs: 2_000, firstTokenMs: 300, idleMs: 300, totalMs: 5_000 }
 const answer: VendorAnswer = {
@@ -60,7 +60,7 @@ for (const vendor of vendors) {
       })
       console.log(`damaged answers of ${vendor.name}: ${tableOf(ends)}`)
       // The seeds must reach all of it. Little damage gets past a vendor that sends checksums.
-      for (const end of ['200', 'stream', 'upstream_malformed']) expect(ends.get(end), end).toBeGreaterThan(5)
+      for (const end of ['200', 'stream', 'upstream_malformed']) expect(ends.get(end), end).toBeGreaterThan(2)
       await until(() => door.handler.runningCount === 0 && door.server.inFlightCount === 0, 'nothing runs')
       await until(() => door.handler.deadlineCount === 0, 'nothing is waited for')
       expect(door.meter.closed).toHaveLength(replyCount)

@@ -25,8 +25,8 @@ export interface WorkerSpoolOptions {
   write?: WriteCall
 }
 
-/** A frame is told this late at most, unless tellings are under way: reports linger for longer. */
-const tellMs = 20
+/** A frame is told this late at most, unless a telling is under way: as long as reports linger. */
+const tellMs = 100
 const retryMs = 500
 
 /**

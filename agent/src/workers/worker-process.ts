@@ -58,7 +58,7 @@ export interface PrimaryChannel {
   onMessage(listener: (message: ToWorker) => void): void
 }
 
-const tellMs = 100
+const tellMs = 250
 const tellUrgentMs = 5
 const signOfLifeMs = 1_000
 const sliceMs = 2

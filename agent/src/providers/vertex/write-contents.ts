@@ -178,10 +178,13 @@ class ContentsWriter {
     return []
   }
 
-  /** It fetches public web files and Cloud Storage's, but wants to be told what they are. */
+  /**
+   * It fetches public web files, and wants to be told what they are. Cloud Storage's (`gs://`) it reads in the name of the
+   * provider's credential, which may see more than whoever asks: they are not sent.
+   */
   #file(at: string, { url }: UrlSource, mimeType: string | null): object[] {
-    if (!/^(?:https?|gs):\/\//i.test(url)) {
-      this.#losses.content(at, 'it reads files from web and gs:// addresses only')
+    if (!/^https?:\/\//i.test(url)) {
+      this.#losses.content(at, 'files are sent as bytes or as public web addresses')
       return []
     }
     if (mimeType !== null) return [{ fileData: { mimeType, fileUri: url } }]
