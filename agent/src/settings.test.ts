@@ -31,6 +31,13 @@ describe('the settings', () => {
       { SWITCHYARD_AGENT_SPOOL_BYTES_MAX: '20000000' },
       'SWITCHYARD_AGENT_SPOOL_SEGMENT_BYTES',
     ],
+    ['spans that not every worker can have', { SWITCHYARD_WORKERS: '16' }, 'for each of SWITCHYARD_WORKERS'],
+    [
+      'workers without a connection',
+      { SWITCHYARD_WORKERS: '4', SWITCHYARD_AGENT_CONNECTIONS_MAX: '3' },
+      'SWITCHYARD_WORKERS is at most',
+    ],
+    ['no worker', { SWITCHYARD_WORKERS: '0' }, 'SWITCHYARD_WORKERS is "0": expected an integer'],
     ['a relative folder', { SWITCHYARD_AGENT_CREDENTIAL_FOLDERS: 'secrets' }, 'absolute'],
   ])('refuse %s', (_, over, message) => {
     expect(() => readAgentSettings({ ...least, ...over })).toThrow(message)
@@ -47,6 +54,20 @@ describe('the settings', () => {
       ...{ SWITCHYARD_AGENT_CREDENTIAL_VARIABLES: 'UPSTREAM_KEY, ABSENT', UPSTREAM_KEY: 'k', OTHER: 'o' },
     })
     expect([...credentialEnvironment]).toEqual([['UPSTREAM_KEY', 'k']])
+  })
+
+  it('give a request worker Node’s own variables and keep all others back', () => {
+    const { variablesKeptBack, workers } = readAgentSettings({
+      ...least,
+      ...{ PATH: '/bin', NODE_EXTRA_CA_CERTS: '/ca.pem', TZ: 'UTC', AWS_SECRET_ACCESS_KEY: 's', PATHS: 'x' },
+    })
+    expect(workers).toBe(1)
+    expect(Object.keys(variablesKeptBack).sort()).toEqual([
+      'AWS_SECRET_ACCESS_KEY',
+      'PATHS',
+      'SWITCHYARD_CONTROL_PLANE',
+    ])
+    expect(Object.values(variablesKeptBack)).toEqual([undefined, undefined, undefined])
   })
 
   it('are all explained, with an example', () => {

@@ -54,7 +54,7 @@ export const settingsTable = {
     min: 1,
     max: 64,
     sentence:
-      'Request workers of this agent; from 2 on each is a process of its own, for as many cores. Limits hold for all together.',
+      'Request workers of this agent; from 2 on each is a process of its own, for as many cores. Limits of clients and keys hold for all together; caches are each one’s own.',
   }),
   controlPlane: setting.text<string>('SWITCHYARD_CONTROL_PLANE', {
     pattern: address,

@@ -327,7 +327,9 @@ describe('an agent with two request workers', () => {
     const [pid] = workerPids()
     await first?.ask({ stream: true, id: 'ran' })
     process.kill(pid ?? 0, 'SIGSTOP')
-    await agent.end('SIGKILL')
+    // Not by `end`, which waits for the pipes that the stopped one still holds.
+    process.kill(agent.pid ?? 0, 'SIGKILL')
+    await eventually('the primary is gone', () => !agent.alive)
     expect(existsSync(`/proc/${pid}`)).toBe(true)
     publish(2)
     await startAgent(2)

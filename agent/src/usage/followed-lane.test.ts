@@ -60,11 +60,11 @@ class Worker {
   }
 
   /** Time for tellings and retries, then both ways of the channel are emptied. */
-  async exchange(ms = 30): Promise<void> {
+  async exchange(ms = 110): Promise<void> {
     await this.meter.written()
     await this.clock.advance(ms)
     for (const [of, order] of this.toWorker.splice(0)) this.spool.obey(of, order)
-    await this.clock.advance(30)
+    await this.clock.advance(110)
     this.deliver()
   }
 
@@ -275,7 +275,7 @@ describe('a lane that a request worker writes', () => {
     expect(primary.spool.lanes()).toEqual([])
     // Begun under the old name before the worker hears of the new one.
     for (let i = 60; i < 120; i++) worker.meter.record(record(`${i}-${'x'.repeat(100)}`))
-    await worker.clock.advance(30)
+    await worker.clock.advance(110)
     worker.deliver()
     expect(primary.spool.lanes()).toEqual([])
     await worker.exchange()

@@ -29,7 +29,8 @@ export class LaneTeller {
   readonly #lane: SpoolLane
   /** Complete ones are told for the last time when they become so. */
   readonly #told = new Map<number, { bytes: number; complete: boolean }>()
-  #last = ''
+  /** Of a lane that nothing was written to. */
+  #last = '0 0 null false'
 
   constructor(lane: SpoolLane) {
     this.#lane = lane

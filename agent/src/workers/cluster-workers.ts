@@ -28,8 +28,8 @@ export class ClusterWorkers implements WorkerSource {
     const { script, environment } = this.#options
     cluster.setupPrimary({
       exec: script,
-      // For whoever looks at a list of processes.
-      args: ['request-worker', String(index)],
+      // For `isRequestWorker`, and for whoever looks at a list of processes.
+      args: [workerArgument, String(index)],
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })
@@ -54,10 +54,12 @@ export class ClusterWorkers implements WorkerSource {
   }
 }
 
-/** This process is a request worker. */
+/** This process is a request worker; not one of somebody else's cluster, who runs whole agents. */
 export function isRequestWorker(): boolean {
-  return cluster.isWorker
+  return cluster.isWorker && process.argv[2] === workerArgument
 }
+
+const workerArgument = 'request-worker'
 
 /** In a request worker: the way to its primary. */
 export function primaryChannel(): PrimaryChannel {

@@ -13,7 +13,7 @@ export type MetricFamilies = Map<string, MetricFamily>
 
 /** Gauges of states, instants, versions and delays; and those that every worker reads off the same thing outside. */
 const largest =
-  /_(state|info|start_time_seconds|not_after_seconds|max_fds|cold_start_seconds|applied_generation|connected|api_keys)$|_eventloop_lag_|_replica_/
+  /_(state|info|start_time_seconds|not_after_seconds|max_fds|cold_start_seconds|applied_generation|connected|api_keys)$|_eventloop_lag_|_replica_(?!in_flight)/
 
 export function parseMetrics(text: string): MetricFamilies {
   const families: MetricFamilies = new Map()
