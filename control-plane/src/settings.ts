@@ -280,7 +280,7 @@ export function loadSettings(environment: Readonly<Record<string, string | undef
 }
 
 /** All of ours but the agent's, the command line's and the tests'. */
-const ownNames = /^SWITCHYARD_(?!AGENT_|TEST_|(?:CONTROL_PLANE|ENROL|JOIN_TOKEN|URL|TOKEN)$)/
+const ownNames = /^SWITCHYARD_(?!AGENT_|TEST_|(?:CONTROL_PLANE|ENROL|JOIN_TOKEN|WORKERS|URL|TOKEN)$)/
 
 /** A sentence for each variable that looks like a setting and is none. */
 export function describeMisspelt(
