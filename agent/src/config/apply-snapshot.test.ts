@@ -53,6 +53,34 @@ describe('an update', () => {
     expect([known('key_1'), known('key_3')]).toEqual([true, false])
   })
 
+  it('is neither held, nor on the disk, nor answered before every request worker has it', async () => {
+    await agent.close()
+    const told: (() => void)[] = []
+    let savedCount = 0
+    agent = await startApplier(folder.path, {
+      onEffect: () => new Promise((resolve) => void told.push(resolve)),
+      store: (real) => ({
+        load: (...args) => real.load(...args),
+        save: async (manifest) => {
+          savedCount += 1
+          await real.save(manifest)
+        },
+      }),
+    })
+    let answer: AgentMessage | null = null
+    const applied = agent.applier.apply(updateTo(sign(draft()), null)).then((message) => {
+      answer = message
+    })
+    await vi.waitFor(() => expect(told).toHaveLength(1))
+    // Whatever could still run runs.
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    expect([agent.applier.held, agent.tables.current, savedCount, answer]).toEqual([null, null, 0, null])
+    told[0]?.()
+    await applied
+    expect(answer === null ? null : said(answer)).toEqual(['APPLIED'])
+    expect([agent.tables.current?.generation, savedCount]).toEqual([1, 1])
+  })
+
   it('that only differs takes effect as a difference', async () => {
     await apply(draft())
     const update = updateTo(sign(draft({ generation: 2, keys: ['key_1', 'key_2', 'key_3'] })), agent.applier.held)

@@ -32,8 +32,8 @@ export interface ApplierOptions {
   pause: Pause
   log: Log
   /**
-   * Called after each swap, before last-known-good is written and before the answer, which wait for what it returns: until
-   * every request worker has swapped, too. Never rejects.
+   * Called with what is to be in effect; it is in this process, is held, kept and said to be applied, once what this returns
+   * is settled: when every request worker has swapped. Never rejects.
    */
   onEffect(effect: Effect): Promise<void> | void
 }
@@ -187,9 +187,9 @@ export class SnapshotApplier {
   }
 
   async #swap(effect: Effect): Promise<void> {
+    await this.#options.onEffect(effect)
     this.#effect = effect
     this.#options.tables.swap(effect.compiled.tables)
-    await this.#options.onEffect(effect)
   }
 
   /** One write at a time: whoever comes while one runs waits for it, and then for its own if that is still needed. */

@@ -51,6 +51,7 @@ export async function startApplier(
     agentVersion?: string
     trust?: typeof trust
     store?: (real: LastKnownGood) => Pick<LastKnownGood, 'save' | 'load'>
+    onEffect?: () => Promise<void>
   } = {},
 ) {
   const folder = await StateFolder.open(folderPath, null)
@@ -67,7 +68,7 @@ export async function startApplier(
     limits: options.limits ?? generousLimits,
     pause: pauseEvery(2, systemClock),
     log,
-    onEffect: () => {},
+    onEffect: options.onEffect ?? (() => {}),
   })
   await applier.loadLastKnownGood()
   return { applier, tables, log, quarantine, folder, close: () => folder.close() }

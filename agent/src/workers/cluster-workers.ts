@@ -30,6 +30,7 @@ export class ClusterWorkers implements WorkerSource {
       exec: script,
       // For `isRequestWorker`, and for whoever looks at a list of processes.
       args: [workerArgument, String(index)],
+      execArgv: [...process.execArgv, ...memoryFlags],
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })
@@ -60,6 +61,11 @@ export function isRequestWorker(): boolean {
 }
 
 const workerArgument = 'request-worker'
+/**
+ * Of each worker: a young generation of at most 3 × 4 MiB instead of 3 × 16 (what requests leave behind is collected more
+ * often, and costs as much in all), and the collector for `ToldTables`, once.
+ */
+const memoryFlags = ['--max-semi-space-size=4', '--expose-gc']
 
 /** In a request worker: the way to its primary. */
 export function primaryChannel(): PrimaryChannel {

@@ -33,6 +33,8 @@ export class PrimaryWorker {
   /** Set with its beginning. */
   lanes: FollowedLanes | null = null
   lastHeardUs: number
+  /** It applied a change; without any it refuses requests. */
+  hasTables = false
   /** Infinity until it serves. */
   servesSinceUs = Number.POSITIVE_INFINITY
   readonly #options: PrimaryWorkerOptions
@@ -170,6 +172,7 @@ export class PrimaryWorker {
     const cancel = this.#options.clock.after(waitMs, () => this.giveUp(`a change was not applied within ${waitMs} ms`))
     await applied
     cancel()
+    this.hasTables = true
   }
 
   #isGone(): boolean {

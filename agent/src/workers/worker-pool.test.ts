@@ -212,6 +212,25 @@ describe('request workers', () => {
     expect([pool.unreadyReason, pool.servingCount, pool.address]).toEqual([null, 2, { host: '127.0.0.1', port: 7404 }])
   })
 
+  it('are not ready before each of them has a configuration, though the primary has it and all doors are open', async () => {
+    const { pool, worker, start } = makePool()
+    await start()
+    expect([pool.servingCount, pool.unreadyReason]).toEqual([2, 'no_configuration'])
+    worker(1).ignores.add('tables')
+    const [effect] = await effects(1)
+    const published = pool.publish(must(effect, 'one'))
+    await settle()
+    expect(pool.unreadyReason).toBe('no_configuration')
+    worker(1).act(
+      must(
+        worker(1).told.findLast(({ kind }) => kind === 'tables'),
+        'told',
+      ),
+    )
+    await published
+    expect(pool.unreadyReason).toBeNull()
+  })
+
   it('all have swapped before a change is said to be in effect', async () => {
     const { pool, worker, start, clock } = makePool()
     const [first, second] = await effects(2)
@@ -277,6 +296,7 @@ describe('request workers', () => {
 
   it('one that ends is started anew, ever later, with lanes of its own, while the others go on', async () => {
     const { pool, clock, worker, start, unfollowed, followed, ended, log, registered } = makePool()
+    await pool.publish(must((await effects(1))[0], 'one'))
     await start()
     const waits: number[] = []
     for (let crash = 0; crash < 4; crash++) {
@@ -309,6 +329,7 @@ describe('request workers', () => {
 
   it('without any of them the agent is not ready', async () => {
     const { pool, clock, worker, start } = makePool()
+    await pool.publish(must((await effects(1))[0], 'one'))
     await start()
     for (const index of [0, 1]) worker(index).end({ code: 1, signal: null })
     await clock.advance(0)

@@ -96,6 +96,8 @@ export class WorkerPool implements Service {
   #cancelRelay: (() => void) | null = null
   #lookedUs: number
   #crowded = false
+  /** All workers served at once, by a configuration. */
+  #wasReady = false
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
@@ -128,10 +130,10 @@ export class WorkerPool implements Service {
     return this.#restartCount
   }
 
-  /** Why no client would be served; null when one would. Before the first time that all serve: until they do. */
+  /** Why no client would be served; null when one would. In the beginning: until every worker serves, by a configuration. */
   get unreadyReason(): string | null {
-    if (this.#slots.some((slot) => !slot.served)) return 'starting'
-    return this.servingCount > 0 ? null : 'no_request_worker'
+    if (this.#wasReady) return this.servingCount > 0 ? null : 'no_request_worker'
+    return this.#slots.some((slot) => !slot.served) ? 'starting' : 'no_configuration'
   }
 
   /** Resolves when all workers serve. Refuses (RefusalError) when one cannot, with what it says. */
@@ -154,6 +156,11 @@ export class WorkerPool implements Service {
     const change = new TablesChange(effect, pauseEvery(2, this.#options.clock))
     this.#change = change
     await Promise.all(this.#live().map((worker) => (worker.hasBegun ? worker.change(change) : undefined)))
+    this.#noteReady()
+  }
+
+  #noteReady(): void {
+    this.#wasReady ||= this.#slots.every(({ worker }) => worker?.state === 'serving' && worker.hasTables)
   }
 
   /** A credential's value appeared, changed or (null) went. */
@@ -247,6 +254,7 @@ export class WorkerPool implements Service {
       if (change === this.#change) break
     }
     await worker.serve()
+    this.#noteReady()
     return worker
   }
 
