@@ -5,10 +5,6 @@ import { randomUnit } from '../../proto/std/ids.js'
 import { pauseEvery } from '../../proto/std/pause.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
 import type { Log, Service } from '../../proto/std/service.js'
-import { AnswerCache } from './cache/answer-cache.js'
-import { RouteEmbedder } from './cache/embedder.js'
-import { RedisStore } from './cache/redis-store.js'
-import { SharedAnswers } from './cache/shared-answers.js'
 import { SnapshotApplier } from './config/apply-snapshot.js'
 import { ConfigClient } from './config/config-client.js'
 import { CredentialVault } from './config/credential-vault.js'
@@ -17,32 +13,17 @@ import { Identity } from './config/identity.js'
 import { LastKnownGood } from './config/last-known-good.js'
 import { Quarantine } from './config/quarantine.js'
 import { StateFolder } from './config/state-folder.js'
-import { AccessTokens } from './providers/access-tokens.js'
-import { Dialects } from './providers/dialects.js'
-import { TokenClient } from './providers/token-client.js'
-import { MetricsClient } from './replicas/metrics-client.js'
-import { replicaGauges } from './replicas/replica-gauges.js'
-import { newPrefixKey, ReplicaPicker } from './replicas/replica-picker.js'
-import { ReplicaScraper } from './replicas/replica-scraper.js'
-import { ThreadTokenCounter } from './request/count-tokens.js'
-import { createRequestHandler } from './request/handle-request.js'
-import { TargetHealths } from './request/target-health.js'
-import { Upstreams } from './request/upstreams.js'
-import { WarmUp } from './request/warm-up.js'
-import type { Health } from './server/health.js'
-import { HttpServer } from './server/http-server.js'
+import { RequestWorker } from './request-worker.js'
 import { OpsServer } from './server/ops-server.js'
 import type { AgentSettings } from './settings.js'
-import { AgentMetrics } from './telemetry/metrics.js'
-import { RequestTelemetry } from './telemetry/request-telemetry.js'
 import { Meter } from './usage/meter.js'
 import { Spool } from './usage/spool.js'
 import { UsageReporter } from './usage/usage-reporter.js'
+import { AgentHealth } from './workers/agent-health.js'
 import { AgentMetricsOfAll } from './workers/agent-metrics-of-all.js'
 import { ClusterWorkers } from './workers/cluster-workers.js'
 import type { LineOutput } from './workers/line-output.js'
 import { WorkerPool } from './workers/worker-pool.js'
-import type { RequestServing, ServingParts } from './workers/worker-process.js'
 import { outliveWorkers, WorkerRegistry } from './workers/worker-registry.js'
 
 /** Also what content is quarantined under: raise it with every release. */
@@ -65,14 +46,15 @@ export interface AgentOptions {
 }
 
 /**
- * The composition root: every `new` of the agent, in order of start and stopped in reverse. Tests start this very class.
+ * The composition root: every `new` of the agent but those between clients and upstreams (`RequestWorker`), in order of start
+ * and stopped in reverse. Tests start this very class.
  *
  * The order has reasons. The operators' door first, so that an agent that waits for its first enrolment can be asked how it
  * is. Then the folder (one process owns it), identity, spool and last-known-good, and only then the door for clients: the
  * first request already meets tables, credentials and a place to be written down. The control plane comes last, because
  * nothing before it needs it.
  *
- * Requests are served by a `RequestWorker` (below): in this process, or, from two workers on, by one in each of as many
+ * Requests are served by a `RequestWorker`: in this process, or, from two workers on, by one in each of as many
  * others, and then by none in this.
  */
 export class Agent {
@@ -324,191 +306,6 @@ interface Door extends Service {
   drain(deadlineMs: number): Promise<void>
 }
 
-/**
- * What serves requests, in an agent of one process or in a process of its own: every `new` between clients and upstreams.
- * Configuration, credentials and the place for records come from outside; whatever is here, every request worker has its own.
- */
-export class RequestWorker implements RequestServing {
-  readonly name = 'request-worker'
-  readonly #parts: ServingParts
-  readonly #metrics: AgentMetrics
-  readonly #health: AgentHealth
-  /** In order of start. */
-  readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
-  #http: HttpServer | null = null
-  #warmUp: WarmUp | null = null
-  #stopped = false
-
-  /** Without `health` (the agent's, where there is one in this process) it has its own. */
-  constructor(parts: ServingParts & { readonly metrics?: AgentMetrics; readonly health?: AgentHealth }) {
-    this.#parts = parts
-    this.#metrics = parts.metrics ?? new AgentMetrics()
-    this.#health = parts.health ?? new AgentHealth()
-  }
-
-  get address(): Address {
-    return this.#http?.address ?? { host: this.#parts.settings.host, port: this.#parts.settings.port }
-  }
-
-  get inFlightCount(): number {
-    return this.#http?.inFlightCount ?? 0
-  }
-
-  get connectionCount(): number {
-    return this.#http?.connectionCount ?? 0
-  }
-
-  metricsText(): Promise<string> {
-    return this.#metrics.text()
-  }
-
-  countDroppedConnection(): void {
-    this.#metrics.refusals.of('connections_max').add(1)
-  }
-
-  /** Opens the door. Rejects when it cannot be opened. */
-  async run(): Promise<void> {
-    const { settings, tls, limits, tables, vault, meter, clock, log } = this.#parts
-    const metrics = this.#metrics
-    const health = this.#health
-
-    const upstreams = new Upstreams(clock)
-    this.#running.push({ name: 'upstreams', stop: () => upstreams.stop() })
-    const tokenClient = new TokenClient()
-    this.#running.push({ name: 'token-client', stop: () => tokenClient.stop() })
-    const { ambient } = settings
-    const dialects = new Dialects({ clock, tokens: new AccessTokens(clock), client: tokenClient, ambient })
-    const requestLog = log.child({ service: 'request' })
-    const telemetry = new RequestTelemetry({ metrics, log: requestLog, clock, logRequests: settings.logRequests })
-    await this.#run(telemetry)
-    const counter = new ThreadTokenCounter({ clock, log })
-    this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
-    const healths = new TargetHealths({ clock, metrics: metrics.targets, log: requestLog })
-    const replicas = new ReplicaPicker({
-      ...{ clock, key: newPrefixKey(), indexBytesMax: settings.prefixIndexBytesMax },
-      cacheTokensAssumed: settings.replicaCacheTokens,
-    })
-    const scraper = new ReplicaScraper({
-      ...{ replicas, source: new MetricsClient(clock), clock, random: randomUnit },
-      log: log.child({ service: 'replica-scraper' }),
-    })
-    await this.#run(scraper)
-    tables.onSwap((next) => scraper.follow(next))
-    if (tables.current !== null) scraper.follow(tables.current)
-    const { cacheRedisUrl, cacheSecret, cacheAnswerBytesMax } = settings
-    const store = cacheRedisUrl === null ? null : new RedisStore({ url: cacheRedisUrl, log })
-    if (store !== null) await this.#run(store)
-    const cache = new AnswerCache({
-      clock,
-      shared:
-        store === null || cacheSecret === null
-          ? null
-          : new SharedAnswers({
-              ...{ store, secret: Buffer.from(cacheSecret, 'base64'), clock, bytesMax: cacheAnswerBytesMax },
-            }),
-      embedder: new RouteEmbedder({ dialects, vault, upstreams, clock }),
-      limits: {
-        ...{ bytesMax: settings.cacheBytesMax, answerBytesMax: cacheAnswerBytesMax },
-        ...{ entriesMax: settings.cacheEntriesMax, vectorBytesMax: settings.cacheVectorBytesMax },
-      },
-    })
-    const handler = createRequestHandler({
-      tables,
-      vault,
-      meter,
-      upstreams,
-      dialects,
-      limits: { answerBytesMax: settings.answerBytesMax, clientStallMs: settings.clientStallMs },
-      clock,
-      log: requestLog,
-      metrics,
-      telemetry,
-      counter,
-      healths,
-      replicas,
-      cache,
-    })
-    const http = new HttpServer({
-      host: settings.host,
-      port: settings.port,
-      tls,
-      limits,
-      handler,
-      health,
-      clock,
-      log: log.child({ service: 'http-server' }),
-      metrics,
-    })
-    this.#http = http
-    await this.#run(http)
-    health.watch({ tables, spool: meter })
-    if (this.#parts.isFirst) {
-      this.#warmUp = new WarmUp({
-        ...{ tables, vault, upstreams, dialects, healths, replicas, metrics, clock, random: randomUnit, log },
-      })
-      await this.#run(this.#warmUp)
-    }
-
-    metrics.gauge('cache_answers', 'Answers kept in memory.', () => cache.size)
-    metrics.gauge('cache_bytes', 'Bytes of answers kept in memory.', () => cache.bytes)
-    metrics.gauge('cache_vector_bytes', 'Bytes of vectors of questions.', () => cache.vectorBytes)
-    metrics.gauge('cache_waiting_requests', 'Requests that wait for another one’s answer.', () => cache.followerCount)
-    metrics.gauge('cache_evictions', 'Answers that had to make room, since the start.', () => cache.evictedCount)
-    for (const [name, help] of cacheGauges) metrics.gauge(`cache_${name}`, help, () => cache.counts[name])
-    metrics.watch({
-      inFlight: () => http.inFlightCount,
-      connections: () => http.connectionCount,
-      upstreamConnections: () => upstreams.connectionCount,
-      upstreamQueued: () => upstreams.queuedCount,
-      upstreamQueues: () => upstreams.queues(),
-    })
-    metrics.gauge(
-      'prefix_index_bytes',
-      'Memory for what replicas are believed to have cached.',
-      () => replicas.indexBytes,
-    )
-    for (const { name, help, read } of replicaGauges(replicas)) metrics.gauges(name, help, read)
-  }
-
-  /** Unready, refuses new requests; resolves when running ones have ended, by themselves or at the deadline. */
-  async drain(deadlineMs: number): Promise<void> {
-    this.#health.draining = true
-    await this.#warmUp?.drain()
-    await this.#http?.drain(deadlineMs)
-  }
-
-  async stop(): Promise<void> {
-    this.#health.draining = true
-    this.#stopped = true
-    for (let service = this.#running.pop(); service; service = this.#running.pop()) {
-      try {
-        await service.stop()
-      } catch (fault) {
-        this.#parts.log.warn({ service: service.name, fault: String(fault) }, 'a service did not stop cleanly')
-      }
-    }
-  }
-
-  async #run(service: Service): Promise<void> {
-    // A stop while starting: what is not up yet stays down.
-    if (this.#stopped) throw new Error('the request worker is stopping')
-    this.#running.push(service)
-    await service.run()
-  }
-}
-
-/** Since the start; by route they are in the usage records. */
-const cacheGauges = [
-  ['exact', 'Requests given the answer to the very same one.'],
-  ['semantic', 'Requests given the answer to a question that means the same.'],
-  ['miss', 'Requests that found no kept answer.'],
-  ['stale', 'Stale answers given while a new one is made.'],
-  ['followed', 'Requests that waited for another one and got its answer.'],
-  ['kept', 'Answers kept.'],
-  ['guarded', 'Answers held back although the question was close.'],
-  ['vectorMissing', 'Questions that could not be compared for want of a vector.'],
-] as const
-
 /** Longest that draining waits for the control plane to take the last records; what is left stays in the spool. */
 const deliverMs = 3_000
 const enrolTimeoutMs = 10_000
@@ -516,31 +313,6 @@ const connectTimeoutMs = 10_000
 const credentialFilePollMs = 2_000
 /** Of configuration work between two turns of the event loop. */
 const sliceMs = 2
-
-/** Why requests would not be served right now. */
-class AgentHealth implements Health {
-  draining = false
-  #sources: HealthSources | null = null
-
-  watch(sources: HealthSources): void {
-    this.#sources = sources
-  }
-
-  unreadyReason(): string | null {
-    if (this.draining) return 'draining'
-    if (this.#sources === null) return 'starting'
-    const { tables, spool, workers } = this.#sources
-    if (tables.current === null) return 'no_configuration'
-    if (!spool.accepting) return 'usage_spool_full'
-    return workers === undefined ? null : workers.unreadyReason
-  }
-}
-
-interface HealthSources {
-  readonly tables: TablesHolder
-  readonly spool: { readonly accepting: boolean }
-  readonly workers?: { readonly unreadyReason: string | null }
-}
 
 async function readTls(settings: AgentSettings): Promise<{ cert: string; key: string } | null> {
   const { tlsCertFile, tlsKeyFile } = settings

@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../proto/std/clock.js'
 import { RefusalError } from '../../proto/std/refusal.js'
 import { SettingsError } from '../../proto/std/settings-table.js'
-import { Agent, RequestWorker } from './agent.js'
 import { tuneHeap } from './heap.js'
 import { describeAgentSettings, describeMisspelt, readAgentSettings } from './settings.js'
 import { createAgentLog } from './telemetry/log.js'
@@ -29,6 +28,7 @@ async function main(): Promise<void> {
     ...(workers === null ? {} : { destination: workers.output }),
   })
   for (const sentence of describeMisspelt()) log.warn({}, sentence)
+  const { Agent } = await import('./agent.js')
   const agent = new Agent(settings, { clock, log, ...(workers === null ? {} : { workers }) })
   let draining = false
   const onSignal = (signal: NodeJS.Signals) => {
@@ -59,11 +59,12 @@ async function main(): Promise<void> {
 
 /**
  * A request worker: the same program, told by its primary what to be. Signals are the primary's to act upon; a terminal
- * sends them to all.
+ * sends them to all. Each of the two loads only what it needs.
  */
-function serveRequests(): void {
+async function serveRequests(): Promise<void> {
   tuneHeap()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => {})
+  const { RequestWorker } = await import('./request-worker.js')
   new WorkerProcess({
     channel: primaryChannel(),
     clock: systemClock,
@@ -74,8 +75,8 @@ function serveRequests(): void {
   }).run()
 }
 
-if (isRequestWorker()) serveRequests()
-else main().catch(onFault)
+const running = isRequestWorker() ? serveRequests() : main()
+running.catch(onFault)
 
 function onFault(fault: unknown): void {
   if (fault instanceof SettingsError) {

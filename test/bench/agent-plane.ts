@@ -8,8 +8,8 @@ import { apiKeyOf } from './agent-keys.js'
 
 /**
  * The control plane of an agent that is benched as a process: `tenantCount` tenants with an environment each, `keyCount`
- * keys and `routeCount` routes spread over them evenly. A route has two rules (one with a condition) and three targets, all
- * of one provider per tenant, which is `upstream`; the first route of each is called `chat`. Keys are those of `apiKeyOf`.
+ * keys and `routeCount` routes spread over them evenly. A route has two rules, one with a condition and one target, one without
+ * and two, all of one provider per tenant, which is `upstream`; the first route of each is called `chat`. Keys are those of `apiKeyOf`.
  */
 const [, , upstream = '', tenantCount = '1', keyCount = '1', routeCount = '1'] = process.argv
 
@@ -61,8 +61,8 @@ function tenantResources(tenant: number): Record<string, Resource> {
   const deadlines = { connectMs: 2_000, firstTokenMs: 30_000, idleMs: 30_000, totalMs: 120_000 }
   for (let route = 0; route < routesEach; route++) {
     const id = `rte_${tenant}_${route}`
-    const targets = (rule: number) =>
-      [0, 1, 2].map((target) => ({ id: `tgt_${tenant}_${route}_${rule}_${target}`, providerId, modelId, deadlines }))
+    const targets = (rule: number, indexes: readonly number[]) =>
+      indexes.map((target) => ({ id: `tgt_${tenant}_${route}_${rule}_${target}`, providerId, modelId, deadlines }))
     resources[`route/${id}`] = {
       route: {
         ...{ id, name: route === 0 ? 'chat' : `route-${route}`, totalTimeoutMs: 120_000 },
@@ -70,9 +70,9 @@ function tenantResources(tenant: number): Record<string, Resource> {
           {
             id: `rul_${tenant}_${route}_0`,
             condition: '"x-tier" in headers && headers["x-tier"] == "best"',
-            targets: targets(0),
+            targets: targets(0, [0]),
           },
-          { id: `rul_${tenant}_${route}_1`, targets: targets(1) },
+          { id: `rul_${tenant}_${route}_1`, targets: targets(1, [1, 2]) },
         ],
       },
     }

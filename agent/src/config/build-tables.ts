@@ -2,7 +2,6 @@ import {
   type CompiledSection,
   type CompiledSnapshot,
   type CompileRefusal,
-  compileSection,
   isCompiled,
   joinTables,
   type SectionChange,
@@ -20,6 +19,7 @@ import { keepSections, type Manifest, type ManifestSection } from '../../../prot
 import { type SnapshotRefusal, snapshotRefusal } from '../../../proto/snapshot/snapshot-refusal.js'
 import type { Pause } from '../../../proto/std/pause.js'
 import { differenceOf } from './section-difference.js'
+import { compileThin, decodeStructure, isSingle, type Structure } from './thin-section.js'
 
 /** What is in effect: the verified bytes, and the tables made of exactly those. */
 export interface Effect {
@@ -98,6 +98,7 @@ async function compileOne(
   pause: Pause,
 ): Promise<SectionCompilation | SnapshotRefusal[]> {
   const difference = differenceOf(held?.resources ?? [], section.resources)
+  const structure = await decodeStructure(section.name, held?.resources ?? [], pause)
   const changed: NamedResource[] = []
   for (const [index, entry] of difference.changed.entries()) {
     if (index % sliceCount === sliceCount - 1) await pause()
@@ -106,9 +107,9 @@ async function compileOne(
     changed.push({ name: entry.name, resource })
   }
   const change: SectionChange = { name: section.name, changed, gone: difference.gone }
-  const refusals = await check(change, before, pause)
+  const refusals = await check(change, structure, pause)
   if (refusals.length > 0) return refusals
-  const compiled = await run(compileSection(before, change), pause)
+  const compiled = await compileThin(before, structure, change, pause)
   return isCompiled(compiled) ? compiled : compiled.map(wireRefusal)
 }
 
@@ -117,13 +118,13 @@ async function compileOne(
  * refers to each other (environment, providers, models, routes) is looked at as a whole. That no hash is claimed twice in the
  * section or between sections is found when the tables are joined.
  */
-async function check(change: SectionChange, before: CompiledSection | null, pause: Pause): Promise<SnapshotRefusal[]> {
-  const structural = new Map(before?.resources)
+async function check(change: SectionChange, before: Structure, pause: Pause): Promise<SnapshotRefusal[]> {
+  const structural = new Map(before)
   for (const name of change.gone) structural.delete(name)
   const single: NamedResource[] = []
-  for (const { name, resource } of change.changed) {
-    if (resource.apiKey || resource.deny) single.push({ name, resource })
-    else structural.set(name, resource)
+  for (const changed of change.changed) {
+    if (isSingle(changed)) single.push(changed)
+    else structural.set(changed.name, changed.resource)
   }
   const whole = [...structural].map(([name, resource]) => ({ name, resource }))
   const refusals = [...checkSection(change.name, [...whole, ...single.slice(0, sliceCount)])]

@@ -1,9 +1,6 @@
-import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
 import {
   type CompiledSnapshot,
   type CompileRefusal,
-  compileSection,
-  type DenyRow,
   isCompiled,
   joinTables,
   type SectionCompilation,
@@ -11,8 +8,8 @@ import {
 import { decodeResource, type NamedResource } from '../../../proto/snapshot/consistency.js'
 import { assert } from '../../../proto/std/assert.js'
 import type { Pause } from '../../../proto/std/pause.js'
-import { ShardedMap } from '../../../proto/std/sharded-map.js'
 import type { TablesHolder } from '../config/decision-tables.js'
+import { compileThin, decodeStructure, isSingle } from '../config/thin-section.js'
 import type { SectionParcel, TablesParcel } from './tables-parcel.js'
 
 /**
@@ -20,9 +17,8 @@ import type { SectionParcel, TablesParcel } from './tables-parcel.js'
  * bytes with this code, so whatever does not fit is a fault of ours, and the worker ends rather than serve by half a
  * configuration.
  *
- * Between changes only tables are kept. What compiling needs besides (environment, providers, models and routes, decoded) is
- * kept as the bytes that came, a tenth of the size, and decoded again when something of that section changes; for a changed
- * key or denial it is not needed. With five thousand routes that is 30 MB less in each worker.
+ * Between changes sections are thin (`config/thin-section`); what their structure is made of is kept as the bytes that came,
+ * and those of keys and denials not at all.
  */
 export class ToldTables {
   readonly #tables: Pick<TablesHolder, 'swap'>
@@ -76,39 +72,26 @@ export class ToldTables {
     contents: ReadonlyMap<string, Buffer>,
     gone: readonly string[],
   ): Promise<SectionCompilation> {
-    const structure = this.#structure.get(name) ?? new Map<string, Buffer>()
-    this.#structure.set(name, structure)
-    const changed = await this.#decode(name, contents)
-    const isStructure = ({ resource }: NamedResource) => !resource.apiKey && !resource.deny
+    const kept = this.#structure.get(name) ?? new Map<string, Buffer>()
+    this.#structure.set(name, kept)
+    const changed: NamedResource[] = []
+    for (const [resourceName, content] of contents) {
+      const resource = decodeResource(content, { section: name, resource: resourceName })
+      assert(!('code' in resource), `resource ${resourceName} was decoded before and is not now`)
+      changed.push({ name: resourceName, resource })
+      if (changed.length % sliceCount === 0) await this.#pause()
+    }
     const before = this.#compiled?.sections.get(name) ?? null
-    const needsStructure = before === null || gone.some((each) => structure.has(each)) || changed.some(isStructure)
-    const whole =
-      before === null || !needsStructure
-        ? before
-        : {
-            ...before,
-            resources: new Map((await this.#decode(name, structure)).map((one) => [one.name, one.resource])),
-          }
-    const { section, keys, denials } = fitting(await this.#run(compileSection(whole, { name, changed, gone })))
-    for (const each of gone) structure.delete(each)
+    const isOfKeys = changed.every(isSingle) && !gone.some((each) => kept.has(each))
+    const bytes = [...kept].map(([each, content]) => ({ name: each, content }))
+    const structure = await decodeStructure(name, isOfKeys ? [] : bytes, this.#pause)
+    const compilation = fitting(await compileThin(before, structure, { name, changed, gone }, this.#pause))
+    for (const each of gone) kept.delete(each)
     for (const resource of changed) {
       // A copy: what came lies in one piece with keys, which would all be kept with it.
-      if (isStructure(resource)) structure.set(resource.name, Buffer.from(contents.get(resource.name) ?? []))
+      if (!isSingle(resource)) kept.set(resource.name, Buffer.from(contents.get(resource.name) ?? []))
     }
-    // A map of nothing has its shards, too.
-    const denied = section.denials.size === 0 ? noDenials : section.denials
-    return { before, section: Object.freeze({ ...section, resources: nothing, denials: denied }), keys, denials }
-  }
-
-  async #decode(section: string, contents: ReadonlyMap<string, Buffer>): Promise<NamedResource[]> {
-    const resources: NamedResource[] = []
-    for (const [name, content] of contents) {
-      const resource = decodeResource(content, { section, resource: name })
-      assert(!('code' in resource), `resource ${name} was decoded before and is not now`)
-      resources.push({ name, resource })
-      if (resources.length % sliceCount === 0) await this.#pause()
-    }
-    return resources
+    return compilation
   }
 
   async #run<T>(steps: Generator<void, T, void>): Promise<T> {
@@ -121,8 +104,6 @@ export class ToldTables {
 }
 
 const sliceCount = 64
-const nothing: ReadonlyMap<string, Resource__Output> = new Map()
-const noDenials = ShardedMap.empty<DenyRow>()
 
 function fitting<T extends object>(result: T | readonly CompileRefusal[]): T {
   if (isCompiled(result)) return result

@@ -8,6 +8,7 @@ import type { CredentialSource, UsageMeter } from '../request/ports.js'
 import type { DoorLimits } from '../server/http-server.js'
 import { Meter } from '../usage/meter.js'
 import { WorkerSpool } from '../usage/worker-spool.js'
+import { HeapBound } from './bound-heap.js'
 import { CountingMeter } from './counting-meter.js'
 import { boundConnections, DoorLimitsLeft } from './door-limits-left.js'
 import { KeyUses } from './key-uses.js'
@@ -70,6 +71,7 @@ const sliceMs = 2
  */
 export class WorkerProcess {
   readonly #options: WorkerProcessOptions
+  readonly #heap = new HeapBound()
   #parts: Parts | null = null
   /** Changes of tables, and then the door, in the order in which they came. */
   #inOrder: Promise<void> = Promise.resolve()
@@ -163,7 +165,12 @@ export class WorkerProcess {
       isFirst: index === 0,
     })
     const told = new ToldTables(
-      { swap: (next) => tables.swap(Object.freeze({ ...next, keys: uses.leftOf(next.keys) })) },
+      {
+        swap: (next) => {
+          tables.swap(Object.freeze({ ...next, keys: uses.leftOf(next.keys) }))
+          this.#heap.adapt()
+        },
+      },
       pauseEvery(sliceMs, clock),
     )
     this.#parts = { settings, others, uses, credentials, spool, serving, tables: told, release: () => {} }
