@@ -107,7 +107,7 @@ describe('the class of a prompt', () => {
     for (const said of [undefined, '', 'Code', 'code ', 'constructor', 'x'.repeat(5_000)]) {
       expect(promptClassSaid(said)).toBeNull()
     }
-    const shape = () => ({ text: 'How are you?', textBytes: 12, turnCount: 1, toolCount: 0, imageCount: 0 })
+    const shape = () => ({ newestText: () => 'How are you?', textBytes: 12, turnCount: 1, toolCount: 0, imageCount: 0 })
     expect(new MeasuredPrompt(shape, 'reasoning').promptClass()).toBe('reasoning')
     expect(new MeasuredPrompt(shape).promptClass()).toBe('chat')
   })
@@ -139,7 +139,7 @@ test('a prompt is looked at when something is asked, and once', () => {
   let looked = 0
   const prompt = new MeasuredPrompt(() => {
     looked += 1
-    return { text: 'Why?', textBytes: 4, turnCount: 1, toolCount: 0, imageCount: 0 }
+    return { newestText: () => 'Why?', textBytes: 4, turnCount: 1, toolCount: 0, imageCount: 0 }
   })
   expect(looked).toBe(0)
   expect([prompt.complexity(), prompt.complexity()]).toEqual([prompt.complexity(), prompt.complexity()])

@@ -16,8 +16,8 @@ export interface PromptFacts {
 }
 
 export interface PromptShape extends PromptSize {
-  /** What the newest turns of the user say. However long it is, 16 kB of it are looked at. */
-  readonly text: string
+  /** What the newest turns of the user say. However long it is, 16 kB of it are looked at. Asked for at most once. */
+  newestText(): string
 }
 
 /**
@@ -55,7 +55,7 @@ export class MeasuredPrompt implements PromptFacts {
   }
 
   #readSigns(): TextSigns {
-    this.#signs ??= readSigns(this.#readShape().text)
+    this.#signs ??= readSigns(this.#readShape().newestText())
     return this.#signs
   }
 }

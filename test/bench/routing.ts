@@ -53,7 +53,7 @@ function factsOf(): RequestFacts {
     ...{ nowMs: Date.UTC(2026, 10, 27, 12), draw: 0.42, bodyBytes: 4_600 },
     header: (name) => headers[name],
     prompt: new MeasuredPrompt(() => ({
-      ...{ text: prompt, textBytes: 4_200, turnCount: 3, toolCount: 0, imageCount: 0 },
+      ...{ newestText: () => prompt, textBytes: 4_200, turnCount: 3, toolCount: 0, imageCount: 0 },
     })),
   }
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../conversation/json-object.js'
 import {
   backslash,
   closeBrace,
@@ -12,20 +13,24 @@ import {
 import { findMembers, nameOf, type Span } from './json-members.js'
 
 /**
- * Chosen members of a JSON text, read off its bytes. The text is judged as strictly as `JSON.parse` judges it, but nothing
- * is built of the rest: of an answer that goes on byte for byte only the usage and the model are of interest, and making
- * objects of all the others costs several times the look.
+ * Chosen members of a JSON text. The text is judged as strictly as `JSON.parse` judges it. Short ones are parsed, which takes
+ * less than a look at every byte from here. Of longer ones nothing is built but what is asked for: of an answer that goes on
+ * byte for byte only the usage and the model are of interest, and making objects of a thousand numbers costs several times
+ * the look.
  */
 export function readMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
+  if (bytes.length <= parsedBytesMax) return parsedMembers(bytes)
   if (bytes.length > judgedBytesMax) return soughtMembers(bytes, names)
   const spans = new Map<string, Span>()
   const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, spans))
   // Where only the depth was too much for us, the judge is asked itself.
-  if (end === tooDeep) return parsedMembers(bytes, names)
+  if (end === tooDeep) return parsedMembers(bytes)
   if (end !== bytes.length) return null
   return valuesOf(bytes, spans)
 }
 
+/** An answer of text is mostly shorter; one of vectors is not. */
+const parsedBytesMax = 8 * 1024
 /** Beyond it a look at every byte would hold up other requests for milliseconds. */
 const judgedBytesMax = 1024 * 1024
 
@@ -50,11 +55,11 @@ function valuesOf(bytes: Buffer, spans: ReadonlyMap<string, Span>): Record<strin
   return members
 }
 
-/** The same the long way; what begins like an object and parses is one. */
-function parsedMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
+/** Everything parsed; more members than were asked for. */
+function parsedMembers(bytes: Buffer): Readonly<Record<string, unknown>> | null {
   try {
-    const object = JSON.parse(bytes.toString('utf8')) as Readonly<Record<string, unknown>>
-    return Object.fromEntries(names.filter((name) => Object.hasOwn(object, name)).map((name) => [name, object[name]]))
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    return isJsonObject(value) ? value : null
   } catch {
     return null
   }

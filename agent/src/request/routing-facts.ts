@@ -2,7 +2,7 @@ import { promptClassHeader, promptClassSaid } from '../../../proto/policy/classi
 import { MeasuredPrompt, type PromptFacts, type PromptShape } from '../../../proto/policy/measured-prompt.js'
 import type { RequestFacts, RoutedOperation } from '../../../proto/policy/request-facts.js'
 import { randomUnit } from '../../../proto/std/ids.js'
-import { isJsonObject, objectsOf } from '../conversation/json-object.js'
+import { isJsonObject, type JsonObject, objectsOf } from '../conversation/json-object.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
 import type { ClientCall } from './ports.js'
 
@@ -73,27 +73,71 @@ const depthMax = 5
 
 /** The size of everything that a model will read, and what the user said last; for estimates, whatever the door. */
 export function promptShape(body: RequestBody): PromptShape {
-  const turns = Array.isArray(body.prompt) ? body.prompt : [body.prompt]
-  const size = { textBytes: 0, imageCount: 0 }
-  for (const turn of turns) measure(turn, size, 0)
-  const tools = objectsOf(body.fields['tools'])
-  for (const tool of tools) size.textBytes += Buffer.byteLength(JSON.stringify(tool))
-  return { ...size, turnCount: turns.length, toolCount: tools.length, text: newestText(turns) }
+  return new ShapeOfBody(body)
 }
 
-function measure(value: unknown, size: { textBytes: number; imageCount: number }, depth: number): void {
-  if (typeof value === 'string') size.textBytes += Buffer.byteLength(value)
-  else if (Array.isArray(value)) {
-    if (depth < depthMax) for (const item of value) measure(item, size, depth + 1)
-  } else if (isJsonObject(value) && depth < depthMax) {
-    const type = value['type']
-    if (typeof type === 'string' && type.includes('image')) size.imageCount += 1
-    else for (const name of said) measure(value[name], size, depth + 1)
+/** A class, and no literal with members spread into it: V8 makes such a one member by member, which costs more than the look. */
+class ShapeOfBody implements PromptShape {
+  textBytes = 0
+  imageCount = 0
+  readonly turnCount: number
+  readonly toolCount: number
+  readonly #turns: readonly unknown[]
+
+  constructor({ prompt, fields }: RequestBody) {
+    const turns = Array.isArray(prompt) ? (prompt as readonly unknown[]) : [prompt]
+    this.#turns = turns
+    this.turnCount = turns.length
+    for (const turn of turns) this.#measure(turn, 0)
+    const { tools } = fields
+    const definitions = tools === undefined ? noTools : objectsOf(tools)
+    this.toolCount = definitions.length
+    for (const tool of definitions) this.textBytes += Buffer.byteLength(JSON.stringify(tool))
+  }
+
+  newestText(): string {
+    return newestText(this.#turns)
+  }
+
+  /** Counts what is read in turns and their parts: content, what tools were called with, what they gave. */
+  #measure(value: unknown, depth: number): void {
+    if (typeof value === 'string') {
+      this.textBytes += Buffer.byteLength(value)
+      return
+    }
+    if (typeof value !== 'object' || value === null || depth >= depthMax) return
+    if (Array.isArray(value)) {
+      for (const item of value) this.#measure(item, depth + 1)
+      return
+    }
+    // By name, one by one: asked for in a loop, V8 looks each up anew.
+    const { type, content, text, output, input, arguments: given, tool_calls: calls, function: called } = value as Said
+    if (typeof type === 'string' && type.includes('image')) {
+      this.imageCount += 1
+      return
+    }
+    if (content !== undefined) this.#measure(content, depth + 1)
+    if (text !== undefined) this.#measure(text, depth + 1)
+    if (output !== undefined) this.#measure(output, depth + 1)
+    if (input !== undefined) this.#measure(input, depth + 1)
+    if (given !== undefined) this.#measure(given, depth + 1)
+    if (calls !== undefined) this.#measure(calls, depth + 1)
+    if (called !== undefined) this.#measure(called, depth + 1)
   }
 }
 
-/** Members of turns and their parts that hold what is read: content, what tools were called with, what they gave. */
-const said = ['content', 'text', 'output', 'input', 'arguments', 'tool_calls', 'function'] as const
+interface Said {
+  readonly type?: unknown
+  readonly content?: unknown
+  readonly text?: unknown
+  readonly output?: unknown
+  readonly input?: unknown
+  readonly arguments?: unknown
+  readonly tool_calls?: unknown
+  readonly function?: unknown
+}
+
+const noTools: readonly JsonObject[] = Object.freeze([])
 
 /** From the newest turn back, as long as they are the user's or there is room; in the order in which they were said. */
 function newestText(turns: readonly unknown[]): string {

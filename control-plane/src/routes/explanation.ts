@@ -110,7 +110,7 @@ export function promptOf(input: ExplainRouteInput, saidClass: string | undefined
       ? null
       : new MeasuredPrompt(
           () => ({
-            ...{ text: prompt, textBytes: Buffer.byteLength(prompt), imageCount: 0 },
+            ...{ newestText: () => prompt, textBytes: Buffer.byteLength(prompt), imageCount: 0 },
             ...{ turnCount: input.turnCount ?? 1, toolCount: input.toolCount ?? 0 },
           }),
           said,
