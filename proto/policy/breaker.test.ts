@@ -24,6 +24,7 @@ interface Tried {
   verdict?: Verdict
   startedUs?: number
   leaseUs?: number
+  probed?: boolean
   cooldownMs?: number
 }
 
@@ -143,6 +144,37 @@ describe('an open breaker', () => {
     after(state, nowUs, { verdict: 'success', leaseUs: claimProbe(state, nowUs, nowUs + 1) })
     for (let count = 0; count < 3; count++) after(state, nowUs + 1, {}, rowOnly)
     expect(retryInUs(state, nowUs + 1)).toBe(second)
+  })
+
+  test('is open longer each time while streams begin there and break, and at its shortest again once one came to its end', () => {
+    const state = opened()
+    let nowUs = 0
+    for (const times of [2, 4, 8, 16, 16]) {
+      nowUs += retryInUs(state, nowUs)
+      const leaseUs = claimProbe(state, nowUs, nowUs + 1)
+      after(state, nowUs, { verdict: 'success', leaseUs, probed: true }, rowOnly)
+      expect(phaseOf(state, nowUs)).toBe('closed')
+      // The probe's own stream breaks too: one of the failures.
+      after(state, nowUs + 10, { startedUs: nowUs - 5, probed: true }, rowOnly)
+      for (let count = 0; count < 2; count++) after(state, nowUs + 10, { startedUs: nowUs + 1 }, rowOnly)
+      nowUs += 10
+      expect(retryInUs(state, nowUs)).toBe(times * second)
+    }
+    nowUs += retryInUs(state, nowUs)
+    const leaseUs = claimProbe(state, nowUs, nowUs + 1)
+    after(state, nowUs, { verdict: 'success', leaseUs, probed: true }, rowOnly)
+    after(state, nowUs + 10, { verdict: 'success', startedUs: nowUs - 5, probed: true }, rowOnly)
+    for (let count = 0; count < 3; count++) after(state, nowUs + 20, {}, rowOnly)
+    expect(retryInUs(state, nowUs + 20)).toBe(second)
+  })
+
+  test('does not hear the end of a probe that was trusted before it opened again', () => {
+    const state = opened()
+    const leaseUs = claimProbe(state, second, second + 1)
+    after(state, second, { verdict: 'success', leaseUs, probed: true }, rowOnly)
+    for (let count = 0; count < 3; count++) after(state, second + 1, {}, rowOnly)
+    after(state, second + 2, { verdict: 'success', startedUs: second, probed: true }, rowOnly)
+    expect(phaseOf(state, second + 2)).toBe('open')
   })
 
   test('is not locked by a probe that is never heard of: its lease ends with its deadline', () => {

@@ -8,6 +8,9 @@ import type { BreakerTable } from './tables.js'
  *     open ──(openMs, doubled for each probe that failed, at most sixteen times)──► half open: one probe
  *     half open ──(the probe succeeds)──► closed          ──(it fails)──► open, twice as long
  *
+ * The first token of a stream is enough for a probe to close it, but not to be trusted again: a target whose streams begin and
+ * then break is left alone longer each time, until one try has come to its end.
+ *
  * Apart from that a target that names a time (`retry-after`) is left alone until then; whichever of the two is longer
  * counts, and a later shorter one shortens nothing (LiteLLM's issue 40130 is what happens otherwise).
  *
@@ -28,8 +31,10 @@ export type Verdict = 'success' | 'failure' | 'none'
 export interface BreakerEvent {
   readonly verdict: Verdict
   readonly startedUs: number
-  /** What `claimProbe` gave; 0 for a try that was no probe. */
+  /** What `claimProbe` gave; 0 for a try that was no probe, or whose lease was given back at its first token. */
   readonly leaseUs: number
+  /** A probe that is told twice: at its first token, with its lease, and at its end, which counts whenever it began. */
+  readonly probed?: boolean
   /** The target asked not to be called for so long; 0: it did not ask. */
   readonly cooldownMs: number
 }
@@ -58,6 +63,8 @@ export interface BreakerState {
   retryUs: number
   /** How often `openMs` is doubled now. */
   doublings: number
+  /** The first token of a probe has closed it, and nothing has come to its end since. */
+  onTrial: boolean
   /** End of the lease of the probe that runs; 0: none runs. */
   probeDueUs: number
   /** Not to be called before, by its own word. */
@@ -78,6 +85,7 @@ export function newBreakerState(): BreakerState {
     changedUs: Number.NEGATIVE_INFINITY,
     retryUs: 0,
     doublings: 0,
+    onTrial: false,
     probeDueUs: 0,
     cooldownUs: 0,
     failuresInRow: 0,
@@ -121,18 +129,22 @@ export function advance(state: BreakerState, event: BreakerEvent, nowUs: number,
   }
   const isProbe = event.leaseUs !== 0 && event.leaseUs === state.probeDueUs
   if (isProbe) state.probeDueUs = 0
-  if (event.verdict === 'none' || (!isProbe && event.startedUs < state.changedUs)) return state
+  const isProbed = event.probed === true && !state.open
+  if (event.verdict === 'none' || (!isProbe && !isProbed && event.startedUs < state.changedUs)) return state
   const isSuccess = event.verdict === 'success'
   if (state.open) {
-    if (isSuccess) close(state, nowUs)
+    if (isSuccess) close(state, nowUs, event.probed === true)
     else if (isProbe) open(state, nowUs, table, Math.min(doublingsMax, state.doublings + 1))
     return state
   }
   count(state, isSuccess, nowUs, table)
-  if (isSuccess) state.failuresInRow = 0
-  else {
+  if (isSuccess) {
+    state.failuresInRow = 0
+    state.onTrial = false
+  } else {
     state.failuresInRow += 1
-    if (isTooMuch(state, table)) open(state, nowUs, table, 0)
+    if (isTooMuch(state, table))
+      open(state, nowUs, table, state.onTrial ? Math.min(doublingsMax, state.doublings + 1) : 0)
   }
   return state
 }
@@ -152,16 +164,17 @@ export function clearWindow(state: BreakerState): void {
 
 function open(state: BreakerState, nowUs: number, table: BreakerTable, doublings: number): void {
   state.open = true
+  state.onTrial = false
   state.changedUs = nowUs
   state.doublings = doublings
   state.probeDueUs = 0
   state.retryUs = nowUs + table.openMs * 1000 * 2 ** doublings
 }
 
-function close(state: BreakerState, nowUs: number): void {
+function close(state: BreakerState, nowUs: number, onTrial: boolean): void {
   state.open = false
+  state.onTrial = onTrial
   state.changedUs = nowUs
-  state.doublings = 0
   state.probeDueUs = 0
   clearWindow(state)
 }

@@ -302,6 +302,9 @@ export class FakeClient implements ClientCall {
   code: string | null = null
   text = ''
   destroyed = false
+  /** False: what it is sent next fills its buffer, until it `drains`. */
+  takes = true
+  #drained: () => void = () => {}
   /** When it got its first and its last byte, milliseconds of the virtual clock. */
   firstByteMs = -1
   lastByteMs = -1
@@ -372,9 +375,15 @@ export class FakeClient implements ClientCall {
   }
   write(bytes: Buffer): boolean {
     this.text += bytes.toString()
-    return true
+    return this.takes
   }
-  onDrain(): void {}
+  onDrain(listener: () => void): void {
+    this.#drained = listener
+  }
+  /** It has taken everything it was sent. */
+  drains(): void {
+    this.#drained()
+  }
   endStream(tail: Buffer | string | null): void {
     this.#end(tail === null ? '' : String(tail))
   }

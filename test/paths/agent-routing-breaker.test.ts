@@ -154,6 +154,29 @@ describe('a target that fails', () => {
     expect(agent.left).toEqual(nothingLeft)
   })
 
+  test('does not fail by a client that takes its stream too slowly, however the time runs out', async () => {
+    const agent = new VirtualAgent([{ name: 'a', routing, deadlines: { idleMs: 60_000, totalMs: 20_000 } }], {
+      world: { route: { lastResort } },
+    })
+    agent.upstreams.on('a', (call) => void call.connect().stream().say('one'))
+    for (let request = 0; request < 5; request++) {
+      const client = await agent.ask({ stream: true })
+      client.takes = false
+      for (let second = 0; second < 20; second += 4) {
+        agent.upstreams.calls.at(-1)?.say('more')
+        await agent.advance(4_000)
+        // Just before it would be given up.
+        client.drains()
+      }
+      await agent.advance(1_000)
+      expect(agent.meter.last).toMatchObject({ status: 'aborted', code: 'client_stalled' })
+      expect(agent.meter.last.hops).toMatchObject([{ outcome: 'aborted' }])
+    }
+    agent.upstreams.on('a', answers)
+    expect(await askedOf(agent, 1)).toEqual(['a'])
+    expect(agent.left).toEqual(nothingLeft)
+  })
+
   test('does not fail by what cannot be said to it', async () => {
     const agent = new VirtualAgent([
       { name: 'a', kind: 'anthropic', routing },
@@ -345,4 +368,40 @@ describe('the numbers', () => {
       expect.stringMatching(/ 5$/),
     ])
   })
+})
+
+test('where all are left alone, one that has not said so itself is asked all the same, wherever it stands', async () => {
+  const agent = pair()
+  agent.upstreams.on('a', refuses(429, { 'retry-after': '300' }))
+  agent.upstreams.on('b', refuses(500))
+  await askedOf(agent, 3)
+  expect(await askedOf(agent, 2)).toEqual(['b', 'b'])
+  agent.upstreams.on('b', answers)
+  const client = await agent.ask()
+  expect([client.status, client.said]).toEqual([200, 'from b'])
+  expect(agent.meter.last.hops).toMatchObject([{ outcome: 'circuit_open' }, { outcome: 'ok' }])
+  expect(agent.left).toEqual(nothingLeft)
+})
+
+test('a part of a second that a target asks for is a whole one', async () => {
+  const agent = pair()
+  agent.upstreams.on('a', refuses(429, { 'retry-after': '1.5' }))
+  agent.upstreams.on('b', answers)
+  await askedOf(agent, 1)
+  await agent.advance(1_999)
+  expect(await askedOf(agent, 1)).toEqual(['b'])
+  await agent.advance(1)
+  expect(await askedOf(agent, 1)).toEqual(['ab'])
+})
+
+test('counting tokens says nothing of how fast a target answers', async () => {
+  const agent = new VirtualAgent([{ name: 'a', kind: 'anthropic', routing }])
+  agent.upstreams.on('a', (call) => {
+    call.connect().head(200, { 'content-type': 'application/json' })
+    call.data(JSON.stringify({ input_tokens: 5 })).end()
+  })
+  const client = await agent.ask({ max_tokens: 5 }, { operation: 'count_tokens' })
+  expect([client.status, client.json]).toEqual([200, { input_tokens: 5 }])
+  const known = agent.handler.healths.find(agent.target('a'))
+  expect([known?.wholes.count, known?.inFlightCount]).toEqual([0, 0])
 })

@@ -236,6 +236,19 @@ test('an unknown price in the sum makes the sum unknown, and the other share is 
   expect(agent.meter.last.costNanoUsd).toBeUndefined()
 })
 
+test('a winner that tells no usage leaves the sum unknown, and not the loser’s alone', async () => {
+  const agent = await hedged()
+  agent.upstreams.on('a', stalls)
+  agent.upstreams.on('b', (call) => call.connect().answer('from b', null))
+  const client = await agent.ask()
+  await agent.advance(1_000)
+  expect([client.status, client.said]).toEqual([200, 'from b'])
+  const { hops, ...record } = agent.meter.last
+  expect(hops).toMatchObject([{ outcome: 'hedge_lost', tokensIn: 1, costNanoUsd: 1_000 }, { outcome: 'ok' }])
+  expect(record).toMatchObject({ status: 'ok', usageSource: 'none' })
+  expect([record.tokensIn, record.tokensOut, record.costNanoUsd]).toEqual([undefined, undefined, undefined])
+})
+
 test('a share of the requests is hedged and no more, whatever the targets do', async () => {
   const agent = await hedged({ budgetRatio: 0.1, targets: ['a', 'b'] })
   const breaker = { failures: 1_000, openMs: 1_000, failureRatio: 0, windowMs: 1_000, requestsMin: 1 }

@@ -90,6 +90,9 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
   /** When it looks what is due. */
   dueUs = Number.POSITIVE_INFINITY
   dueSlot = -1
+  #stalledAtUs = 0
+  /** How long the client was the slow one, in all. */
+  #stalledUs = 0
   #resolve: (call: this) => void = ignore
 
   constructor(options: TargetCallOptions) {
@@ -255,10 +258,12 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
     const { sink, clock, clientStallMs } = this.#options
     this.#controller?.pause()
     this.#phase = 'stalled'
-    this.#phaseDueUs = clock.monotonicUs() + clientStallMs * 1000
+    this.#stalledAtUs = clock.monotonicUs()
+    this.#phaseDueUs = this.#stalledAtUs + clientStallMs * 1000
     this.#arm()
     sink.onDrain(() => {
       if (this.#phase !== 'stalled') return
+      this.#stalledUs += clock.monotonicUs() - this.#stalledAtUs
       this.#enter('stream')
       this.#controller?.resume()
     })
@@ -287,8 +292,13 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
     if (nowUs < this.#soonestUs()) return this.#arm()
     if (this.#phase === 'linger') return this.#fail('ok', null)
     const isTotal = this.#phaseDueUs > nowUs
-    this.stalled = this.#phase === 'stalled' && !isTotal
-    this.#fail(isTotal ? 'timeout_total' : timeoutOf(this.#phase), null)
+    this.stalled = this.#phase === 'stalled' || (isTotal && this.#wasHeldUp(nowUs))
+    this.#fail(this.stalled ? 'aborted' : isTotal ? 'timeout_total' : timeoutOf(this.#phase), null)
+  }
+
+  /** The client took more than half of the hop's time: that it is over is not the upstream's fault. */
+  #wasHeldUp(nowUs: number): boolean {
+    return this.#stalledUs * 2 > nowUs - this.#options.startedUs
   }
 
   /** Settles and closes the connection; an upstream that is still generating learns that nobody listens. */
@@ -338,8 +348,6 @@ function timeoutOf(phase: Phase): HopOutcome {
       return 'timeout_connect'
     case 'first_token':
       return 'timeout_first_token'
-    case 'stalled':
-      return 'aborted'
     default:
       return 'timeout_idle'
   }
@@ -354,9 +362,13 @@ function outcomeOf(status: number): HopOutcome {
   return status >= 500 || status < 400 ? 'upstream_5xx' : 'upstream_4xx'
 }
 
-/** Seconds of a `retry-after` header (a number or a date), bounded to an hour; null when there is none. */
+/**
+ * Seconds of a `retry-after` header, bounded to an hour; null when there is none that can be read. A number (fractions, which
+ * some servers send, are rounded up) or a date (RFC 9110, section 10.2.3).
+ */
 function retryAfterOf(value: string | undefined, clock: Clock): number | null {
   if (value === undefined) return null
-  const seconds = /^\d{1,6}$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - clock.nowMs()) / 1000)
+  const isNumber = /^\d{1,6}(?:\.\d{1,9})?$/.test(value)
+  const seconds = Math.ceil(isNumber ? Number(value) : (Date.parse(value) - clock.nowMs()) / 1000)
   return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) : null
 }

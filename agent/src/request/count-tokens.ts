@@ -10,11 +10,13 @@ import type { Log } from '../../../proto/std/service.js'
  * record says `counted`.
  */
 export interface TokenCounter {
-  /** Tokens of `text`; an estimate from its length when the thread is busy, slow or broken. Never rejects. */
-  count(text: string): Promise<number>
+  /**
+   * Tokens of `text`; an estimate from its length when the thread is busy, broken, or takes longer than `withinMs` (10 s
+   * unless told otherwise; the first count loads the tokenizer). Never rejects.
+   */
+  count(text: string, withinMs?: number): Promise<number>
 }
 
-/** Longest that a count is waited for; the first one loads the tokenizer. */
 const waitMs = 10_000
 const idleMs = 60_000
 const waitingMax = 256
@@ -38,12 +40,12 @@ export class ThreadTokenCounter implements TokenCounter {
     this.#log = options.log
   }
 
-  count(text: string): Promise<number> {
+  count(text: string, withinMs = waitMs): Promise<number> {
     if (text === '') return Promise.resolve(0)
     if (this.#waiting.size >= waitingMax) return Promise.resolve(estimateTokens(text))
     return new Promise((resolve) => {
       const id = this.#next++
-      const cancel = this.#clock.after(waitMs, () => this.#waiting.get(id)?.settle(null))
+      const cancel = this.#clock.after(withinMs, () => this.#waiting.get(id)?.settle(null))
       this.#waiting.set(id, {
         settle: (count) => {
           cancel()

@@ -209,6 +209,7 @@ class Handler implements RequestHandler {
     const { call, authenticated, record, head } = request
     const body = await call.readBody()
     if (isRefusal(body)) return this.#refuse(request, body)
+    request.readUs = this.#options.clock.monotonicUs()
     record.describe(body)
     if (request.ending !== null) return this.#abort(request, null, body)
     const { operation } = call.door
@@ -221,7 +222,9 @@ class Handler implements RequestHandler {
     if (override !== null) this.#noteOverride(request, override, choice)
     head.route = this.#names.ofRoute(choice.route)
     if (operation === 'count_tokens' && !this.#countsTokens(choice)) return this.#countTokens(request, body)
-    const turn = operation === 'models' ? null : this.#consultCache(request, choice, body, operation)
+    // Who names the target wants to see what that one answers.
+    const isCached = operation !== 'models' && (override?.target ?? null) === null
+    const turn = isCached ? this.#consultCache(request, choice, body, operation) : null
     if (isRefusal(turn)) return this.#refuse(request, turn)
     const hit = turn === null ? null : await this.#lookInCache(request, turn)
     if (request.ending !== null) return this.#abort(request, null, body)
@@ -234,7 +237,7 @@ class Handler implements RequestHandler {
   }
 
   #consultCache(
-    { call, authenticated: { key }, tables }: RunningRequest,
+    { call, authenticated: { key }, tables, readUs }: RunningRequest,
     choice: Choice,
     body: RequestBody,
     operation: UpstreamOperation,
@@ -247,7 +250,7 @@ class Handler implements RequestHandler {
       ...{ shapes: nothing, prompt: null, startedAtMs: call.startedAtMs },
       header: (name) => call.header(name),
       promptClass: () => readings.prompt_class,
-      dueUs: call.startedUs + route.totalTimeoutMs * 1000,
+      dueUs: readUs + route.totalTimeoutMs * 1000,
     })
   }
 
@@ -283,14 +286,14 @@ class Handler implements RequestHandler {
   }
 
   #choose(
-    { call, authenticated: { key }, tables }: RunningRequest,
+    { call, authenticated: { key }, tables, readUs }: RunningRequest,
     operation: Operation,
     body: RequestBody,
     override: RoutingOverride | null,
   ): Choice | RequestRefusal {
     const routed = operation === 'models' ? 'chat_completions' : operation
     const facts = new RoutingFacts(call, routed, body, tables.cluster?.region)
-    const health = this.healths.facts(this.#options.clock.monotonicUs(), body.stream)
+    const health = this.healths.facts(readUs, body.stream)
     if (override === null) return chooseTarget(facts, key, health)
     return chooseOverridden({ override, facts, key, health })
   }
@@ -348,6 +351,8 @@ class Handler implements RequestHandler {
     const { httpStatus } = must(hop.call, 'who answered was called')
     if (answer.usage !== null)
       record.addUsage(answer.usage, 'provider', target, isShare || record.hasAsides ? entry : null)
+    // What the other hop used is known, what this one did is not: a sum of the two would be no sum.
+    else if (isShare && call.door.embeddings === undefined) record.forgetSums()
     // Some vendors of vectors tell their tokens nowhere that a body shows (Cohere on Bedrock): they are counted.
     else if (call.door.embeddings !== undefined) {
       const input = await this.#options.counter.count(promptText(hop.order.body.prompt))
@@ -400,13 +405,14 @@ class Handler implements RequestHandler {
 
   /**
    * What a stream used: told by the provider, or told up to a point and counted from there. `isShare`: another hop served,
-   * too.
+   * too. `withinMs`: how long counting may take before an estimate has to do.
    */
   async #settleUsage(
     { record }: RunningRequest,
     hop: HopRun,
     body: RequestBody,
     isShare: boolean,
+    withinMs?: number,
   ): Promise<TokenUsage | null> {
     const reader = hop.call?.reader ?? null
     if (reader === null) return null
@@ -420,8 +426,8 @@ class Handler implements RequestHandler {
     }
     const { counter } = this.#options
     const [output, input] = await Promise.all([
-      counter.count(text),
-      told === null ? counter.count(promptText(body.prompt)) : told.input,
+      counter.count(text, withinMs),
+      told === null ? counter.count(promptText(body.prompt), withinMs) : told.input,
     ])
     const usage = {
       input,
@@ -434,15 +440,18 @@ class Handler implements RequestHandler {
     return usage
   }
 
-  /** What the hop that lost a race is taken to have used: what it said, and the prompt that it was at work on. */
+  /**
+   * What the hop that lost a race is taken to have used: what it said, and the prompt that it was at work on. The client of
+   * the one that won waits for it, and must not lose what the race has gained.
+   */
   async #billLost(request: RunningRequest, hop: HopRun, body: RequestBody): Promise<void> {
     this.#release(request)
     if (!hop.call?.sent) return
     if (hop.call.reader !== null) {
-      await this.#settleUsage(request, hop, body, true)
+      await this.#settleUsage(request, hop, body, true, lostCountMs)
       return
     }
-    const input = await this.#options.counter.count(promptText(body.prompt))
+    const input = await this.#options.counter.count(promptText(body.prompt), lostCountMs)
     const usage = { input, output: 0, cachedInput: null, cacheWriteInput: null, reasoningOutput: null }
     request.record.addUsage(usage, 'counted', hop.order.target, hop.order.entry)
   }
@@ -555,6 +564,8 @@ class Handler implements RequestHandler {
 }
 
 const emptyBody = Buffer.alloc(0)
+/** Longest that the winner of a race waits until the tokens of the other one are counted. */
+const lostCountMs = 20
 const nothing: readonly string[] = Object.freeze([])
 const notReady = refuse('agent_not_ready', 'This agent has no configuration yet. Try again in a moment.', {
   detail: { retryAfterSeconds: 1 },

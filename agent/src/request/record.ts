@@ -246,6 +246,20 @@ export class RequestRecord {
     fields.priceVersion = this.#costIsKnown ? (price?.version ?? 0) : 0
   }
 
+  /** One of several hops told no usage: the shares of the others stay with them, a sum there is not. */
+  forgetSums(): void {
+    const { fields } = this
+    fields.tokensIn = notKnown
+    fields.tokensOut = notKnown
+    fields.tokensInCached = notKnown
+    fields.tokensInCacheWrite = notKnown
+    fields.tokensOutReasoning = notKnown
+    fields.costNanoUsd = notKnown
+    fields.priceVersion = 0
+    fields.usageSource = 'none'
+    this.#costIsKnown = false
+  }
+
   /** Every target failed; what the client gets all the same began to be made at `atUs`. No target has served it. */
   setLastResort(kind: LastResortKind, atUs: number): void {
     const { fields } = this

@@ -80,6 +80,7 @@ export class HopRun implements TargetTry, StreamSink {
   over = false
   verdict: Verdict = 'none'
   leaseUs = 0
+  probed = false
   cooldownMs = 0
   readonly #tools: HopTools
   readonly #upstream: Upstream
@@ -171,10 +172,11 @@ export class HopRun implements TargetTry, StreamSink {
     const { request, startedUs, pick } = this.order
     this.order.onBegin(this)
     pick.answered()
-    this.#observe(atUs - startedUs)
+    this.#observe(atUs - startedUs, atUs)
     // A probe has shown enough; how the stream ends is one more try.
     if (this.leaseUs !== 0) {
-      this.#judge('success')
+      this.probed = true
+      this.#judge('success', atUs)
       this.leaseUs = 0
     }
     request.record.setFirstToken(atUs)
@@ -244,21 +246,23 @@ export class HopRun implements TargetTry, StreamSink {
     series.count(outcome)
     pick.end(outcome, this.answer?.usage ?? call?.reader?.usage ?? null)
     this.#tellVault(outcome)
-    if (this.answer !== null) this.#observe(endedUs - startedUs)
+    if (this.answer !== null) this.#observe(endedUs - startedUs, nowUs)
     if (outcome === 'hedge_lost') known.times(this.stream).exceeded(endedUs - startedUs, nowUs)
     this.cooldownMs = cooldownOf(call)
     // One replica says nothing about the target while another is asked.
-    this.#judge(this.goesElsewhere ? 'none' : verdictOf(outcome, this.#upstream, this.#hadItsTime))
+    this.#judge(this.goesElsewhere ? 'none' : verdictOf(outcome, this.#upstream, this.#hadItsTime), nowUs)
   }
 
-  #observe(durationUs: number): void {
-    this.order.known.observe(durationUs, this.stream)
+  /** Only what a model did says how fast the target is: counting tokens takes no time that could be compared. */
+  #observe(durationUs: number, nowUs: number): void {
+    if (this.order.request.call.door.operation === 'count_tokens') return
+    this.order.known.observe(durationUs, this.stream, nowUs)
     this.order.series.firstToken.observeUs(durationUs)
   }
 
-  #judge(verdict: Verdict): void {
+  #judge(verdict: Verdict, nowUs: number): void {
     this.verdict = verdict
-    this.#tools.healths.take(this.order.known, this, this.order.siblings)
+    this.#tools.healths.take(this.order.known, this, this.order.siblings, nowUs)
   }
 
   /** Not cut short by what hops before it took of the route's time: it had half of what it can have at most. */

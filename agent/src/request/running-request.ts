@@ -27,6 +27,8 @@ export class RunningRequest implements Running, ReadOnce {
   /** Why it is to end early; set once. */
   ending: Ending | null = null
   upstream: Cancellable | null = null
+  /** When it was read whole, on the monotonic clock: what the client took to send it is not the route's time. */
+  readUs = 0
   /** Null: the cache has nothing to do with it. */
   cache: CacheTurn | null = null
   /** What the client is sent of a stream that may be kept. */

@@ -126,8 +126,12 @@ export class TargetHealths {
   }
 
   /** A try is over, or has shown that the target lives. `siblings`: the targets that might have served instead. */
-  take(known: KnownTarget, event: TargetTry, siblings: readonly TargetTable[]): void {
-    const nowUs = this.#clock.monotonicUs()
+  take(
+    known: KnownTarget,
+    event: TargetTry,
+    siblings: readonly TargetTable[],
+    nowUs: number = this.#clock.monotonicUs(),
+  ): void {
     const { breaker } = known
     const wasOpen = breaker.open
     const cooldownUs = breaker.cooldownUs
@@ -189,8 +193,12 @@ export class TargetHealths {
   }
 
   #eject(siblings: readonly TargetTable[], stream: boolean, nowUs: number): void {
-    const known = siblings.flatMap((target) => this.#byId.get(target.id) ?? [])
-    if (known.length < siblings.length) return
+    const known: KnownTarget[] = []
+    for (const target of siblings) {
+      const one = this.#byId.get(target.id)
+      if (one === undefined) return
+      known.push(one)
+    }
     const outlier = known[findOutlier(known.map((one) => one.sample(nowUs, stream)))]
     if (outlier === undefined) return
     outlier.eject(nowUs)
@@ -284,8 +292,8 @@ export class KnownTarget implements TargetGauges {
   }
 
   /** The first token of a stream, or a whole answer, came after `durationUs`. */
-  observe(durationUs: number, stream: boolean): void {
-    this.times(stream).observe(durationUs, this.#clock.monotonicUs())
+  observe(durationUs: number, stream: boolean, nowUs: number = this.#clock.monotonicUs()): void {
+    this.times(stream).observe(durationUs, nowUs)
   }
 
   /** 95 % of its first tokens come within this, microseconds; null: too few to say. */
@@ -308,10 +316,12 @@ export class KnownTarget implements TargetGauges {
 
   sample(nowUs: number, stream: boolean) {
     const times = this.times(stream)
+    const { requestCount, failureCount } = windowOf(this.breaker, nowUs)
     return {
       modelId: this.target.model.id,
       away: nowUs < this.ejectedUntilUs || this.phase(nowUs) !== 'closed',
-      ...windowOf(this.breaker, nowUs),
+      requestCount,
+      failureCount,
       medianUs: times.count < samplesMin ? null : times.percentileUs(0.5),
     }
   }

@@ -49,12 +49,13 @@ export type TriesEnd = 'answered' | 'streamed' | 'refused' | 'aborted' | 'failed
 
 type Unreached = Pick<HopRun['order'], 'known' | 'pick'>
 
-/** Targets of which a breaker said no. */
+/** Targets of which a breaker said no: one of them, the first that has not asked to be left alone if there is one. */
 interface LeftAlone {
-  readonly target: TargetTable
-  readonly known: KnownTarget
+  target: TargetTable
+  known: KnownTarget
   /** Its place on the record. */
-  readonly entry: HopEntry
+  entry: HopEntry
+  /** Until the first of all may be asked again. */
   retryUs: number
   /** All of them said themselves when to come again. */
   allCoolDown: boolean
@@ -90,7 +91,7 @@ export class TargetTries implements Cancellable {
     this.#options = options
     const { environment } = request.authenticated.key
     this.#place = { environment, route: choice.route, ruleId: choice.ruleId }
-    this.#routeDueUs = request.call.startedUs + choice.route.totalTimeoutMs * 1000
+    this.#routeDueUs = request.readUs + choice.route.totalTimeoutMs * 1000
   }
 
   /** The hop that lost a race and is billed; null: there was none. */
@@ -178,6 +179,7 @@ export class TargetTries implements Cancellable {
     const before = this.#leftAlone
     if (before === null) this.#leftAlone = { target, known, entry, retryUs, allCoolDown }
     else {
+      if (before.allCoolDown && !allCoolDown) Object.assign(before, { target, known, entry })
       before.retryUs = Math.min(before.retryUs, retryUs)
       before.allCoolDown &&= allCoolDown
     }
@@ -329,6 +331,8 @@ export class TargetTries implements Cancellable {
   #nextHedge(): HopRun | null {
     const { route } = this.#options.choice
     const { budgets, metrics } = this.#tools
+    // It ended while the first target was being asked who we are: there is nobody to hedge for.
+    if (this.#options.request.ending !== null) return null
     if (!budgets.has(route)) {
       metrics.hedges.of('over_budget').add(1)
       return null
