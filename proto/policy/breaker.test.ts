@@ -299,7 +299,7 @@ class Model {
     return nowUs < Math.max(this.openUntilUs, this.probeUs) ? 'open' : 'half_open'
   }
 
-  take(nowUs: number, { verdict, startedUs, leaseUs, cooldownMs }: Required<Tried>): void {
+  take(nowUs: number, { verdict, startedUs, leaseUs, cooldownMs }: Required<Omit<Tried, 'probed'>>): void {
     if (cooldownMs > 0) this.cooldownUs = Math.max(this.cooldownUs, nowUs + Math.min(cooldownMs, 300_000) * 1000)
     const isProbe = leaseUs !== 0 && leaseUs === this.probeUs
     if (isProbe) this.probeUs = 0

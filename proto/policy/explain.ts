@@ -4,7 +4,16 @@ import { isRefusal, type Refusal } from '../std/refusal.js'
 import { type Choice, type ChoiceRefusalCode, type Decision, decide, testRule } from './choose-target.js'
 import type { ExclusionReason } from './exclude-targets.js'
 import { type HealthFacts, nothingKnown, type TargetHealth } from './health.js'
-import { expectedCost, fits, loadOf, medianQuality, stickyName, taskRank, tierFor } from './order-targets.js'
+import {
+  expectedCost,
+  fits,
+  isLeftAlone,
+  loadOf,
+  medianQuality,
+  stickyName,
+  taskRank,
+  tierFor,
+} from './order-targets.js'
 import type { Readings } from './readings.js'
 import { capabilityOf, type RequestFacts } from './request-facts.js'
 import type { ApiKeyTable, RouteTable, RuleTable, TargetTable } from './tables.js'
@@ -68,42 +77,81 @@ export function explainRequest(facts: RequestFacts, key: ApiKeyTable, health: He
   return explainDecision(decide(facts, key, health))
 }
 
-/** A choice in words, one sentence per line, for a person who asks why. */
+/**
+ * A choice in words, one sentence per line, for a person who asks why. Agents ask for each request whose trace is kept, so
+ * it is written straight from the choice: none of what `explainDecision` gives besides is made.
+ */
 export function explainChoice(choice: Choice | Refusal<ChoiceRefusalCode>): readonly string[] {
-  if (isRefusal(choice)) return [choice.message]
-  return explainDecision({ ...choice, refusal: null }).sentences
+  return isRefusal(choice) ? [choice.message] : sentencesOf(choice, null)
 }
 
 export function explainDecision(decision: Decision): Explanation {
   const { route, rule, readings, refusal } = decision
-  const rules = rulesLookedAt(route, rule, readings)
-  const strategyReason = rule === null || refusal !== null ? '' : reasonOfStrategy(rule, decision)
-  const targets = decision.targets.map((target) => ({
-    target,
-    health: healthSeen(target, decision) ?? nothingKnown.of(target),
-    reason: rule === null ? '' : reasonOfTarget(target, rule, decision),
-  }))
-  const excluded = decision.excluded.map(({ target, reason }) => ({
-    ...{ target, reason, words: wordsOfExclusion(target, reason, readings) },
-  }))
-  const told = {
-    ...{ routeName: route?.name ?? null, rules, ruleId: rule?.id ?? null, strategy: rule?.strategy ?? null },
-    ...{ strategyReason, targets, excluded, refusal },
+  return {
+    routeName: route?.name ?? null,
+    rules: rulesLookedAt(route, rule, readings),
+    ruleId: rule?.id ?? null,
+    strategy: rule?.strategy ?? null,
+    strategyReason: rule === null || refusal !== null ? '' : reasonOfStrategy(rule, decision),
+    targets: decision.targets.map((target) => {
+      const seen = healthSeen(target, decision)
+      const reason = rule === null ? '' : reasonOfTarget(target, rule, decision, seen)
+      return { target, health: seen ?? nothingKnown.of(target), reason }
+    }),
+    excluded: decision.excluded.map(({ target, reason }) => ({
+      target,
+      reason,
+      words: wordsOfExclusion(target, reason, readings),
+    })),
+    refusal,
+    sentences: sentencesOf(decision, refusal),
   }
-  return { ...told, sentences: [...sentencesOf(told, route, rule)] }
+}
+
+/** What a choice and a refused decision have in common. */
+type Decided = Omit<Decision, 'refusal' | 'ruleId'>
+
+function sentencesOf(decided: Decided, refusal: Refusal<ChoiceRefusalCode> | null): readonly string[] {
+  const { route, rule, readings, targets } = decided
+  const sentences: string[] = []
+  if (route !== null) {
+    if (rule !== null) sentences.push(`route ${route.name}: rule ${rule.name || rule.id} applies`)
+    let index = 0
+    for (const looked of route.rules) {
+      sentences.push(sentenceOfRule(looked, index >= route.ownRuleCount, readings))
+      if (looked === rule) break
+      index += 1
+    }
+  }
+  if (rule !== null && refusal === null) {
+    const reason = reasonOfStrategy(rule, decided)
+    if (reason !== '') sentences.push(`strategy ${rule.strategy}: ${reason}`)
+  }
+  for (const { target, reason } of decided.excluded) {
+    sentences.push(`target ${target.id} is left out: ${wordsOfExclusion(target, reason, readings)}`)
+  }
+  let hop = 0
+  for (const target of targets) {
+    hop += 1
+    const seen = healthSeen(target, decided)
+    const reason = rule === null ? '' : reasonOfTarget(target, rule, decided, seen)
+    sentences.push(sentenceOfTarget(target, seen ?? nothingKnown.of(target), reason, hop))
+  }
+  if (refusal !== null) sentences.push(refusal.message)
+  else if (route !== null) sentences.push(`all hops together: ${route.totalTimeoutMs} ms`)
+  return sentences
 }
 
 function rulesLookedAt(route: RouteTable | null, decided: RuleTable | null, readings: Readings): readonly RuleStep[] {
   const steps: RuleStep[] = []
-  for (const [index, rule] of (route?.rules ?? []).entries()) {
+  if (route === null) return steps
+  for (const rule of route.rules) {
     const held = testRule(rule, readings)
     steps.push({
-      ...{
-        ruleId: rule.id,
-        name: rule.name,
-        isDefault: index >= (route?.ownRuleCount ?? 0),
-        condition: rule.condition,
-      },
+      ruleId: rule.id,
+      name: rule.name,
+      isDefault: steps.length >= route.ownRuleCount,
+      condition: rule.condition,
       outcome: typeof held === 'string' ? 'failed' : held ? 'held' : 'not_held',
       failure: typeof held === 'string' ? held : '',
       seen: seenBy(rule, readings),
@@ -117,8 +165,8 @@ function rulesLookedAt(route: RouteTable | null, decided: RuleTable | null, read
 const valueCharactersMax = 100
 
 function seenBy({ program }: RuleTable, readings: Readings): readonly SeenValue[] {
-  if (program === null) return []
   const seen: SeenValue[] = []
+  if (program === null) return seen
   for (const name of program.reads) {
     if (name !== 'headers') seen.push({ name, value: shown(name === 'now' ? instantOf(readings.now) : readings[name]) })
   }
@@ -139,7 +187,8 @@ function shown(value: string | number | boolean | null): string {
   return value.length > valueCharactersMax ? `"${value.slice(0, valueCharactersMax)}…"` : `"${value}"`
 }
 
-function reasonOfStrategy(rule: RuleTable, { readings, targets }: Decision): string {
+function reasonOfStrategy(rule: RuleTable, decided: Decided): string {
+  const { readings } = decided
   switch (rule.strategy) {
     case 'ordered':
       return ''
@@ -156,9 +205,7 @@ function reasonOfStrategy(rule: RuleTable, { readings, targets }: Decision): str
       const { preference } = readings
       if (preference === 'best') return 'the environment prefers best: by quality'
       if (preference === 'cheapest') return `the environment prefers cheapest: ${costBasis(readings)}`
-      const median = medianQuality(targets)
-      if (median === null) return `the environment prefers balanced, and no quality is known: ${costBasis(readings)}`
-      return `the environment prefers balanced: the cheapest of quality ${median} or better, ${costBasis(readings)}`
+      return `the environment prefers balanced${balanceWords(rule, decided)}${costBasis(readings)}`
     }
     case 'complexity': {
       const score = readings.complexity
@@ -173,27 +220,70 @@ function reasonOfStrategy(rule: RuleTable, { readings, targets }: Decision): str
   }
 }
 
+/** Those that are left alone have a median of their own. */
+function balanceWords(rule: RuleTable, decided: Decided): string {
+  const usable = comparedIn(rule, decided, false)
+  const alone = comparedIn(rule, decided, true)
+  const median = medianQuality(usable.length === 0 ? alone : usable)
+  const behind =
+    usable.length === 0 || alone.length < 2 ? '' : ` (of those left alone ${medianQuality(alone) ?? 'any'})`
+  return median === null
+    ? `, and no quality is known${behind}: `
+    : `: the cheapest of quality ${median} or better${behind}, `
+}
+
+/** The targets that were held against each other: those of `rule` that may serve, left alone or not. */
+function comparedIn(rule: RuleTable, decided: Decided, leftAlone: boolean): readonly TargetTable[] {
+  if (decided.seen === null && leftAlone) return nobody
+  const compared: TargetTable[] = []
+  for (const target of rule.targets) {
+    if (isExcluded(target, decided)) continue
+    const health = healthSeen(target, decided)
+    if ((health !== undefined && isLeftAlone({ health })) === leftAlone) compared.push(target)
+  }
+  return compared
+}
+
+const nobody: readonly TargetTable[] = Object.freeze([])
+
+function isExcluded(target: TargetTable, { excluded }: Decided): boolean {
+  for (const exclusion of excluded) if (exclusion.target === target) return true
+  return false
+}
+
+function weightWords(target: TargetTable, rule: RuleTable, decided: Decided, health: TargetHealth | undefined): string {
+  let sum = 0
+  for (const { weight } of comparedIn(rule, decided, health !== undefined && isLeftAlone({ health }))) sum += weight
+  return `weight ${target.weight} of ${sum}`
+}
+
 function costBasis(readings: Readings): string {
   const tokensIn = readings.tokens_in
   return `expected cost of ${tokensIn ?? 'unknown'} tokens in`
 }
 
-function healthSeen(target: TargetTable, { seen }: Decision): TargetHealth | undefined {
-  return seen?.find((candidate) => candidate.target === target)?.health
+/** Left out: nobody asked. */
+function healthSeen(target: TargetTable, { seen }: Decided): TargetHealth | undefined {
+  if (seen === null) return undefined
+  for (const candidate of seen) if (candidate.target === target) return candidate.health
+  return undefined
 }
 
-function reasonOfTarget(target: TargetTable, rule: RuleTable, decision: Decision): string {
-  const { readings } = decision
+function reasonOfTarget(
+  target: TargetTable,
+  rule: RuleTable,
+  decided: Decided,
+  known: TargetHealth | undefined,
+): string {
+  const { readings } = decided
   switch (rule.strategy) {
     case 'ordered':
       return ''
     case 'weighted':
-      return `weight ${target.weight} of ${rule.targets.reduce((sum, { weight }) => sum + weight, 0)}`
-    case 'least_latency': {
-      const known = healthSeen(target, decision)
+      return weightWords(target, rule, decided, known)
+    case 'least_latency':
       if (known === undefined || known.latencyUs === null) return 'latency not known'
       return `${(known.latencyUs / 1000).toFixed(1)} ms × ${known.inFlightCount + 1} = ${(loadOf(known) / 1000).toFixed(1)} ms`
-    }
     case 'cheapest':
       return costWords(target, readings)
     case 'preference':
@@ -201,8 +291,8 @@ function reasonOfTarget(target: TargetTable, rule: RuleTable, decision: Decision
     case 'complexity':
       return target.tier === null ? 'no tier' : `tier ${target.tier}`
     case 'task': {
-      const words = ['made for it', 'made for any', `made for ${[...target.tasks].join(', ')}`]
-      return words[taskRank(target, readings.prompt_class)] ?? ''
+      const rank = taskRank(target, readings.prompt_class)
+      return rank === 0 ? 'made for it' : rank === 1 ? 'made for any' : `made for ${[...target.tasks].join(', ')}`
     }
     default:
       return unreachable(rule.strategy)
@@ -230,39 +320,24 @@ function wordsOfExclusion(target: TargetTable, reason: ExclusionReason, readings
   }
 }
 
-function* sentencesOf(
-  told: Omit<Explanation, 'sentences'>,
-  route: RouteTable | null,
-  rule: RuleTable | null,
-): Generator<string> {
-  if (route !== null && rule !== null) yield `route ${route.name}: rule ${ruleName(rule)} applies`
-  for (const step of told.rules) yield sentenceOfRule(step)
-  if (told.strategyReason !== '') yield `strategy ${told.strategy}: ${told.strategyReason}`
-  for (const { target, words } of told.excluded) yield `target ${target.id} is left out: ${words}`
-  for (const [index, step] of told.targets.entries()) yield sentenceOfTarget(step, index)
-  if (told.refusal !== null) yield told.refusal.message
-  else if (route !== null) yield `all hops together: ${route.totalTimeoutMs} ms`
+function sentenceOfRule(rule: RuleTable, isDefault: boolean, readings: Readings): string {
+  const { condition } = rule
+  const called = `rule ${rule.name || rule.id}${isDefault ? ' of the defaults' : ''}`
+  if (condition === null) return `${called} has no condition`
+  const held = testRule(rule, readings)
+  let read = ''
+  for (const { name, value } of seenBy(rule, readings)) read += `${read === '' ? ' (' : ', '}${name} = ${value}`
+  if (read !== '') read += ')'
+  if (typeof held === 'string') return `${called}: ${condition} counts as false, ${held}${read}`
+  return `${called}: ${condition} ${held ? 'holds' : 'does not hold'}${read}`
 }
 
-function ruleName({ name, id }: { readonly name: string; readonly id: string }): string {
-  return name || id
-}
-
-function sentenceOfRule({ ruleId, name, isDefault, condition, outcome, failure, seen }: RuleStep): string {
-  const rule = `rule ${ruleName({ name, id: ruleId })}${isDefault ? ' of the defaults' : ''}`
-  if (condition === null) return `${rule} has no condition`
-  const values = seen.map((one) => `${one.name} = ${one.value}`).join(', ')
-  const read = values === '' ? '' : ` (${values})`
-  if (outcome === 'failed') return `${rule}: ${condition} counts as false, ${failure}${read}`
-  return `${rule}: ${condition} ${outcome === 'held' ? 'holds' : 'does not hold'}${read}`
-}
-
-function sentenceOfTarget({ target, health, reason }: TargetStep, index: number): string {
+function sentenceOfTarget(target: TargetTable, health: TargetHealth, reason: string, hop: number): string {
   const { connectMs, firstTokenMs, idleMs, totalMs } = target.deadlines
   const deadlines = `connect ${connectMs} ms, first token ${firstTokenMs} ms, idle ${idleMs} ms, total ${totalMs} ms`
-  const words = [reason, healthWords(health)].filter((text) => text !== '').join(', ')
-  const why = words === '' ? '' : `: ${words}`
-  return `hop ${index + 1}: ${target.upstreamModel} at ${target.provider.name} (${deadlines})${why}`
+  const state = healthWords(health)
+  const why = reason === '' && state === '' ? '' : `: ${reason}${reason === '' || state === '' ? '' : ', '}${state}`
+  return `hop ${hop}: ${target.upstreamModel} at ${target.provider.name} (${deadlines})${why}`
 }
 
 function healthWords({ state, retryInMs }: TargetHealth): string {

@@ -4,7 +4,7 @@ import { classifyPrompt, promptClasses, promptClassSaid } from './classify-promp
 import { complexitySignals, estimateComplexity } from './estimate-complexity.js'
 import { estimateTokens } from './estimate-tokens.js'
 import { MeasuredPrompt } from './measured-prompt.js'
-import { readSigns, signsCharactersMax } from './text-signs.js'
+import { bothEndsOf, readSigns, signsCharactersMax } from './text-signs.js'
 
 const alone = { turnCount: 1, toolCount: 0 }
 const complexityOf = (text: string, shape = alone) => estimateComplexity(readSigns(text), shape)
@@ -123,6 +123,24 @@ describe('the class of a prompt', () => {
     )
     expect(readSigns('why '.repeat(100_000)).characterCount).toBe(signsCharactersMax + 1)
   })
+})
+
+test('of many texts no more is asked for than is looked at, and it is what is looked at of them joined', () => {
+  const texts = fc.array(fc.integer({ min: 0, max: 9_000 }), { maxLength: 8 })
+  fc.assert(
+    fc.property(texts, (lengths) => {
+      const said = lengths.map((length, index) => `${index} `.repeat(length))
+      const whole = said.filter((text) => text !== '').join('\n')
+      expect(readSigns(bothEndsOf(said.length, (index) => said[index] ?? ''))).toEqual(readSigns(whole))
+    }),
+    { seed: 3 },
+  )
+  const asked: number[] = []
+  bothEndsOf(1_000, (index) => {
+    asked.push(index)
+    return 'x'.repeat(5_000)
+  })
+  expect(asked).toEqual([999, 998, 997, 996, 0, 1])
 })
 
 describe('estimated tokens', () => {

@@ -16,7 +16,10 @@ export interface PromptFacts {
 }
 
 export interface PromptShape extends PromptSize {
-  /** What the newest turns of the user say. However long it is, 16 kB of it are looked at. Asked for at most once. */
+  /**
+   * What the user says, turn after turn, or what `bothEndsOf` leaves of it: `signsCharactersMax` characters are looked at,
+   * half of them from either end. Asked for at most once.
+   */
   newestText(): string
 }
 

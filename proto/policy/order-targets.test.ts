@@ -4,7 +4,8 @@ import { isRefusal } from '../std/refusal.js'
 import { type Choice, chooseTarget } from './choose-target.js'
 import { explainChoice, explainRequest } from './explain.js'
 import type { HealthFacts, TargetHealth } from './health.js'
-import { tierFor } from './order-targets.js'
+import { expectedCost, tierFor } from './order-targets.js'
+import { Readings } from './readings.js'
 import type { RequestFacts } from './request-facts.js'
 import { stableDraw } from './stable-draw.js'
 import { type KeySketch, type RuleSketch, sketchKey, sketchRoute, sketchRule, sketchTarget } from './table-fixture.js'
@@ -167,6 +168,27 @@ describe('cheapest', () => {
     expect(idsOf(choose(rule, asked))).toBe(expected)
   })
 
+  test.each([0.5, -1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e300])(
+    'whatever number is told as tokens, every target has its place: %s',
+    (tokens) => {
+      for (const asked of [
+        { outputTokensMax: tokens },
+        { tokensIn: tokens },
+        { outputTokensMax: tokens, tokensIn: tokens },
+      ]) {
+        const { targets, excluded } = choose(rule, asked)
+        expect(targets.length + excluded.length).toBe(rule.targets.length)
+      }
+    },
+  )
+
+  test('half a token costs as a whole one', () => {
+    const one = target('one', { price: [0n, 10n] })
+    const readings = (asked: Asked) => new Readings(factsOf(asked), sketchKey([]))
+    expect(expectedCost(one, readings({ outputTokensMax: 0.5 }))).toBe(10n)
+    expect(expectedCost(one, readings({ outputTokensMax: Number.NaN }))).toBe(5_120n)
+  })
+
   test('where input and output differ, the prompt decides', () => {
     const [input, output] = [target('input', { price: [1n, 100n] }), target('output', { price: [10n, 1n] })]
     const both = { strategy: 'cheapest', targets: [output, input] } as const
@@ -256,6 +278,60 @@ describe('task', () => {
   })
 })
 
+describe('an explanation', () => {
+  const told = (rule: RuleSketch, key: KeySketch, known: Record<string, Partial<TargetHealth>>) => {
+    const health: HealthFacts = { of: ({ id }) => ({ ...healthy, ...known[id] }) }
+    return explainRequest(factsOf(), sketchKey([sketchRoute('r', rule)], key), health)
+  }
+  const reasons = ({ targets }: ReturnType<typeof told>) =>
+    targets.map(({ target: { id }, reason }) => `${id}: ${reason}`)
+
+  test('holds a weight against those that it was drawn with: nobody left out, those left alone by themselves', () => {
+    const targets = [
+      target('a', { weight: 6 }),
+      target('away', { weight: 50, region: 'us' }),
+      target('b', { weight: 4 }),
+      target('c', { weight: 3 }),
+      target('d', { weight: 2 }),
+    ]
+    const open = { state: 'open' } as const
+    const found = told({ strategy: 'weighted', targets }, { regions: ['eu'] }, { c: open, d: open })
+    expect(reasons(found)).toEqual(['a: weight 6 of 10', 'b: weight 4 of 10', 'c: weight 3 of 5', 'd: weight 2 of 5'])
+  })
+
+  test('names the median that targets were held to, of those left alone their own', () => {
+    const targets = [20, 50, 70, 90].map((quality) => target(`q${quality}`, { quality, price: [1n, 1n] }))
+    const rule = { strategy: 'preference', targets } as const
+    const open = { state: 'open' } as const
+    const balanced = (known: Record<string, Partial<TargetHealth>>) =>
+      told(rule, { preference: 'balanced' }, known).strategyReason
+    const behind = ', expected cost of 1000 tokens in'
+    const start = 'the environment prefers balanced: the cheapest of quality'
+    expect(balanced({})).toBe(`${start} 60 or better${behind}`)
+    expect(balanced({ q90: open })).toBe(`${start} 50 or better${behind}`)
+    expect(balanced({ q70: open, q90: open })).toBe(`${start} 35 or better (of those left alone 80)${behind}`)
+    expect(balanced({ q20: open, q50: open, q70: open, q90: open })).toBe(`${start} 60 or better${behind}`)
+  })
+
+  test('of a choice has the sentences of the whole explanation', () => {
+    fc.assert(
+      fc.property(anyCase, ({ rules, key, facts, health }) => {
+        const keyTable = sketchKey([sketchRoute('r', ...rules)], key)
+        const asked = { ...facts, model: 'r' } as RequestFacts
+        const known: HealthFacts = { of: ({ id }) => (health?.[Number(id.slice(1))] ?? healthy) as TargetHealth }
+        const { sentences, rules: steps, targets, excluded } = explainRequest(asked, keyTable, known)
+        const choice = chooseTarget(asked, keyTable, known)
+        if (isRefusal(choice)) return
+        expect(explainChoice(choice)).toEqual(sentences)
+        expect(sentences.filter((one) => one.startsWith('rule '))).toHaveLength(steps.length)
+        expect(sentences.filter((one) => one.startsWith('target '))).toHaveLength(excluded.length)
+        for (const { reason } of targets) expect(sentences.some((one) => one.includes(reason))).toBe(true)
+      }),
+      { seed: 4, numRuns: 500 },
+    )
+  })
+})
+
 // -------------------------------------------------------------------------------------------------------- all strategies
 
 const strategies = ['ordered', 'weighted', 'least_latency', 'cheapest', 'preference', 'complexity', 'task'] as const
@@ -323,7 +399,7 @@ const anyCase = fc.record({
     stream: fc.constantFrom(true, false, undefined),
     nowMs: fc.option(fc.nat({ max: 2 ** 41 }), { nil: undefined }),
     draw: fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(undefined, 1, -1, Number.NaN, 2)),
-    outputTokensMax: fc.option(fc.nat({ max: 100_000 }), { nil: undefined }),
+    outputTokensMax: fc.option(fc.oneof(fc.nat({ max: 100_000 }), fc.double()), { nil: undefined }),
     bodyBytes: fc.option(fc.nat(), { nil: undefined }),
     prompt: fc.option(
       fc.record({

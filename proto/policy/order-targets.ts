@@ -27,7 +27,8 @@ export function orderTargets(candidates: readonly Candidate[], context: OrderCon
   return [...orderByStrategy(usable, context), ...orderByStrategy(candidates.filter(isLeftAlone), context)]
 }
 
-function isLeftAlone({ health }: Candidate): boolean {
+/** Those that are left alone are ordered among themselves, behind the others. */
+export function isLeftAlone({ health }: Pick<Candidate, 'health'>): boolean {
   return health.state === 'open'
 }
 
@@ -140,12 +141,21 @@ export const expectedOutputTokens = 512
 /** Tokens that a prompt is taken to have when nothing is known of it. */
 export const expectedInputTokens = 1_000
 
-/** What a request there is expected to cost, in nano-dollars × 10⁶ (no rounding); null without a price. */
+/**
+ * What a request there is expected to cost, in nano-dollars × 10⁶ (no rounding); null without a price. Never throws: the
+ * counts are estimates and what clients write, so any number may come, also half a token or none at all.
+ */
 export function expectedCost({ model: { price } }: TargetTable, readings: Readings): NanoUsd | null {
   if (price === null) return null
-  const input = readings.tokens_in ?? expectedInputTokens
-  const output = Math.min(readings.facts.outputTokensMax ?? expectedOutputTokens, expectedOutputTokens)
+  const input = wholeTokens(readings.tokens_in, expectedInputTokens, Number.MAX_SAFE_INTEGER)
+  const output = wholeTokens(readings.facts.outputTokensMax, expectedOutputTokens, expectedOutputTokens)
   return BigInt(input) * price.inputNanoUsdPerMillion + BigInt(output) * price.outputNanoUsdPerMillion
+}
+
+/** `tokens` from 0 to `most`, the next whole number; `otherwise` where nobody knows. */
+function wholeTokens(tokens: number | null | undefined, otherwise: number, most: number): number {
+  if (tokens === null || tokens === undefined || Number.isNaN(tokens)) return otherwise
+  return tokens <= 0 ? 0 : tokens >= most ? most : Math.ceil(tokens)
 }
 
 /** Whether the prompt, and the answer that the client asks for, have room there; what is not known has. */
@@ -179,7 +189,9 @@ function orderByQuality(candidates: readonly Candidate[]): readonly Candidate[] 
 
 /** The quality that `balanced` asks for: the median of those known; null: none is. */
 export function medianQuality(targets: readonly TargetTable[]): number | null {
-  const known = targets.flatMap(({ quality }) => quality ?? []).sort((a, b) => a - b)
+  const known: number[] = []
+  for (const { quality } of targets) if (quality !== null) known.push(quality)
+  known.sort((a, b) => a - b)
   const [low, high] = [known[(known.length - 1) >> 1], known[known.length >> 1]]
   return low === undefined || high === undefined ? null : (low + high) / 2
 }

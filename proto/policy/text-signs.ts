@@ -25,12 +25,38 @@ export interface TextSigns {
 
 /** A longer text is looked at from both ends: what is wanted stands at the beginning or at the end. */
 export const signsCharactersMax = 16_384
+const half = signsCharactersMax / 2
 
 /** Bounded by `signsCharactersMax`, whatever is given. */
 export function readSigns(text: string): TextSigns {
-  const half = signsCharactersMax / 2
-  const looked = text.length <= signsCharactersMax ? text : `${text.slice(0, half)}\n${text.slice(-half)}`
-  return new Look(looked).signs()
+  return new Look(bothEnds(text)).signs()
+}
+
+/** What is looked at of `text`, and a line end where something was cut out. Cut once more it stays as it is. */
+function bothEnds(text: string): string {
+  return text.length <= signsCharactersMax ? text : `${text.slice(0, half)}\n${text.slice(-half)}`
+}
+
+/**
+ * What is looked at of `count` texts that follow each other, one per line: the same signs are read from it as from all of
+ * them joined, but no more of them is asked for than that takes. `textAt` may be asked twice for the same one, and gives ''
+ * for one that is left out.
+ */
+export function bothEndsOf(count: number, textAt: (index: number) => string): string {
+  let tail = ''
+  let index = count
+  while (index > 0 && tail.length <= signsCharactersMax) {
+    index -= 1
+    tail = joined(textAt(index), tail)
+  }
+  if (index === 0) return bothEnds(tail)
+  let head = ''
+  for (let at = 0; at < count && head.length < half; at++) head = joined(head, textAt(at))
+  return `${head.slice(0, half)}\n${tail.slice(-half)}`
+}
+
+function joined(first: string, second: string): string {
+  return first === '' ? second : second === '' ? first : `${first}\n${second}`
 }
 
 const reasoning = 1

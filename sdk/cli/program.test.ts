@@ -267,6 +267,72 @@ cases:
     expect(asked.filter(({ operationName }) => operationName === 'explainRoute')).toHaveLength(3)
   })
 
+  const target = (id: string, providerId: string, modelId: string, upstreamModel: string | null = null) => ({
+    ...{ id, providerId, modelId, upstreamModel },
+  })
+  const name = () => {
+    const routes = [
+      {
+        ...{ id: 'rte_1', name: 'chat', defaultRouteId: 'rte_2' },
+        targets: [target('tgt_1', 'prv_1', 'mdl_1'), target('tgt_2', 'prv_2', 'mdl_1', 'small')],
+      },
+      { id: 'rte_2', name: 'base', defaultRouteId: null, targets: [target('tgt_3', 'prv_1', 'mdl_1')] },
+    ]
+    answers['routes'] = list(routes, 'routes')
+    answers['providers'] = list(
+      [
+        { id: 'prv_1', name: 'openai-eu' },
+        { id: 'prv_2', name: 'local' },
+      ],
+      'providers',
+    )
+    answers['models'] = list([{ id: 'mdl_1', upstreamModel: 'large' }], 'models')
+  }
+  const healthAsked = () =>
+    asked
+      .filter(({ operationName }) => operationName === 'explainRoute')
+      .map(({ variables }) => (variables['input'] as { health: { targetId: string }[] | null }).health)
+
+  test('targets are called by name wherever one is: all that are called so are meant', async () => {
+    name()
+    answers['explainRoute'] = { explainRoute: { ...explained, excluded: [{ targetId: 'tgt_3' }] } }
+    await run('routes', 'explain', 'chat', '--open', 'large@openai-eu', 'tgt_9', 'small')
+    expect(healthAsked()[0]?.map(({ targetId }) => targetId)).toEqual(['tgt_1', 'tgt_3', 'tgt_9', 'tgt_2'])
+    const suite = suiteFile(
+      `cases:
+  - name: one
+    request: { model: chat, health: [{ target: small@local, state: half_open, inFlight: 2 }] }
+    expect: { excluded: [large@openai-eu, large, tgt_3] }
+  - name: two
+    request: { model: base }
+    expect: { excluded: [small] }`,
+    )
+    await expect(run('routes', 'test', suite)).rejects.toThrow('1 of 2 decisions are not as expected')
+    expect(healthAsked().slice(1)).toEqual([
+      [{ targetId: 'tgt_2', state: 'HALF_OPEN', latencyMs: null, inFlightCount: 2 }],
+      null,
+    ])
+  })
+
+  test('one that is no target of the route is refused, and nothing is explained', async () => {
+    name()
+    await expect(run('routes', 'explain', 'base', '--open', 'small')).rejects.toThrow(
+      '--open: no target of the route base is called small; there are: large@openai-eu',
+    )
+    const suite = suiteFile(
+      `cases:
+  - request: { model: chat }
+    expect: { rule: law }
+  - name: away
+    request: { model: chat, health: [{ target: lagre, state: open }] }
+    expect: { rule: law }`,
+    )
+    await expect(run('routes', 'test', suite)).rejects.toThrow(
+      'away: health: no target of the route chat is called lagre',
+    )
+    expect(healthAsked()).toEqual([])
+  })
+
   test('a suite that is written wrong is refused before anything is asked', async () => {
     await expect(run('routes', 'test', suiteFile('cases: []'))).rejects.toThrow('expected at least one')
     expect(asked).toEqual([])

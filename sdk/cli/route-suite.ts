@@ -1,5 +1,6 @@
 import { parse } from 'yaml'
 import type { ExplainRouteInput, RouteExplanationFieldsFragment } from '../client.js'
+import { isNamed, RouteTargets, targetName } from './route-targets.js'
 import { CliFault } from './settings.js'
 
 /**
@@ -23,6 +24,7 @@ export interface RouteSuite {
 
 export interface SuiteCase {
   readonly name: string
+  /** Its `health` names targets as people do; `RouteTargets` knows their ids. */
   readonly request: Omit<ExplainRouteInput, 'environmentId'>
   readonly expect: Expectation
 }
@@ -35,7 +37,7 @@ export interface Expectation {
   readonly target: string | null
   /** Everybody who is tried, in order. */
   readonly targets: readonly string[] | null
-  /** Who must be left out. */
+  /** Who must be left out, called likewise. */
   readonly excluded: readonly string[] | null
   /** Code of the refusal. */
   readonly refused: string | null
@@ -202,8 +204,20 @@ class Node {
 
 // ------------------------------------------------------------------------------------------------------------ comparison
 
-/** What is not as expected, in words; empty: all is. */
-export function mismatchesOf(expected: Expectation, found: RouteExplanationFieldsFragment): readonly string[] {
+/** Every target that a suite supposes something of, or expects to be left out, as it is written. */
+export function namesIn({ cases }: RouteSuite): readonly string[] {
+  return cases.flatMap(({ request, expect }) => [
+    ...(request.health ?? []).map(({ targetId }) => targetId),
+    ...(expect.excluded ?? []),
+  ])
+}
+
+/** What is not as expected, in words; empty: all is. `targets`: who is called how, of those that are left out. */
+export function mismatchesOf(
+  expected: Expectation,
+  found: RouteExplanationFieldsFragment,
+  targets: RouteTargets = RouteTargets.none,
+): readonly string[] {
   const wrong: string[] = []
   const names = found.targets.map(targetName)
   const refused = found.outcome === 'chosen' ? null : found.outcome
@@ -226,15 +240,9 @@ export function mismatchesOf(expected: Expectation, found: RouteExplanationField
       })
     if (!same) wrong.push(`the order is ${names.join(', ') || 'empty'}; ${expected.targets.join(', ')} was expected`)
   }
-  const missing = (expected.excluded ?? []).filter((name) => found.excluded.every(({ targetId }) => targetId !== name))
+  const missing = (expected.excluded ?? []).filter((name) =>
+    found.excluded.every(({ targetId }) => !targets.isNamed(targetId, name)),
+  )
   if (missing.length > 0) wrong.push(`${missing.join(', ')} should be left out`)
   return wrong
-}
-
-export function targetName(target: RouteExplanationFieldsFragment['targets'][number]): string {
-  return `${target.upstreamModel}@${target.providerName}`
-}
-
-function isNamed(target: RouteExplanationFieldsFragment['targets'][number], name: string): boolean {
-  return name === targetName(target) || name === target.upstreamModel || name === target.targetId
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import type { ExplainRouteInput, RouteExplanationFieldsFragment } from '../client.js'
-import { mismatchesOf, parseSuite, type RouteSuite, type SuiteCase, targetName } from './route-suite.js'
+import { mismatchesOf, namesIn, parseSuite, type RouteSuite, type SuiteCase } from './route-suite.js'
+import { fetchRouteTargets, type RouteTargets, targetName } from './route-targets.js'
 import type { Session } from './session.js'
 import { CliFault } from './settings.js'
 import { formatTable } from './table.js'
@@ -54,8 +55,8 @@ A suite is YAML or JSON:
 
 A request has model, and may have: key, team, internalOnly, operation, user, session, headers, prompt, turns, tools,
 complexity, class, tokensIn, maxTokens, stream, region, at, draw, health ([{ target, state, latencyMs, inFlight }]).
-A target is called model@provider, by its model alone, or by its id. Prints each decision; exit code 1 when one is not as
-expected.
+A target is called model@provider, by its model alone, or by its id, everywhere; of health, all that are called so are meant,
+and one that is none of the route's is refused. Prints each decision; exit code 1 when one is not as expected.
 
 Example, in CI:
   SWITCHYARD_URL=https://switchyard.example.com SWITCHYARD_TOKEN=… switchyard routes test routing.yaml
@@ -92,13 +93,16 @@ export function addRoutesCommand(program: Command, open: () => Session): void {
     .option('--region <name>', 'of the cluster that would decide')
     .option('--at <instant>', 'for example 2026-12-31T00:00:00Z (default: now)')
     .option('--draw <number>', 'what is drawn, from 0, below 1 (default: 0)')
-    .option('--open <target...>', 'ids of targets to suppose left alone')
+    .option('--open <target...>', 'targets to suppose left alone: model@provider, model or id')
     .addHelpText('after', explainHelp)
     .action(async (model: string, options: ExplainOptions) => {
       const request = requestOf(model, options)
       const session = open()
-      const environmentId = await session.fetchEnvironmentId(await session.fetchTenantId(), options.environment)
-      const { explainRoute } = await session.client.explainRoute({ input: { environmentId, ...request } })
+      const tenantId = await session.fetchTenantId()
+      const environmentId = await session.fetchEnvironmentId(tenantId, options.environment)
+      const targets = await fetchRouteTargets(session, { tenantId, environmentId }, options.open ?? [])
+      const health = targets.healthOf(request, '--open')
+      const { explainRoute } = await session.client.explainRoute({ input: { environmentId, ...request, health } })
       session.print(explainRoute, () => `${explainRoute.sentences.join('\n')}\n`)
     })
 
@@ -112,8 +116,14 @@ export function addRoutesCommand(program: Command, open: () => Session): void {
       const suite = parseSuite(readText(file), file)
       const session = open()
       const name = options.environment ?? suite.environment ?? undefined
-      const environmentId = await session.fetchEnvironmentId(await session.fetchTenantId(), name)
-      const results = await runSuite(session, environmentId, suite)
+      const tenantId = await session.fetchTenantId()
+      const environmentId = await session.fetchEnvironmentId(tenantId, name)
+      const targets = await fetchRouteTargets(session, { tenantId, environmentId }, namesIn(suite))
+      const requests = suite.cases.map(({ name: called, request }) => ({
+        ...request,
+        health: targets.healthOf(request, `${file}: ${called}: health`),
+      }))
+      const results = await runSuite(session, environmentId, { suite, requests, targets })
       session.print(results, () => textOf(results))
       const failed = results.filter(({ mismatches }) => mismatches.length > 0).length
       if (failed > 0) throw new CliFault(`${failed} of ${results.length} decisions are not as expected`)
@@ -128,20 +138,32 @@ interface SuiteResult {
   readonly mismatches: readonly string[]
 }
 
+interface ReadySuite {
+  readonly suite: RouteSuite
+  /** Of its cases, with ids for names. */
+  readonly requests: readonly SuiteCase['request'][]
+  readonly targets: RouteTargets
+}
+
 /** One after the other: a suite is short, and the control plane is everybody's. */
-async function runSuite(session: Session, environmentId: string, suite: RouteSuite): Promise<readonly SuiteResult[]> {
+async function runSuite(session: Session, environmentId: string, ready: ReadySuite): Promise<readonly SuiteResult[]> {
   const results: SuiteResult[] = []
-  for (const one of suite.cases) {
-    const { explainRoute } = await session.client.explainRoute({ input: { environmentId, ...one.request } })
-    results.push(resultOf(one, explainRoute))
+  for (const [index, request] of ready.requests.entries()) {
+    const { explainRoute } = await session.client.explainRoute({ input: { environmentId, ...request } })
+    const one = ready.suite.cases[index]
+    if (one !== undefined) results.push(resultOf(one, explainRoute, ready.targets))
   }
   return results
 }
 
-function resultOf({ name, expect }: SuiteCase, found: RouteExplanationFieldsFragment): SuiteResult {
+function resultOf(
+  { name, expect }: SuiteCase,
+  found: RouteExplanationFieldsFragment,
+  named: RouteTargets,
+): SuiteResult {
   return {
     ...{ name, outcome: found.outcome, rule: found.ruleName, targets: found.targets.map(targetName) },
-    mismatches: mismatchesOf(expect, found),
+    mismatches: mismatchesOf(expect, found, named),
   }
 }
 

@@ -32,7 +32,7 @@ export type BreakerInput = {
   readonly failureRatio?: number | null | undefined;
   /** 5 when left out. */
   readonly failures?: number | null | undefined;
-  /** 10000 when left out. */
+  /** 5000 when left out. */
   readonly openMs?: number | null | undefined;
   /** 20 when left out. */
   readonly requestsMin?: number | null | undefined;
@@ -42,7 +42,8 @@ export type BreakerInput = {
 
 /**
  * Who shares an answer: everybody in the environment, the keys of a team (a key without one shares with no other),
- * one API key, or the end user that the client names (one that names none gets and keeps nothing).
+ * one API key, or the end user that the client names (one that names none gets and keeps nothing), among the requests of its
+ * team or, without one, of its API key.
  */
 export type CacheSharing =
   | 'API_KEY'
@@ -399,8 +400,9 @@ export type PurgeCacheInput = {
   /** As the header x-switchyard-cache-documents names them; at most 16. */
   readonly documentIds?: ReadonlyArray<string> | null | undefined;
   readonly environmentId?: string | null | undefined;
+  /** Refused: there are no prompts yet. */
   readonly promptId?: string | null | undefined;
-  /** With promptId. */
+  /** Refused, like promptId. */
   readonly promptVersion?: string | null | undefined;
   readonly routeId?: string | null | undefined;
   /** Of the route, or of the header x-switchyard-cache-tags. */

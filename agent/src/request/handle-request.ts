@@ -1,4 +1,4 @@
-import { type Choice, chooseTarget, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
+import { type Choice, decide, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
@@ -294,8 +294,13 @@ class Handler implements RequestHandler {
     const routed = operation === 'models' ? 'chat_completions' : operation
     const facts = new RoutingFacts(call, routed, body, tables.cluster?.region)
     const health = this.healths.facts(readUs, body.stream)
-    if (override === null) return chooseTarget(facts, key, health)
-    return chooseOverridden({ override, facts, key, health })
+    if (override !== null) return chooseOverridden({ override, facts, key, health })
+    const decision = decide(facts, key, health)
+    const { route, conditionFailureCount, refusal } = decision
+    if (conditionFailureCount > 0 && route !== null) {
+      this.#options.metrics.countConditionFailures(route.id, conditionFailureCount)
+    }
+    return refusal ?? (decision as Choice)
   }
 
   /** On the record and in the numbers: who routes by header is audited. */

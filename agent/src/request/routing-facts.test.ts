@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { MeasuredPrompt } from '../../../proto/policy/measured-prompt.js'
+import { readSigns } from '../../../proto/policy/text-signs.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import { doorOf } from '../doors/door-table.js'
 import type { Operation } from '../providers/provider-dialect.js'
@@ -52,7 +54,24 @@ describe('what a prompt is', () => {
       ...{ max_tokens: 1, system: 'ab' },
       messages: [{ role: 'user', content: [result, { type: 'text', text: 'why' }] }],
     })
-    expect(promptShape(body)).toMatchObject({ textBytes: 2 + 3 + 3, turnCount: 2, imageCount: 0 })
+    const shape = promptShape(body)
+    expect(shape).toMatchObject({ textBytes: 2 + 3 + 3, turnCount: 2, imageCount: 0 })
+    expect(shape.newestText()).toBe('\nwhy')
+  })
+
+  test('of OpenAI’s responses: its instructions and what tools gave are read, and are not the user’s words', () => {
+    const items = [
+      { role: 'user', content: [{ type: 'input_text', text: 'why' }] },
+      { type: 'reasoning', summary: [], content: [{ type: 'reasoning_text', text: 'hm' }] },
+      { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' },
+      { type: 'function_call_output', call_id: 'c', output: 'xyz' },
+    ]
+    const shape = promptShape(bodyOf('responses', { instructions: 'ab', input: items }))
+    expect(shape).toMatchObject({ textBytes: 2 + 3 + 2 + 2 + 3, turnCount: 5 })
+    expect(shape.newestText()).toBe('why')
+    const plain = promptShape(bodyOf('responses', { instructions: 'ab', input: 'why' }))
+    expect([plain.turnCount, plain.newestText()]).toEqual([2, 'why'])
+    expect(promptShape(bodyOf('responses', { input: 'why' })).turnCount).toBe(1)
   })
 
   test('of texts to embed', () => {
@@ -72,8 +91,25 @@ describe('what a prompt is', () => {
       }),
     )
     expect(shape.textBytes).toBe(100_000)
-    expect(shape.newestText()).toHaveLength(16_384)
+    expect(shape.newestText()).toBe(`${'y'.repeat(8_192)}\n${'y'.repeat(8_192)}`)
   })
+})
+
+test('a long conversation shows the same signs here as its joined text does to who explains', () => {
+  const turns = (...lengths: number[]) =>
+    lengths.map((length, index) => ({ role: 'user', content: `turn ${index}: ${'why prove it? '.repeat(length)}` }))
+  for (const messages of [turns(1), turns(600, 600), turns(5_000), turns(3, 2_000, 3), turns(900, 5, 40, 900, 2, 1)]) {
+    const whole = messages.map(({ content }) => content).join('\n')
+    const talk = messages.flatMap((turn) => [turn, { role: 'assistant', content: 'then finally' }])
+    const { prompt } = factsOf({ messages: talk })
+    const explained = new MeasuredPrompt(() => ({
+      ...{ newestText: () => whole, textBytes: 0, imageCount: 0, turnCount: talk.length, toolCount: 0 },
+    }))
+    expect(readSigns(promptShape(bodyOf('chat_completions', { messages: talk })).newestText())).toEqual(
+      readSigns(whole),
+    )
+    expect([prompt.complexity(), prompt.promptClass()]).toEqual([explained.complexity(), explained.promptClass()])
+  }
 })
 
 describe('the facts of a request', () => {
@@ -84,6 +120,16 @@ describe('the facts of a request', () => {
     expect([facts.header('x-tier'), facts.region, facts.nowMs, facts.model]).toEqual(['gold', 'eu', 5, 'fast'])
     expect(factsOf({}, headers).userId).toBe('header')
     expect([factsOf({}).sessionId, factsOf({}).outputTokensMax]).toEqual([undefined, undefined])
+  })
+
+  test.each([
+    [0.5, 1],
+    [7, 7],
+    [0, 0],
+    [-1, undefined],
+    [1e300, undefined],
+  ])('an answer of at most %s tokens is one of %s', (asked, expected) => {
+    expect(factsOf({ max_tokens: asked }, {}, 'messages').outputTokensMax).toBe(expected)
   })
 
   test('draw once, and read the prompt once', () => {

@@ -1,6 +1,7 @@
 import { promptClassHeader, promptClassSaid } from '../../../proto/policy/classify-prompt.js'
 import { MeasuredPrompt, type PromptFacts, type PromptShape } from '../../../proto/policy/measured-prompt.js'
 import type { RequestFacts, RoutedOperation } from '../../../proto/policy/request-facts.js'
+import { bothEndsOf } from '../../../proto/policy/text-signs.js'
 import { randomUnit } from '../../../proto/std/ids.js'
 import { isJsonObject, type JsonObject, objectsOf } from '../conversation/json-object.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
@@ -47,10 +48,13 @@ export class RoutingFacts implements RequestFacts {
     return this.#draw
   }
 
+  /** Whole tokens. What is no count of them is for the vendor to refuse; a decision knows nothing of it. */
   get outputTokensMax(): number | undefined {
     const { fields } = this.#body
     const asked = fields['max_completion_tokens'] ?? fields['max_output_tokens'] ?? fields['max_tokens']
-    return typeof asked === 'number' && asked >= 0 ? asked : undefined
+    if (typeof asked !== 'number' || !(asked >= 0)) return undefined
+    const tokens = Math.ceil(asked)
+    return Number.isSafeInteger(tokens) ? tokens : undefined
   }
 
   get prompt(): PromptFacts {
@@ -66,12 +70,10 @@ export class RoutingFacts implements RequestFacts {
   }
 }
 
-/** Of the newest turns of the user so much text is looked at. */
-const textCharactersMax = 16 * 1024
 /** Nesting of parts in turns; deeper is no prompt. */
 const depthMax = 5
 
-/** The size of everything that a model will read, and what the user said last; for estimates, whatever the door. */
+/** The size of everything that a model will read, and what the user says; for estimates, whatever the door. */
 export function promptShape(body: RequestBody): PromptShape {
   return new ShapeOfBody(body)
 }
@@ -96,7 +98,8 @@ class ShapeOfBody implements PromptShape {
   }
 
   newestText(): string {
-    return newestText(this.#turns)
+    const turns = this.#turns
+    return bothEndsOf(turns.length, (index) => saidByUser(turns[index]))
   }
 
   /** Counts what is read in turns and their parts: content, what tools were called with, what they gave. */
@@ -139,24 +142,17 @@ interface Said {
 
 const noTools: readonly JsonObject[] = Object.freeze([])
 
-/** From the newest turn back, as long as they are the user's or there is room; in the order in which they were said. */
-function newestText(turns: readonly unknown[]): string {
-  const texts: string[] = []
-  let length = 0
-  for (let at = turns.length - 1; at >= 0 && length < textCharactersMax; at--) {
-    const turn = turns[at]
-    if (isJsonObject(turn) && turn['role'] !== undefined && turn['role'] !== 'user') continue
-    const text = textIn(turn, 0)
-    if (text === '') continue
-    texts.push(text.length > textCharactersMax - length ? text.slice(length - textCharactersMax) : text)
-    length += text.length
-  }
-  return texts.reverse().join('\n')
+/** What the user says in `turn`: one without a role is a bare text. Empty: somebody else speaks. */
+function saidByUser(turn: unknown): string {
+  return isJsonObject(turn) && turn['role'] !== 'user' ? '' : textIn(turn, 0)
 }
 
 function textIn(value: unknown, depth: number): string {
   if (typeof value === 'string') return value
   if (depth >= depthMax) return ''
   if (Array.isArray(value)) return value.map((item) => textIn(item, depth + 1)).join('\n')
-  return isJsonObject(value) ? textIn(value['content'] ?? value['text'], depth + 1) : ''
+  if (!isJsonObject(value)) return ''
+  // Anthropic has what a tool gave stand in a turn of the user's.
+  if (value['type'] === 'tool_result') return ''
+  return textIn(value['content'] ?? value['text'], depth + 1)
 }

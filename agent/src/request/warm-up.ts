@@ -1,5 +1,7 @@
+import type { Verdict } from '../../../proto/policy/breaker.js'
 import { priceUsage } from '../../../proto/policy/price-usage.js'
 import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
+import { Backoff, type BackoffOptions } from '../../../proto/std/backoff.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { Deadlines } from '../../../proto/std/deadlines.js'
 import { newId } from '../../../proto/std/ids.js'
@@ -28,7 +30,9 @@ import type { UpstreamSource } from './upstreams.js'
  * may be found by it. It is nobody's request, though, so there is no usage record; what it used and cost is counted in
  * numbers of its own and said in a log line. How long it took is not taken for a time to a first token.
  *
- * A loop: looks once a second, `atOnceMax` run at a time. Only targets that serve conversations are asked.
+ * A loop: looks once a second, `atOnceMax` run at a time, each look from where the last one began something, so that none
+ * waits for ever behind others. One that could not even be sent (nobody says who we are, say) is tried again after a while,
+ * each time a longer one. Only targets that serve conversations are asked.
  */
 export interface WarmUpOptions {
   readonly tables: TablesSource
@@ -52,13 +56,41 @@ const firstWithinUs = 5_000_000
 /** Share of its interval by which a warm-up may come late, drawn each time, so that agents do not come together. */
 const jitterRatio = 0.1
 const answerBytesMax = 1024 * 1024
+/** What could not be sent waits so long, doubled each time: an outage of who gives tokens is not asked about every second. */
+const retry: BackoffOptions = { minMs: 10_000, maxMs: 600_000 }
+
+/** What is known of a target from one set of tables to the next. */
+interface WarmState {
+  readonly sinceUs: number
+  /** 0 ≤ jitter < 1, drawn anew after each. */
+  jitter: number
+  /** When it was last begun with; whether it was sent is another question. */
+  lastTriedUs: number
+  /** After `lastTriedUs` it is left alone for so long: 0 unless it could not be sent. */
+  waitUs: number
+  readonly backoff: Backoff
+}
 
 interface WarmTarget {
   readonly target: TargetTable
   readonly place: TargetPlace
-  readonly sinceUs: number
-  /** 0 ≤ jitter < 1, drawn anew after each. */
-  jitter: number
+  readonly state: WarmState
+}
+
+/** How a target is asked. */
+interface WarmMeans {
+  readonly dialect: ProviderDialect
+  readonly wire: ChatWire
+  readonly secret: ProviderSecret | null
+}
+
+interface WarmPlan {
+  readonly known: KnownTarget
+  readonly means: WarmMeans
+  readonly startedUs: number
+  readonly dueUs: number
+  /** Of what is said when it cannot be sent: rises with the wait. */
+  readonly level: Backoff['logLevel']
 }
 
 export class WarmUp implements Service {
@@ -66,7 +98,9 @@ export class WarmUp implements Service {
   readonly #options: WarmUpOptions
   readonly #deadlines: Deadlines
   #environments: DecisionTables['environments'] | null = null
-  #targets: ReadonlyMap<string, WarmTarget> = new Map()
+  #targets: readonly WarmTarget[] = []
+  /** Where the next look begins. */
+  #from = 0
   readonly #running = new Map<string, TargetCall | null>()
   #cancelTimer: () => void = () => {}
   #stopped = false
@@ -108,18 +142,23 @@ export class WarmUp implements Service {
     if (tables.current === null) return
     const nowUs = clock.monotonicUs()
     if (tables.current.environments !== this.#environments) this.#gather(tables.current, nowUs)
-    for (const warm of this.#targets.values()) {
-      if (this.#running.size >= atOnceMax) return
+    const targets = this.#targets
+    const { length } = targets
+    for (let step = 0, at = this.#from; step < length && this.#running.size < atOnceMax; step++) {
+      const warm = targets[at]
+      at = at + 1 < length ? at + 1 : 0
+      if (warm === undefined) continue
       const { target, place } = warm
       const known = healths.of(target, place)
       if (nowUs < dueUsOf(warm, known) || this.#running.has(target.id)) continue
-      this.#begin(warm, known, nowUs)
+      if (this.#begin(warm, known, nowUs)) this.#from = at
     }
   }
 
   /** The targets that ask to be kept warm; what is known of those that were there before stays. */
   #gather(tables: DecisionTables, nowUs: number): void {
     this.#environments = tables.environments
+    const before = new Map(this.#targets.map(({ target, state }) => [target.id, state]))
     const targets = new Map<string, WarmTarget>()
     for (const environment of tables.environments.values()) {
       const { permittedRegions } = environment
@@ -129,84 +168,120 @@ export class WarmUp implements Service {
             if (target.warmUpIntervalMs === null || targets.has(target.id)) continue
             if (!target.model.capabilities.has('chat')) continue
             if (permittedRegions.size > 0 && !permittedRegions.has(target.provider.region)) continue
-            const before = this.#targets.get(target.id)
-            targets.set(target.id, {
-              ...{ target, place: { environment, route, ruleId } },
-              ...{ sinceUs: before?.sinceUs ?? nowUs, jitter: before?.jitter ?? this.#options.random() },
-            })
+            const state = before.get(target.id) ?? this.#newState(nowUs)
+            targets.set(target.id, { target, place: { environment, route, ruleId }, state })
           }
         }
       }
     }
-    this.#targets = targets
+    this.#targets = [...targets.values()]
+    if (this.#from >= this.#targets.length) this.#from = 0
   }
 
-  /** Nothing where it cannot be asked now: the next look finds it due again. */
-  #begin(warm: WarmTarget, known: KnownTarget, nowUs: number): void {
-    const { target, place } = warm
-    const { dialects, vault, random, healths, log } = this.#options
+  #newState(nowUs: number): WarmState {
+    const { random } = this.#options
+    return {
+      ...{ sinceUs: nowUs, jitter: random(), lastTriedUs: Number.NEGATIVE_INFINITY, waitUs: 0 },
+      backoff: new Backoff(retry, random),
+    }
+  }
+
+  /** False where it cannot be asked now: the next look finds it due again. */
+  #begin(warm: WarmTarget, known: KnownTarget, nowUs: number): boolean {
+    const { target, state } = warm
+    const { dialects, vault, random, log } = this.#options
     const dialect = dialects.find(target.provider.kind)
     const { credential } = target.provider
     const secret = credential === null ? null : (vault.get(credential.id, credential.version) ?? undefined)
-    if (dialect === null || dialect.chat === null || secret === undefined || known.phase(nowUs) === 'open') return
-    warm.jitter = random()
-    // Also a target that only this asks is shown in the numbers.
-    healths.seriesOf(known, place)
+    if (dialect === null || dialect.chat === null || secret === undefined || known.phase(nowUs) === 'open') return false
+    state.jitter = random()
+    state.lastTriedUs = nowUs
     this.#running.set(target.id, null)
-    const { environmentId } = place.environment
-    const pick = this.#options.replicas?.pick({
-      target,
-      environmentId,
-      operation: 'warm_up',
-      body: noBody,
-      failed: null,
-    })
-    this.#send(target, pick ?? null, known, { dialect, wire: dialect.chat, secret })
+    this.#send(warm, known, { dialect, wire: dialect.chat, secret })
       .catch((fault) => log.error({ targetId: target.id, fault: String(fault) }, 'a warm-up failed by a fault of ours'))
-      .finally(() => this.#running.delete(target.id))
+      .finally(() => {
+        this.#running.delete(target.id)
+        // Who could not be sent has not been used, and would be due again at once.
+        if (known.usedUs >= state.lastTriedUs) {
+          state.backoff.reset()
+          state.waitUs = 0
+        } else state.waitUs = state.backoff.nextMs() * 1000
+      })
+    return true
   }
 
-  async #send(
-    original: TargetTable,
-    pick: ReplicaPick | null,
-    known: KnownTarget,
-    { dialect, wire, secret }: { dialect: ProviderDialect; wire: ChatWire; secret: ProviderSecret | null },
-  ): Promise<void> {
-    const { clock, upstreams, healths } = this.#options
-    const target = pick?.target ?? original
-    const { provider } = target
+  async #send({ target: original, place, state }: WarmTarget, known: KnownTarget, means: WarmMeans): Promise<void> {
+    const { clock, upstreams, healths, replicas } = this.#options
     const startedUs = clock.monotonicUs()
-    const dueUs = startedUs + target.deadlines.totalMs * 1000
+    const dueUs = startedUs + original.deadlines.totalMs * 1000
     const leaseUs = healths.claimProbe(known, startedUs, dueUs)
-    const upstream = upstreams.of(provider)
+    let target = original
+    let pick: ReplicaPick | null = null
     let outcome: HopOutcome = 'not_ready'
+    let verdict: Verdict = 'none'
     let call: TargetCall | null = null
     let answer: ChatAnswer | null = null
+    try {
+      // Also a target that only this asks is shown in the numbers.
+      healths.seriesOf(known, place)
+      const { environmentId } = place.environment
+      const request = { target, environmentId, operation: 'warm_up', body: noBody, failed: null }
+      pick = replicas?.pick(request) ?? null
+      target = pick?.target ?? original
+      const upstream = upstreams.of(target.provider)
+      call = await this.#makeCall(target, { known, means, startedUs, dueUs, level: state.backoff.logLevel })
+      if (call !== null) {
+        this.#running.set(target.id, call)
+        await call.run()
+        answer =
+          call.outcome === 'ok' && call.answer !== null ? this.#readAnswer(means.wire, call.answer, target) : null
+        outcome = call.outcome === 'ok' && answer === null ? 'malformed' : call.outcome
+        verdict = verdictOf(outcome, upstream, true)
+      }
+    } finally {
+      // Whatever went wrong: the replica's place, the target's and the probe's lease are given back.
+      call?.cancel()
+      pick?.end(outcome, answer?.usage ?? null)
+      const event = { verdict, startedUs, leaseUs, outcome, stream: false, cooldownMs: cooldownOf(call) }
+      healths.take(known, event, noSiblings)
+    }
+    this.#tell(target, known, outcome, answer, (call?.endedUs ?? startedUs) - startedUs)
+  }
+
+  /** Null: it cannot be sent, for nobody says who we are there, or the agent stops. */
+  async #makeCall(target: TargetTable, plan: WarmPlan): Promise<TargetCall | null> {
+    const { known, means, startedUs, dueUs, level } = plan
+    const { dialect, wire, secret } = means
+    const { clock, upstreams, log } = this.#options
+    const { provider } = target
     const body = wire.write(tinyConversation, target, dialect.usageDepth(provider), new Losses())
     const path = wire.path(target, false)
     const headers = [...wire.headers(false), 'x-request-id', newId('request', clock.nowMs())]
     const timeoutMs = target.deadlines.connectMs
     const authorization = await dialect.authorize({ provider, path, headers, body, timeoutMs }, secret)
-    if (!('fault' in authorization) && !this.#stopped) {
-      call = new TargetCall({
-        ...{ dispatcher: upstream.pool, target, path, headers: [...headers, ...authorization], body },
-        ...{ reader: null, sink: noStream, occupancy: known, clock, deadlines: this.#deadlines },
-        ...{ startedUs, dueUs, answerBytesMax, clientStallMs: 0 },
-      })
-      this.#running.set(target.id, call)
-      await call.run()
-      outcome = call.outcome
-      if (outcome === 'ok') answer = call.answer && wire.readAnswer(call.answer, tinyConversation)
-      if (outcome === 'ok' && answer === null) outcome = 'malformed'
+    if (this.#stopped) return null
+    if ('fault' in authorization) {
+      const { fault, message } = authorization
+      const fields = { targetId: target.id, providerId: provider.id, fault, message }
+      log[level](fields, 'a warm-up could not be authorised')
+      return null
     }
-    pick?.end(outcome, answer?.usage ?? null)
-    const verdict = verdictOf(outcome, upstream, true)
-    healths.take(
-      known,
-      { ...{ verdict, startedUs, leaseUs, outcome, stream: false }, cooldownMs: cooldownOf(call) },
-      noSiblings,
-    )
-    this.#tell(target, known, outcome, answer, (call?.endedUs ?? startedUs) - startedUs)
+    return new TargetCall({
+      ...{ dispatcher: upstreams.of(provider).pool, target, path, headers: [...headers, ...authorization], body },
+      ...{ reader: null, sink: noStream, occupancy: known, clock, deadlines: this.#deadlines },
+      ...{ startedUs, dueUs, answerBytesMax, clientStallMs: 0 },
+    })
+  }
+
+  /** Null: no answer. What can be parsed may still be nothing that can be read. */
+  #readAnswer(wire: ChatWire, bytes: Buffer, { id, provider }: TargetTable): ChatAnswer | null {
+    try {
+      return wire.readAnswer(bytes, tinyConversation)
+    } catch (thrown) {
+      const fields = { targetId: id, providerId: provider.id, fault: String(thrown) }
+      this.#options.log.debug(fields, 'an answer could not be read')
+      return null
+    }
   }
 
   #tell(target: TargetTable, known: KnownTarget, outcome: HopOutcome, answer: ChatAnswer | null, durationUs: number) {
@@ -223,21 +298,27 @@ export class WarmUp implements Service {
       metrics.warmUpTokens.of('out').add(usage.output)
     }
     if (cost !== null) metrics.warmUpNanoUsd.of().add(Number(cost))
+    // Why it was not sent has been said.
+    if (outcome === 'not_ready') return
     log.info(
       {
         ...{ targetId: target.id, providerId: target.provider.id, outcome, durationMs: durationUs / 1000 },
         ...{ inputTokens: usage?.input ?? null, outputTokens: usage?.output ?? null },
         costNanoUsd: cost === null ? null : Number(cost),
       },
-      'a target was warmed up',
+      outcome === 'ok' ? 'a target was warmed up' : 'a target could not be warmed up',
     )
   }
 }
 
-function dueUsOf({ target, sinceUs, jitter }: WarmTarget, { usedUs }: KnownTarget): number {
+function dueUsOf({ target, state }: WarmTarget, { usedUs }: KnownTarget): number {
+  const { sinceUs, jitter, lastTriedUs, waitUs } = state
   const intervalUs = (target.warmUpIntervalMs ?? Number.POSITIVE_INFINITY) * 1000
-  if (usedUs === Number.NEGATIVE_INFINITY) return sinceUs + jitter * Math.min(firstWithinUs, intervalUs)
-  return usedUs + intervalUs * (1 + jitter * jitterRatio)
+  const dueUs =
+    usedUs === Number.NEGATIVE_INFINITY
+      ? sinceUs + jitter * Math.min(firstWithinUs, intervalUs)
+      : usedUs + intervalUs * (1 + jitter * jitterRatio)
+  return waitUs === 0 ? dueUs : Math.max(dueUs, lastTriedUs + waitUs)
 }
 
 const noSiblings: readonly TargetTable[] = []

@@ -43,9 +43,16 @@ describe('the log', () => {
 
   test('a plain line looks like any other', () => {
     const { lines, log } = openLog()
-    log
-      .child({ service: 'request' })
-      .plain('"route":"a \\"quoted\\" one","tokens_in":null', 'request', Date.UTC(2026, 0, 1))
+    log.child({ service: 'request' }).plain(
+      (line, route: string) => {
+        line.plain('"route":')
+        line.json(route)
+        line.plain(',"tokens_in":null')
+      },
+      'a "quoted" one',
+      'request',
+      Date.UTC(2026, 0, 1),
+    )
     expect(lines[0]).toEqual({
       level: 'info',
       timestamp: '2026-01-01T00:00:00.000Z',
@@ -65,7 +72,7 @@ describe('the log', () => {
   test('says nothing below its level', () => {
     const { lines, log } = openLog('warn')
     log.info({}, 'no')
-    log.plain('"a":1', 'no', 0)
+    log.plain((line) => line.plain('"a":1'), null, 'no', 0)
     log.debug({}, 'no')
     expect(lines).toEqual([])
   })

@@ -1,6 +1,7 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
+import { LineBytes } from './line-bytes.js'
 
 /**
  * One JSON line per event on standard output, ISO-8601 time, secrets redacted by name wherever they stand. Text of
@@ -36,6 +37,10 @@ export interface AgentLogOptions {
 /** Lines gather until a page of this many bytes is full or this long; a warning takes everything with it at once. */
 const pageBytes = 64 * 1024
 const gatherMs = 200
+/** Room that is made for a line which is put together in its place. */
+const lineBytesUsual = 4 * 1024
+/** Of such a line; a longer one is not written. A record has bounded texts and some dozens of hops. */
+export const lineBytesMax = 256 * 1024
 /** Lines that wait because nobody reads them are dropped beyond this: a stuck pipe must not take the agent's memory. */
 const waitingBytesMax = 8 * 1024 * 1024
 
@@ -67,6 +72,7 @@ class PagedOutput implements DestinationStream {
   readonly #output = openOutput()
   readonly #clock: Clock
   #page = Buffer.allocUnsafeSlow(pageBytes)
+  #line = new LineBytes(this.#page)
   #length = 0
   #cancelTimer: (() => void) | null = null
 
@@ -78,14 +84,30 @@ class PagedOutput implements DestinationStream {
     })
   }
 
+  /** Where the next line may be put together, with room for most. It counts once `endLine` was called. */
+  beginLine(): LineBytes {
+    if (this.#length + lineBytesUsual > pageBytes) this.flush()
+    const line = this.#line
+    line.at = this.#length
+    line.overflown = false
+    return line
+  }
+
+  endLine(): void {
+    this.#length = this.#line.at
+    this.#cancelTimer ??= this.#clock.after(gatherMs, this.#flush)
+  }
+
   write(line: string): void {
     // No character takes more than three bytes per unit.
     const bytesMax = line.length * 3
     if (this.#length + bytesMax > pageBytes) this.flush()
     if (bytesMax > pageBytes) return void this.#output.write(Buffer.from(line))
     this.#length += this.#page.write(line, this.#length)
-    this.#cancelTimer ??= this.#clock.after(gatherMs, () => this.flush())
+    this.#cancelTimer ??= this.#clock.after(gatherMs, this.#flush)
   }
+
+  readonly #flush = () => this.flush()
 
   flush(): void {
     this.#cancelTimer?.()
@@ -93,6 +115,7 @@ class PagedOutput implements DestinationStream {
     if (this.#length === 0) return
     this.#output.write(this.#page.subarray(0, this.#length))
     this.#page = Buffer.allocUnsafeSlow(pageBytes)
+    this.#line = new LineBytes(this.#page)
     this.#length = 0
   }
 }
@@ -143,17 +166,39 @@ export class AgentLog implements Log {
     this.#logger = logger
     this.#line = line
     this.#bindings = bindings
-    this.#bindingsText = JSON.stringify(bindings).slice(1, -1)
+    // Escaped where it is not ASCII: names of agents are what an operator likes.
+    this.#bindingsText = JSON.stringify(bindings)
+      .slice(1, -1)
+      .replace(/[^\x20-\x7e]/g, escaped)
   }
 
   /**
-   * An `info` line of the instant `atMs` whose members are JSON already (`"a":1,"b":"c"`) and hold no secret: what is
-   * written for every request, without a logger's way through each field.
+   * An `info` line of the instant `atMs` whose members (`"a":1,"b":"c"`, no secret among them) `write` writes of `value`: what
+   * is written for every request, without a logger's way through each field. `message` is plain.
    */
-  plain(members: string, message: string, atMs: number): void {
+  plain<T>(write: (line: LineBytes, value: T) => void, value: T, message: string, atMs: number) {
     if (!this.#logger.isLevelEnabled('info')) return
-    const { destination, timestampOf } = this.#line
-    destination.write(`{"level":"info"${timestampOf(atMs)},${this.#bindingsText},${members},"message":"${message}"}\n`)
+    const { destination } = this.#line
+    if (destination instanceof PagedOutput) {
+      const line = destination.beginLine()
+      this.#compose(line, write, value, message, atMs)
+      if (!line.overflown) return destination.endLine()
+    }
+    const line = new LineBytes(Buffer.allocUnsafe(lineBytesMax))
+    this.#compose(line, write, value, message, atMs)
+    if (!line.overflown) destination.write(line.bytes.toString('utf8', 0, line.at))
+  }
+
+  #compose<T>(line: LineBytes, write: (line: LineBytes, value: T) => void, value: T, message: string, atMs: number) {
+    line.plain('{"level":"info"')
+    line.plain(this.#line.timestampOf(atMs))
+    line.plain(',')
+    line.plain(this.#bindingsText)
+    line.plain(',')
+    write(line, value)
+    line.plain(',"message":"')
+    line.plain(message)
+    line.plain('"}\n')
   }
 
   debug(fields: Readonly<Record<string, unknown>>, message: string): void {
@@ -177,6 +222,11 @@ export class AgentLog implements Log {
 }
 
 type Fields = Readonly<Record<string, unknown>>
+
+/** A UTF-16 unit as JSON can spell it in ASCII. */
+function escaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
 
 /** The same object when nothing in it is secret, else a copy without what is. */
 function redact(fields: Fields, depth: number): Fields {

@@ -50,6 +50,16 @@ abstract class Family<Series> {
     return series
   }
 
+  /** Whether there is one of this first label's value already. */
+  has(first: string): boolean {
+    return this.#series.has(first)
+  }
+
+  /** Label sets that there are. */
+  get size(): number {
+    return this.#entries.length
+  }
+
   /** What the registry asks at a scrape. */
   async get(): Promise<Snapshot> {
     const snapshot = this.describe()
@@ -103,6 +113,8 @@ export interface GaugeSources {
 
 /** Providers with a series of their own; those beyond share one that says `other`. */
 const providersMax = 500
+/** Routes with a series of their own, likewise. Fewer than `seriesMax`, so that `other` has its place. */
+const routesMax = 500
 
 export class AgentMetrics {
   readonly requests = new CounterFamily('requests_total', 'Authenticated requests by how they ended.', [
@@ -166,6 +178,11 @@ export class AgentMetrics {
     'Requests whose client overrode the routing by header.',
     ['kind'],
   )
+  readonly conditionFailures = new CounterFamily(
+    'condition_failures_total',
+    'Conditions of rules that counted as false because nobody could say whether they hold, by route.',
+    ['route'],
+  )
   /** Per target of a rule. */
   readonly targets = new TargetMetrics(prefix)
   readonly #registry = new Registry()
@@ -189,6 +206,7 @@ export class AgentMetrics {
       this.warmUpNanoUsd,
       this.warmUpSeconds,
       this.routingOverrides,
+      this.conditionFailures,
     ]
     for (const family of families) this.#register(family)
   }
@@ -238,6 +256,13 @@ export class AgentMetrics {
   /** Calls `task` before numbers are read, so that who counts in batches can catch up. One task. */
   beforeScrape(task: () => void): void {
     this.#beforeScrape = task
+  }
+
+  /** Conditions of the route's rules of which nobody could say whether they hold for one request. */
+  countConditionFailures(routeId: string, failureCount: number): void {
+    const { conditionFailures } = this
+    const isOwn = conditionFailures.has(routeId) || conditionFailures.size < routesMax
+    conditionFailures.of(isOwn ? routeId : 'other').add(failureCount)
   }
 
   /** A closed record. */

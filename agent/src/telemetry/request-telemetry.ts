@@ -2,9 +2,10 @@ import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.j
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { afterTurn } from '../../../proto/std/turn.js'
-import { AgentLog } from './log.js'
+import { LineBytes } from './line-bytes.js'
+import { AgentLog, lineBytesMax } from './log.js'
 import type { AgentMetrics } from './metrics.js'
-import { requestMembers } from './request-members.js'
+import { writeRequestMembers } from './request-members.js'
 
 export interface RequestTelemetryOptions {
   readonly metrics: AgentMetrics
@@ -70,10 +71,14 @@ export class RequestTelemetry implements Service {
   }
 
   /** Of the instant at which the record was closed. */
-  #writeLine(record: UsageRecord): void {
+  #writeLine(record: UsageRecord) {
     const { log } = this.#options
     const closedAtMs = Number(record.startedAtUnixMs) + Math.round(Number(record.latencyUs) / 1000)
-    if (log instanceof AgentLog) log.plain(requestMembers(record), 'request', closedAtMs)
-    else log.info(JSON.parse(`{${requestMembers(record)}}`), 'request')
+    if (log instanceof AgentLog) return log.plain(writeRequestMembers, record, 'request', closedAtMs)
+    const line = new LineBytes(Buffer.alloc(lineBytesMax))
+    line.plain('{')
+    writeRequestMembers(line, record)
+    line.plain('}')
+    if (!line.overflown) log.info(JSON.parse(line.bytes.toString('utf8', 0, line.at)), 'request')
   }
 }

@@ -4,13 +4,12 @@ import path from 'node:path'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { reportReplyCodec, usageRecordCodec } from '../../../proto/gen/codec.js'
-import type { ReportMessage } from '../../../proto/gen/switchyard/v1/ReportMessage.js'
 import { VirtualClock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import type { LaneOrder } from './lane-telling.js'
 import { Meter, type OpenRecord } from './meter.js'
 import type { LaneKey, SpoolClass } from './segment.js'
-import { Sender } from './sender.js'
+import { type OutgoingReport, Sender } from './sender.js'
 import { type FollowedLanes, Spool, type SpoolAlarm } from './spool.js'
 import { type LaneTellings, WorkerSpool } from './worker-spool.js'
 
@@ -103,7 +102,7 @@ type Primary = Awaited<ReturnType<typeof startPrimary>>
 class FakeControlPlane {
   readonly lanes = new Map<string, Map<number, string>>()
   readonly contradictions: string[] = []
-  queue: ReportMessage[] = []
+  queue: OutgoingReport[] = []
 
   store(count = Number.POSITIVE_INFINITY): void {
     for (const { batch, drop } of this.queue.splice(0, count)) {
@@ -290,6 +289,155 @@ describe('a lane that a request worker writes', () => {
     expect(fs.readdirSync(primary.spool.directory).filter((name) => name.includes(`-${before.bootEpoch}-0-`))).toEqual(
       [],
     )
+  })
+
+  it.each(['before it renamed a file', 'when it had renamed one'])(
+    'moves to another epoch though its process dies, %s',
+    async (when) => {
+      const { primary, worker, plane } = await one()
+      for (let i = 0; i < 60; i++) worker.meter.record(record(`${i}-${'x'.repeat(100)}`))
+      await worker.exchange()
+      const before = worker.lanes.usage.key
+      await primary.sender.begin()
+      expect(primary.sender.receive(stored(before, 7))).toBe('rekeyed')
+      const { bootEpoch } = worker.lanes.usage.key
+      const files = fs
+        .readdirSync(primary.spool.directory)
+        .filter((name) => name.startsWith(`usage-${before.bootEpoch}-`))
+      expect(files.length).toBeGreaterThan(1)
+      if (when !== 'before it renamed a file') {
+        const [first = ''] = files
+        const at = (name: string) => path.join(primary.spool.directory, name)
+        fs.renameSync(at(first), at(first.replace(`-${before.bootEpoch}-`, `-${bootEpoch}-`)))
+      }
+      worker.kill(0)
+      await connect(primary, plane)
+      await sendAll(primary, plane)
+      plane.store()
+      expect(plane.watermark({ ...before, bootEpoch })).toBe(60)
+      expect(storedRecords(plane)).toHaveLength(60)
+      expect(primary.alarms).toEqual([])
+    },
+  )
+
+  it('moves to another epoch though the whole agent dies midway: the next start ends what was begun', async () => {
+    const { clock, primary, worker, plane } = await one()
+    for (let i = 0; i < 60; i++) worker.meter.record(record(`${i}-${'x'.repeat(100)}`))
+    await worker.exchange()
+    const before = worker.lanes.usage.key
+    await primary.sender.begin()
+    primary.sender.receive(stored(before, 7))
+    const { bootEpoch } = worker.lanes.usage.key
+    worker.isAlive = false
+    const next = await startPrimary(primary.spool.directory, clock)
+    expect(next.spool.lanes().map(({ key }) => key.bootEpoch)).toEqual([bootEpoch])
+    await connect(next, plane)
+    await sendAll(next, plane)
+    plane.store()
+    expect(plane.watermark({ ...before, bootEpoch })).toBe(60)
+    expect(fs.readdirSync(primary.spool.directory)).not.toContain('moves.json')
+  })
+
+  it('moves to another epoch also when its process died before anything of it was sent', async () => {
+    const { primary, worker, plane } = await one()
+    for (let i = 0; i < 12; i++) worker.meter.record(record(`${i}`))
+    worker.meter.open(record('ran'))
+    worker.spool.usage.flush()
+    const before = worker.lanes.usage.key
+    worker.kill(0)
+    await primary.sender.begin()
+    expect(primary.sender.receive(stored(before, 7))).toBe('rekeyed')
+    await connect(primary, plane)
+    await sendAll(primary, plane)
+    plane.store()
+    expect(storedRecords(plane)).toHaveLength(13)
+    expect([...plane.lanes.keys()]).not.toContain(`1/${before.bootEpoch}/0`)
+  })
+
+  it('is known by its name: one that was sent and then recovered moves nowhere', async () => {
+    const { primary, worker, plane } = await one()
+    for (let i = 0; i < 12; i++) worker.meter.record(record(`${i}`))
+    await worker.exchange()
+    await connect(primary, plane)
+    await sendAll(primary, plane)
+    plane.store()
+    worker.kill(0)
+    await primary.sender.begin()
+    expect(primary.sender.receive(stored(worker.lanes.usage.key, 12))).not.toBe('rekeyed')
+    expect(primary.spool.stats().usageWaitingCount).toBe(0)
+  })
+
+  it('stays where it was sent when the other class of its epoch moves, and the next life takes neither’s key', async () => {
+    const { primary, worker, plane } = await one()
+    worker.meter.record(record('a'))
+    worker.meter.span({ traceId: 't'.repeat(32), name: 's' })
+    await worker.exchange()
+    const [usage, spans] = [worker.lanes.usage.key, worker.lanes.spans.key]
+    await primary.sender.begin()
+    primary.sender.receive(stored(usage, 0))
+    primary.sender.receive(reportReplyCodec.decode(reportReplyCodec.encode({ credit: { class: 1, bytes: 1 << 20 } })))
+    await sendAll(primary, plane)
+    expect(primary.sender.receive(stored(spans, 3))).toBe('rekeyed')
+    expect(worker.lanes.usage.key).toEqual(usage)
+    expect(worker.lanes.spans.key.bootEpoch).toBeGreaterThan(spans.bootEpoch)
+    await worker.exchange()
+    worker.kill(0)
+    const next = new Worker(primary.spool, 0, { broken: false })
+    expect(next.lanes.usage.key.bootEpoch).toBeGreaterThan(worker.lanes.spans.key.bootEpoch)
+    await connect(primary, plane)
+    await sendAll(primary, plane)
+    plane.store()
+    expect(storedRecords(plane)).toEqual(['a ok'])
+    expect(plane.contradictions).toEqual([])
+  })
+
+  it.each([0, 1_000])(
+    'has the drop of spans that it did not live to write declared, and nothing is called lost (%i more)',
+    async (more) => {
+      const { clock, primary, worker, plane } = await one({ spanBytesMax: 8192 })
+      for (let i = 0; i < 150 + more; i++)
+        worker.meter.span({ traceId: 't'.repeat(32), name: `${i}-${'x'.repeat(60)}` })
+      await worker.exchange()
+      await clock.advance(1_000)
+      expect(worker.toWorker.some(([, { order }]) => order === 'drop')).toBe(true)
+      worker.kill(0)
+      await connect(primary, plane)
+      for (let round = 0; round < 3; round++) {
+        await sendAll(primary, plane)
+        plane.store()
+        tellWatermarks(primary, plane)
+        primary.sender.tick()
+      }
+      expect(plane.watermark(worker.lanes.spans.key)).toBe(150 + more)
+      expect(primary.alarms).toEqual([])
+    },
+  )
+
+  it('that the disk does not let be recovered is left whole for the next start, which is an alarm', async () => {
+    const { clock, primary, worker, plane } = await one()
+    for (let i = 0; i < 60; i++) worker.meter.record(record(`${i}-${'x'.repeat(100)}`))
+    worker.meter.span({ traceId: 't'.repeat(32), name: 'kept' })
+    await worker.exchange()
+    const file = worker.lanes.usage.segments.at(-1)?.path ?? ''
+    fs.renameSync(file, `${file}.aside`)
+    fs.mkdirSync(file)
+    worker.kill(0)
+    expect(primary.alarms.map(({ code }) => code)).toEqual(['left'])
+    expect(primary.spool.lanes().map(({ key }) => key.class)).toEqual(['spans'])
+    expect(primary.spool.stats()).toMatchObject({ usageDiskBytes: 0, usageUnstoredBytes: 0 })
+    await connect(primary, plane)
+    await sendAll(primary, plane)
+    plane.store()
+    expect(storedRecords(plane)).toEqual([])
+    fs.rmdirSync(file)
+    fs.renameSync(`${file}.aside`, file)
+    await primary.sender.end()
+    await primary.spool.stop()
+    const next = await startPrimary(primary.spool.directory, clock)
+    await connect(next, plane)
+    await sendAll(next, plane)
+    plane.store()
+    expect(storedRecords(plane)).toHaveLength(60)
   })
 
   it('gives up its eldest spans over the budget, declared, and the worker forgets the files', async () => {

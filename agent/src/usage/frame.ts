@@ -67,20 +67,54 @@ const damaged: FrameRead = Object.freeze({ found: 'damaged' })
 
 /** The frame that begins at `offset` of `bytes`; its body is a view of `bytes`. */
 export function readFrame(bytes: Buffer, offset: number): FrameRead {
-  if (bytes.length - offset < frameHeaderBytes) return short
-  const bodyLength = bytes.readUInt32LE(offset)
-  const kind = bytes[offset + 8] as FrameKind
-  const sequenceHigh = bytes.readUInt32LE(offset + 13)
-  if (bodyLength > frameBodyBytesMax || kind < frameKind.carry || kind > frameKind.seal) return damaged
-  if (sequenceHigh >= 2 ** 21) return damaged
-  const endOffset = offset + frameHeaderBytes + bodyLength
-  if (bytes.length < endOffset) return short
-  if (crc32(bytes.subarray(offset + 8, endOffset)) !== bytes.readUInt32LE(offset + 4)) return damaged
-  const sequence = sequenceHigh * 2 ** 32 + bytes.readUInt32LE(offset + 9)
+  const endOffset = frameEnd(bytes, offset)
+  if (endOffset === shortEnd) return short
+  if (endOffset === damagedEnd || !isWhole(bytes, offset, endOffset)) return damaged
   return {
     found: 'frame',
-    frame: { kind, sequence, body: bytes.subarray(offset + frameHeaderBytes, endOffset), endOffset },
+    frame: {
+      kind: frameKindAt(bytes, offset),
+      sequence: frameSequenceAt(bytes, offset),
+      body: bytes.subarray(offset + frameHeaderBytes, endOffset),
+      endOffset,
+    },
   }
+}
+
+export const shortEnd = -1
+export const damagedEnd = -2
+
+/**
+ * Where the frame ends that begins at `offset` by what its header says: `shortEnd` beyond the end of `bytes`, `damagedEnd` if
+ * no frame has such a header. Its checksum is another matter (`isWhole`).
+ */
+export function frameEnd(bytes: Buffer, offset: number): number {
+  if (bytes.length - offset < frameHeaderBytes) return shortEnd
+  const bodyLength = readUInt32(bytes, offset)
+  const kind = bytes[offset + 8] as number
+  if (bodyLength > frameBodyBytesMax || kind < frameKind.carry || kind > frameKind.seal) return damagedEnd
+  if (readUInt32(bytes, offset + 13) >= 2 ** 21) return damagedEnd
+  const endOffset = offset + frameHeaderBytes + bodyLength
+  return bytes.length < endOffset ? shortEnd : endOffset
+}
+
+/** Whether the checksum of the frame from `offset` to `endOffset` is that of its bytes. */
+export function isWhole(bytes: Buffer, offset: number, endOffset: number): boolean {
+  return crc32(bytes.subarray(offset + 8, endOffset)) === readUInt32(bytes, offset + 4)
+}
+
+export function frameKindAt(bytes: Buffer, offset: number): FrameKind {
+  return bytes[offset + 8] as FrameKind
+}
+
+export function frameSequenceAt(bytes: Buffer, offset: number): number {
+  return readUInt32(bytes, offset + 13) * 2 ** 32 + readUInt32(bytes, offset + 9)
+}
+
+/** `Buffer`'s own checks what is checked above. */
+function readUInt32(bytes: Buffer, offset: number): number {
+  const low = (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8)
+  return (low | ((bytes[offset + 2] as number) << 16) | ((bytes[offset + 3] as number) << 24)) >>> 0
 }
 
 const magic = 0x50535753 // "SWSP"

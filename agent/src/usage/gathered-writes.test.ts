@@ -7,6 +7,7 @@ import { VirtualClock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import { LaneReader } from './lane-reader.js'
 import { Meter } from './meter.js'
+import { RecordList } from './record-list.js'
 import { Spool, type SpoolOptions } from './spool.js'
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet }
@@ -35,10 +36,10 @@ async function requestIds(spool: Spool): Promise<string[]> {
     const reader = new LaneReader(lane)
     reader.rewind()
     for (;;) {
-      const entries = await reader.read({ recordsMax: 100, bytesMax: 1_000_000 })
-      if (entries.length === 0) break
-      for (const entry of entries) {
-        if (entry.kind !== 'record') continue
+      const read = await reader.read({ recordsMax: 100, bytesMax: 1_000_000 })
+      if (!(read instanceof RecordList)) continue
+      if (read.length === 0) break
+      for (const entry of read) {
         const record = usageRecordCodec.decode(entry.payload)
         found.push(`${record.requestId} ${record.status}`)
       }
@@ -159,9 +160,9 @@ describe('a close', () => {
     await meter.written()
     const reader = new LaneReader(spool.usage)
     reader.rewind()
-    const entries = await reader.read({ recordsMax: 100, bytesMax: 10_000_000 })
+    const read = await reader.read({ recordsMax: 100, bytesMax: 10_000_000 })
     await reader.close()
-    const records = entries.map((entry) => entry.kind === 'record' && usageRecordCodec.decode(entry.payload))
+    const records = read instanceof RecordList && [...read].map(({ payload }) => usageRecordCodec.decode(payload))
     expect(records).toMatchObject(
       ['ann', 'ünï', longest.slice(0, 256)].map((userId) => ({
         userId,

@@ -1,11 +1,25 @@
 import { type FileHandle, open } from 'node:fs/promises'
-import { decodeDrop, frameHeaderBytes, frameKind, readFrame } from './frame.js'
+import {
+  decodeDrop,
+  frameEnd,
+  frameHeaderBytes,
+  frameKind,
+  frameKindAt,
+  frameSequenceAt,
+  isWhole,
+  shortEnd,
+} from './frame.js'
 import type { LaneBook } from './lane-book.js'
+import { RecordList } from './record-list.js'
 import type { SegmentInfo } from './segment.js'
 
-export type LaneEntry =
-  | { readonly kind: 'record'; readonly sequence: number; readonly payload: Uint8Array }
-  | { readonly kind: 'drop'; readonly first: number; readonly last: number; readonly reason: string }
+/** A range of sequences that are gone, and why. */
+export interface ReadDrop {
+  readonly kind: 'drop'
+  readonly first: number
+  readonly last: number
+  readonly reason: string
+}
 
 export interface ReadLimits {
   recordsMax: number
@@ -50,54 +64,76 @@ export class LaneReader {
    * called; at least one if there is one. A drop ends the reading: it is a message of its own. Empty when nothing was left
    * then; `atEnd` says whether something came since.
    */
-  async read(limits: ReadLimits): Promise<LaneEntry[]> {
-    const entries: LaneEntry[] = []
-    let bytes = 0
+  async read(limits: ReadLimits): Promise<RecordList | ReadDrop> {
+    const records = new RecordList()
     this.hasMore = false
     const last = this.lane.segments.at(-1)
     const end = { number: last?.number ?? -1, offset: last?.bytes ?? 0 }
     for (;;) {
       const segment = this.#segment()
-      if (!segment) return entries
+      if (!segment) return records
       // What is written while it reads waits for the next time: reading after every single frame would never end.
-      if (segment.number > end.number || (segment.number === end.number && this.#offset >= end.offset)) return entries
+      if (segment.number > end.number || (segment.number === end.number && this.#offset >= end.offset)) return records
       const chunk = await this.#readChunk(segment, segment.number === end.number ? end.offset : segment.bytes)
-      let offset = 0
-      while (offset < chunk.length) {
-        const read = readFrame(chunk, offset)
-        if (read.found !== 'frame') {
-          // Damage: go on at the next byte that begins a frame. What it hid will be declared lost.
-          if (read.found === 'short' && offset > 0) break
-          offset += 1
-          continue
-        }
-        const { kind, sequence, body, endOffset } = read.frame
-        if (kind === frameKind.close || kind === frameKind.span) {
-          if (sequence >= this.lane.storedNext && sequence >= this.lane.floor) {
-            if (entries.length > 0 && (entries.length >= limits.recordsMax || bytes + body.length > limits.bytesMax)) {
-              this.#offset += offset
-              this.hasMore = true
-              return entries
-            }
-            entries.push({ kind: 'record', sequence, payload: body })
-            bytes += body.length
-          }
-        } else if (kind === frameKind.drop) {
-          const drop = decodeDrop(body)
-          if (drop && drop.lastSequence >= this.lane.storedNext) {
-            this.hasMore = true
-            if (entries.length > 0) {
-              this.#offset += offset
-              return entries
-            }
-            this.#offset += endOffset
-            return [{ kind: 'drop', first: sequence, last: drop.lastSequence, reason: drop.reason }]
-          }
-        }
-        offset = endOffset
-      }
-      this.#offset += offset
+      const drop = this.#take(chunk, records, limits)
+      if (drop !== null) return drop
+      if (this.hasMore) return records
     }
+  }
+
+  /**
+   * Takes the records of `chunk`, which begins where this stands, and moves on behind what it has taken. Gives a drop that is
+   * to be told before anything else; sets `hasMore` where it leaves something that a limit or a drop kept it from taking.
+   */
+  #take(chunk: Buffer, records: RecordList, limits: ReadLimits): ReadDrop | null {
+    const { storedNext, floor } = this.lane
+    const least = Math.max(storedNext, floor)
+    let offset = 0
+    /** Where open frames began whose checksums nobody looked at: they are passed over, and a whole frame behind them is proof. */
+    let passedFrom = -1
+    while (offset < chunk.length) {
+      const endOffset = frameEnd(chunk, offset)
+      const kind = endOffset < 0 ? null : frameKindAt(chunk, offset)
+      if (kind === frameKind.open) {
+        if (passedFrom === -1) passedFrom = offset
+        offset = endOffset
+        continue
+      }
+      if (endOffset < 0 || !isWhole(chunk, offset, endOffset)) {
+        const damagedFrom = passedFrom === -1 ? -1 : firstDamage(chunk, passedFrom, offset)
+        passedFrom = -1
+        if (damagedFrom !== -1) offset = damagedFrom
+        else if (endOffset === shortEnd && offset > 0) break
+        // Damage: go on at the next byte that begins a frame. What it hid will be declared lost.
+        offset += 1
+        continue
+      }
+      passedFrom = -1
+      const sequence = frameSequenceAt(chunk, offset)
+      const bodyOffset = offset + frameHeaderBytes
+      if (kind === frameKind.close || kind === frameKind.span) {
+        if (sequence >= least) {
+          const isFull = records.length >= limits.recordsMax || records.bytes + endOffset - bodyOffset > limits.bytesMax
+          if (records.length > 0 && isFull) {
+            this.hasMore = true
+            break
+          }
+          records.add(sequence, chunk, bodyOffset, endOffset)
+        }
+      } else if (kind === frameKind.drop) {
+        const drop = decodeDrop(chunk.subarray(bodyOffset, endOffset))
+        if (drop && drop.lastSequence >= storedNext) {
+          this.hasMore = true
+          if (records.length > 0) break
+          this.#offset += endOffset
+          return { kind: 'drop', first: sequence, last: drop.lastSequence, reason: drop.reason }
+        }
+      }
+      offset = endOffset
+    }
+    const damagedFrom = passedFrom === -1 ? -1 : firstDamage(chunk, passedFrom, offset)
+    this.#offset += damagedFrom === -1 ? offset : damagedFrom + 1
+    return null
   }
 
   async close(): Promise<void> {
@@ -129,7 +165,7 @@ export class LaneReader {
     }
     let size = Math.min(chunkBytes, end - this.#offset)
     let chunk = await readAt(file, this.#offset, size)
-    if (chunk.length >= frameHeaderBytes && readFrame(chunk, 0).found === 'short') {
+    if (chunk.length >= frameHeaderBytes && frameEnd(chunk, 0) === shortEnd) {
       size = Math.min(frameHeaderBytes + chunk.readUInt32LE(0), end - this.#offset)
       if (size > chunk.length) chunk = await readAt(file, this.#offset, size)
     }
@@ -149,6 +185,16 @@ export class LaneReader {
       throw fault
     }
   }
+}
+
+/** Where the first frame from `from` on begins whose checksum is wrong; -1: all up to `end` are whole. */
+function firstDamage(chunk: Buffer, from: number, end: number): number {
+  for (let offset = from; offset < end; ) {
+    const endOffset = frameEnd(chunk, offset)
+    if (endOffset < 0 || !isWhole(chunk, offset, endOffset)) return offset
+    offset = endOffset
+  }
+  return -1
 }
 
 async function readAt(file: FileHandle, offset: number, size: number): Promise<Buffer> {

@@ -4,12 +4,11 @@ import path from 'node:path'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { reportReplyCodec, usageRecordCodec } from '../../../proto/gen/codec.js'
-import type { ReportMessage } from '../../../proto/gen/switchyard/v1/ReportMessage.js'
 import { VirtualClock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import { Meter, type OpenRecord } from './meter.js'
 import type { LaneKey } from './segment.js'
-import { Sender } from './sender.js'
+import { type OutgoingReport, Sender } from './sender.js'
 import { Spool, type SpoolAlarm } from './spool.js'
 
 const quiet: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet }
@@ -30,9 +29,9 @@ function freshFolder(): string {
 class FakeControlPlane {
   readonly lanes = new Map<string, Map<number, string>>()
   readonly contradictions: string[] = []
-  #queue: ReportMessage[] = []
+  #queue: OutgoingReport[] = []
 
-  receive(message: ReportMessage): void {
+  receive(message: OutgoingReport): void {
     this.#queue.push(message)
   }
 
@@ -159,7 +158,7 @@ describe('the sender', () => {
     plane.forget()
     await connect(agent, plane)
     const message = await agent.sender.next()
-    expect(message?.batch?.records?.map((each) => each.sequence)).toEqual([5, 6, 7, 8, 9])
+    expect(message?.batch?.records.sequences).toEqual([5, 6, 7, 8, 9])
   })
 
   it('sends again when stored stands still before a sent record, with growing patience', async () => {

@@ -1,3 +1,4 @@
+import { reportMessageCodec } from '../../../proto/gen/codec.js'
 import type { Lane__Output } from '../../../proto/gen/switchyard/v1/Lane.js'
 import type { ReportMessage } from '../../../proto/gen/switchyard/v1/ReportMessage.js'
 import type { ReportReply__Output } from '../../../proto/gen/switchyard/v1/ReportReply.js'
@@ -7,6 +8,7 @@ import type { Log } from '../../../proto/std/service.js'
 import type { LaneBook } from './lane-book.js'
 import { LaneReader } from './lane-reader.js'
 import { RangeSet } from './range-set.js'
+import { RecordList, type WireLane } from './record-list.js'
 import { laneName, type SpoolClass } from './segment.js'
 import type { Spool } from './spool.js'
 
@@ -21,6 +23,20 @@ export interface SenderOptions {
   bytesMax?: number
   /** A sent record is sent again when the watermark stood still before it for so long; doubles while it stands. Default 10 s. */
   stallMs?: number
+}
+
+/** What is sent: a `ReportMessage`, but that records stay where they were read until they are put on the wire. */
+export interface OutgoingReport {
+  readonly hello?: ReportMessage['hello']
+  readonly drop?: ReportMessage['drop']
+  readonly batch?: { readonly lane: WireLane; readonly records: RecordList }
+}
+
+/** Its bytes on the wire. */
+export function encodeReport(message: OutgoingReport): Buffer {
+  if (message.batch !== undefined) return message.batch.records.encodeBatch(message.batch.lane)
+  const { hello, drop } = message
+  return Buffer.from(reportMessageCodec.encode(hello !== undefined ? { hello } : { drop: drop ?? null }))
 }
 
 /** What is known of one lane on this stream. */
@@ -63,8 +79,11 @@ export class Sender {
   #resendCount = 0
   /** Lanes that this round has taken everything from. */
   readonly #served = new Set<LaneBook>()
-  /** Lanes of this life of which a batch has left: from then on their watermark may be above zero. */
-  readonly #everSent = new Set<LaneBook>()
+  /**
+   * Names of lanes of which a batch has left: from then on their watermark may be above zero. Names, because a lane that is
+   * recovered when its request worker ends is the same lane in another object.
+   */
+  readonly #everSent = new Set<string>()
 
   constructor(options: SenderOptions) {
     this.#options = { recordsMax: 500, bytesMax: 256 << 10, stallMs: 10_000, ...options }
@@ -81,11 +100,12 @@ export class Sender {
   }
 
   /** A new stream: forgets credit and what was sent; the hello names every lane. */
-  async begin(): Promise<ReportMessage> {
+  async begin(): Promise<OutgoingReport> {
     await this.end()
     this.#credit = { usage: 0, spans: 0 }
     const lanes = this.#options.spool.lanes()
     for (const lane of lanes) this.#states.set(lane, freshState(lane))
+    for (const name of this.#everSent) if (!this.#options.spool.has(name)) this.#everSent.delete(name)
     return {
       hello: { protocolVersion, agentVersion: this.#options.agentVersion, lanes: lanes.map(wireLane) },
     }
@@ -123,10 +143,11 @@ export class Sender {
     const lane = spool.lane(key)
     const state = lane && this.#states.get(lane)
     if (!lane || !state) return 'ok'
-    if (nextSequence > 0 && spool.isLive(lane) && !this.#everSent.has(lane)) {
+    if (nextSequence > 0 && this.#isUnsent(lane)) {
       // Somebody reported under this epoch before us: our folder is older than our name (a restored disk image).
       this.#log.error({ lane: laneName(lane.key), nextSequence }, 'the boot epoch was used before; taking a new one')
-      spool.rekey(lane.key.bootEpoch)
+      // What has left under this epoch stays: under another one it would be counted twice.
+      spool.rekey(lane.key.bootEpoch, (other) => this.#isUnsent(other))
       return 'rekeyed'
     }
     if (nextSequence < lane.storedNext) {
@@ -146,12 +167,17 @@ export class Sender {
     return state.rewindWanted ? 'sendable' : 'ok'
   }
 
+  /** Begun in this life, whoever wrote it and whether it is still written, and nothing of it was ever sent. */
+  #isUnsent(lane: LaneBook): boolean {
+    return this.#options.spool.hasBegun(lane) && !this.#everSent.has(laneName(lane.key))
+  }
+
   /**
    * The next message of this round for which there is credit, or null at its end. A round takes from every lane batch after
    * batch until one is not full: what is written after that waits for the next round, so that batches are not small under
    * load and a lane that is written steadily does not keep the others waiting. One call at a time.
    */
-  async next(): Promise<ReportMessage | null> {
+  async next(): Promise<OutgoingReport | null> {
     for (const lane of this.#options.spool.lanes()) {
       const state = this.#states.get(lane)
       if (!state?.welcomed || this.#served.has(lane) || this.#credit[lane.key.class] <= 0) continue
@@ -163,39 +189,32 @@ export class Sender {
     return null
   }
 
-  async #nextOf(lane: LaneBook, state: LaneState): Promise<ReportMessage | null> {
+  async #nextOf(lane: LaneBook, state: LaneState): Promise<OutgoingReport | null> {
     if (state.rewindWanted) {
       state.rewindWanted = false
       state.sent.clear()
       state.reader.rewind()
     }
     const bytesMax = Math.min(this.#options.bytesMax, this.#credit[lane.key.class])
-    const entries = await state.reader.read({ recordsMax: this.#options.recordsMax, bytesMax })
-    const first = entries[0]
-    if (!first) {
+    const read = await state.reader.read({ recordsMax: this.#options.recordsMax, bytesMax })
+    if (read instanceof RecordList && read.length === 0) {
       // Nothing more will come from an earlier life: its file must not be held open once it is deleted.
       if (!this.#options.spool.isLive(lane)) await state.reader.close()
       this.#declareHole(lane, state)
       return null
     }
-    this.#everSent.add(lane)
-    if (first.kind === 'drop') {
-      state.sent.add(first.first, first.last + 1)
-      return {
-        drop: { lane: wireLane(lane), firstSequence: first.first, lastSequence: first.last, reason: first.reason },
-      }
+    this.#everSent.add(laneName(lane.key))
+    if (!(read instanceof RecordList)) {
+      const { first, last, reason } = read
+      state.sent.add(first, last + 1)
+      return { drop: { lane: wireLane(lane), firstSequence: first, lastSequence: last, reason } }
     }
-    const records = entries.flatMap((entry) => (entry.kind === 'record' ? [entry] : []))
-    records.sort((a, b) => a.sequence - b.sequence)
-    let bytes = 0
-    for (const record of records) {
-      bytes += record.payload.length
-      state.sent.add(record.sequence, record.sequence + 1)
-    }
-    this.#credit[lane.key.class] -= bytes
-    this.#sentRecordCount += records.length
-    this.#sentBytes += bytes
-    return { batch: { lane: wireLane(lane), records } }
+    read.sort()
+    for (const [start, end] of read.runs()) state.sent.add(start, end)
+    this.#credit[lane.key.class] -= read.bytes
+    this.#sentRecordCount += read.length
+    this.#sentBytes += read.bytes
+    return { batch: { lane: wireLane(lane), records: read } }
   }
 
   /**
@@ -242,6 +261,6 @@ function freshState(lane: LaneBook): LaneState {
   return { reader: new LaneReader(lane), sent: new RangeSet(), welcomed: false, rewindWanted: false, stall: null }
 }
 
-function wireLane(lane: LaneBook) {
+function wireLane(lane: LaneBook): WireLane {
   return { bootEpoch: lane.key.bootEpoch, lane: lane.key.lane, class: wireClass[lane.key.class] }
 }

@@ -7,6 +7,7 @@ import { VirtualClock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import { LaneReader } from './lane-reader.js'
 import { Meter } from './meter.js'
+import { RecordList } from './record-list.js'
 import { laneName } from './segment.js'
 import { Spool, type SpoolAlarm, type SpoolOptions } from './spool.js'
 
@@ -38,9 +39,9 @@ async function contents(spool: Spool): Promise<Record<string, string[]>> {
     reader.rewind()
     const lines: string[] = []
     for (;;) {
-      const entries = await reader.read({ recordsMax: 3, bytesMax: 10_000 })
-      if (entries.length === 0) break
-      for (const entry of entries) {
+      const read = await reader.read({ recordsMax: 3, bytesMax: 10_000 })
+      if (read instanceof RecordList && read.length === 0) break
+      for (const entry of read instanceof RecordList ? read : [read]) {
         if (entry.kind === 'drop') lines.push(`${entry.first}-${entry.last} ${entry.reason}`)
         else if (lane.key.class === 'spans') lines.push(`${entry.sequence}`)
         else {

@@ -1,12 +1,11 @@
 import grpc from '@grpc/grpc-js'
-import { reportMessageCodec, reportReplyCodec } from '../../../proto/gen/codec.js'
-import type { ReportMessage } from '../../../proto/gen/switchyard/v1/ReportMessage.js'
+import { reportReplyCodec } from '../../../proto/gen/codec.js'
 import type { ReportReply__Output } from '../../../proto/gen/switchyard/v1/ReportReply.js'
 import { Backoff } from '../../../proto/std/backoff.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { type BidiStream, bidiStream, CallFault, type ChannelLimits, channelOptions } from '../config/grpc-client.js'
-import { Sender, type SenderStats } from './sender.js'
+import { encodeReport, type OutgoingReport, Sender, type SenderStats } from './sender.js'
 import type { Spool } from './spool.js'
 
 /** As much of the agent's identity as reporting needs. */
@@ -61,7 +60,7 @@ export class UsageReporter implements Service {
   readonly #sender: Sender
   readonly #backoff: Backoff
   readonly #stopping = new AbortController()
-  #stream: BidiStream<ReportMessage, ReportReply__Output> | null = null
+  #stream: BidiStream<OutgoingReport, ReportReply__Output> | null = null
   #connected = false
   #connectCount = 0
   /** Something waited for a reply or a tick that came: do not wait for more records. */
@@ -147,10 +146,10 @@ export class UsageReporter implements Service {
     )
     let cancelTick = () => {}
     try {
-      const stream = bidiStream<ReportMessage, ReportReply__Output>(
+      const stream = bidiStream<OutgoingReport, ReportReply__Output>(
         client.makeBidiStreamRequest(
           '/switchyard.v1.ReportService/Report',
-          (message: ReportMessage) => Buffer.from(reportMessageCodec.encode(message)),
+          encodeReport,
           (bytes) => reportReplyCodec.decode(bytes),
           new grpc.Metadata(),
         ),
@@ -177,7 +176,7 @@ export class UsageReporter implements Service {
     }
   }
 
-  async #receive(stream: BidiStream<ReportMessage, ReportReply__Output>): Promise<void> {
+  async #receive(stream: BidiStream<OutgoingReport, ReportReply__Output>): Promise<void> {
     for await (const reply of stream.messages()) {
       if (!this.#connected) {
         this.#connected = true
@@ -190,7 +189,7 @@ export class UsageReporter implements Service {
     }
   }
 
-  async #pump(stream: BidiStream<ReportMessage, ReportReply__Output>, over: { value: boolean }): Promise<void> {
+  async #pump(stream: BidiStream<OutgoingReport, ReportReply__Output>, over: { value: boolean }): Promise<void> {
     let isIdle = true
     while (!over.value) {
       // Registered before looking, so that what is written meanwhile is not missed.

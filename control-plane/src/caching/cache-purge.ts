@@ -26,24 +26,22 @@ export interface CachePurgeChange {
 export type PurgeScope = Omit<CachePurge, 'id' | 'environmentId' | 'at' | 'createdBy'>
 
 const label = z.string().refine(isLabel, `expected ${labelShape}`)
+/** No answer is kept as a prompt's before there are prompts: a purge by one would say that it purged, and do nothing. */
+const notYet = z.string().refine(() => false, 'there are no prompts yet: purge by route, tag or document')
 
 export const purgeCacheInput = z
   .object({
     tenantId: shapes.id.nullish(),
     environmentId: shapes.id.nullish(),
     routeId: shapes.id.nullish(),
-    promptId: label.nullish(),
-    promptVersion: label.nullish(),
+    promptId: notYet.nullish(),
+    promptVersion: notYet.nullish(),
     tag: label.nullish(),
     documentIds: z
       .array(label)
       .min(1, 'expected at least one document, or leave it out')
       .max(labelsMax, `expected at most ${labelsMax} documents`)
       .nullish(),
-  })
-  .refine(({ promptId, promptVersion }) => promptVersion == null || promptId != null, {
-    path: ['promptVersion'],
-    message: 'expected promptId beside it',
   })
 
 /** What the input names, one scope for each document. */

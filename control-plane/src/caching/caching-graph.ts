@@ -17,7 +17,8 @@ export const CacheSharingGraph = {
 registerEnumType(CacheSharingGraph, {
   name: 'CacheSharing',
   description: `Who shares an answer: everybody in the environment, the keys of a team (a key without one shares with no other),
-one API key, or the end user that the client names (one that names none gets and keeps nothing).`,
+one API key, or the end user that the client names (one that names none gets and keeps nothing), among the requests of its
+team or, without one, of its API key.`,
 })
 
 @Access('cache.read')
@@ -60,7 +61,7 @@ export class RouteCacheGraph {
   @Field(() => Int, { description: 'For prompts of no class in ttls.' })
   ttlSeconds!: number
 
-  @Field(() => Int, { description: 'Nothing older is given, whatever else is said.' })
+  @Field(() => Int, { description: 'Nothing older is given, whatever else is said; not as a last resort either.' })
   ageMaxSeconds!: number
 
   @Field(() => Int, { description: 'Beyond its freshness, while a new one is fetched; 0: not at all.' })
@@ -202,10 +203,10 @@ export class PurgeCacheInput {
   @Field(() => ID, { nullable: true })
   routeId?: string | null
 
-  @Field(() => ID, { nullable: true })
+  @Field(() => ID, { nullable: true, description: 'Refused: there are no prompts yet.' })
   promptId?: string | null
 
-  @Field(() => String, { nullable: true, description: 'With promptId.' })
+  @Field(() => String, { nullable: true, description: 'Refused, like promptId.' })
   promptVersion?: string | null
 
   @Field(() => String, { nullable: true, description: 'Of the route, or of the header x-switchyard-cache-tags.' })

@@ -207,8 +207,7 @@ describe('a purge', () => {
     const second = await caching.purge(admin(), {
       environmentId,
       documentIds: ['d2', 'd1'],
-      promptId: 'p',
-      promptVersion: '1.0.0',
+      routeId,
     })
     expect(second.intentRevisions.get(environmentId)).toBe(await revisionNow())
     const { purges } = await compiled()
@@ -220,7 +219,7 @@ describe('a purge', () => {
         .map(({ documentId }) => documentId)
         .sort(),
     ).toEqual(['d1', 'd2'])
-    expect(purges[1]).toMatchObject({ promptId: 'p', promptVersion: '1.0.0', tag: '', routeId: '' })
+    expect(purges[1]).toMatchObject({ promptId: '', promptVersion: '', tag: '', routeId })
     expect(purges.at(-1)?.atUnixMs).toBe(second.purges[1]?.at.getTime())
     const listed = await caching.listPurges(admin(), environmentId)
     expect(listed.map(({ id }) => id)).toEqual(purges.map(({ id }) => id))
@@ -276,6 +275,7 @@ describe('a purge', () => {
   })
 
   test.each<[object, string]>([
+    [{ promptId: 'p' }, 'input.promptId'],
     [{ promptVersion: '1.0.0' }, 'input.promptVersion'],
     [{ tag: 'a b' }, 'input.tag'],
     [{ documentIds: [] }, 'input.documentIds'],
@@ -283,6 +283,14 @@ describe('a purge', () => {
     [{ environmentId: 'env' }, 'input.environmentId'],
   ])('is refused by the field that is wrong: %j', async (wrong, field) => {
     expect(await refusalOf(() => caching.purge(admin(), wrong))).toMatchObject({ code: 'bad_input', field })
+  })
+
+  test('by a prompt says that there are none, and purges nothing', async () => {
+    const before = await revisionNow()
+    expect(await refusalOf(() => caching.purge(admin(), { promptId: 'p', tag: 't' }))).toMatchObject({
+      ...{ code: 'bad_input', message: 'input.promptId: there are no prompts yet: purge by route, tag or document' },
+    })
+    expect(await revisionNow()).toBe(before)
   })
 
   test('wakes the reconciler', async () => {

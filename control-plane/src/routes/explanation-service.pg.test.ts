@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { must } from '../../../proto/std/assert.js'
 import { VirtualClock } from '../../../proto/std/clock.js'
 import { makeGraph } from '../../../test/harness/graph.js'
 import { actorOf, type Intent, refusalOf, startIntent } from '../../../test/harness/intent.js'
@@ -135,6 +136,40 @@ describe('explaining', () => {
     })
   })
 
+  test('reads the headers that agents read, and refuses what it could only pass over', async () => {
+    const { environmentId, admin } = intent.tenant
+    const place = (index: number) => {
+      const { providerId, modelId } = must(targetsOf(route)[index], 'the route has it')
+      return { providerId, modelId }
+    }
+    const { route: people } = await intent.routes.create(admin, {
+      ...{ environmentId, name: 'people' },
+      rules: [
+        { name: 'ada', condition: 'user == "ada" && session == "s1"', targets: [place(0)] },
+        { name: 'others', targets: [place(1)] },
+      ],
+    })
+    const asked = (more: object) => explain({ model: 'people', ...more })
+    const header = (name: string, value: string) => ({ name, value })
+    const headers = [header('X-Switchyard-User', 'ada'), header('x-switchyard-session', 's1')]
+    expect((await asked({ headers })).explanation.ruleId).toBe(people.rules[0]?.id)
+    // The body is read before the header.
+    expect((await asked({ headers, userId: 'bob' })).explanation.ruleId).toBe(people.rules[1]?.id)
+    const fieldOf = async (more: object) => (await refusalOf(() => asked(more))).field
+    expect(await fieldOf({ headers, sessionId: 's2' })).toBe('input.sessionId')
+    expect(await fieldOf({ headers: [header('X-Switchyard-Target', idAt(0))] })).toBe('input.headers[0].name')
+    expect(await fieldOf({ headers: [...headers, header('x-switchyard-fallback', 'none')] })).toBe(
+      'input.headers[2].name',
+    )
+    expect(await fieldOf({ headers: [header('x-a', '1'), header('X-A', '2')] })).toBe('input.headers[1].name')
+    const apiKeyId = `key_${'a'.repeat(26)}`
+    expect(await fieldOf({ apiKeyId, teamId: `team_${'0'.repeat(26)}` })).toBe('input.teamId')
+    expect(await fieldOf({ apiKeyId, internalOnly: false })).toBe('input.internalOnly')
+    const unknown = [{ targetId: idAt(0) }, { targetId: `tgt_${'0'.repeat(26)}` }]
+    expect(await fieldOf({ health: unknown })).toBe('input.health[1].targetId')
+    await intent.routes.delete(admin, people.id)
+  })
+
   test("another tenant's environment is none, and what cannot be asked is refused with its field", async () => {
     const other = await intent.makeTenant()
     const { environmentId } = intent.tenant
@@ -171,7 +206,16 @@ describe('savings', () => {
   const nowMs = Date.UTC(2026, 10, 20)
   beforeAll(async () => {
     const { tenantId, environmentId } = intent.tenant
-    const hop = (targetId: string, outcome: string) => ({ targetId, outcome })
+    const targets = targetsOf(route)
+    const hop = (targetId: string, outcome: string, share: object = {}) => {
+      const target = targets.find(({ id }) => id === targetId)
+      return { targetId, providerId: target?.providerId, modelId: target?.modelId, outcome, ...share }
+    }
+    const served = (targetId: string) => {
+      const target = targets.find(({ id }) => id === targetId)
+      return { providerId: target?.providerId ?? null, modelId: target?.modelId ?? null }
+    }
+    const vector = { targetId: 'tgt_vectors', providerId: 'prv_vectors', modelId: 'mdl_vectors', outcome: 'ok' }
     const record = (sequence: number, hops: object[], more: object = {}) => ({
       ...{
         agentId: 'agt',
@@ -195,16 +239,47 @@ describe('savings', () => {
     })
     await intent.database.rows.usageRecord.createMany({
       data: [
-        record(1, [hop(idAt(1), 'ok')]),
-        // Failed at one, served by the next; a hedge that lost stands behind the one that won.
-        record(2, [hop(idAt(2), 'upstream_5xx'), hop(idAt(1), 'ok')]),
-        record(3, [hop(idAt(3), 'ok'), hop(idAt(2), 'hedge_lost')], { costNanoUsd: 100_000_000n }),
+        record(1, [hop(idAt(1), 'ok')], served(idAt(1))),
+        // Failed at one, served by the next.
+        record(2, [hop(idAt(2), 'upstream_5xx'), hop(idAt(1), 'ok')], served(idAt(1))),
+        // A hedge that lost stands behind the one that won. The record has the sum of both.
+        record(
+          3,
+          [
+            hop(idAt(3), 'ok', { tokensIn: 1_000, tokensOut: 0, costNanoUsd: 100_000_000 }),
+            hop(idAt(2), 'hedge_lost', { tokensIn: 1_000, tokensOut: 0, costNanoUsd: 10_000_000 }),
+          ],
+          { ...served(idAt(3)), tokensIn: 2_000n, costNanoUsd: 110_000_000n, tokensInCached: 1_500n },
+        ),
         // Cut off: the last hop is who was asked.
-        record(4, [hop(idAt(2), 'aborted')], { status: 'aborted', costNanoUsd: null }),
-        record(5, [hop(idAt(0), 'ok')]),
+        record(4, [hop(idAt(2), 'aborted')], { ...served(idAt(2)), status: 'aborted', costNanoUsd: null }),
+        record(5, [hop(idAt(0), 'ok')], served(idAt(0))),
         record(6, [], { status: 'refused' }),
-        record(7, [hop(idAt(1), 'ok')], { startedAt: new Date(nowMs - 8 * 86_400_000) }),
-        record(8, [hop(idAt(1), 'ok')], { environmentId: intent.tenant.otherEnvironmentId }),
+        record(7, [hop(idAt(1), 'ok')], { ...served(idAt(1)), startedAt: new Date(nowMs - 8 * 86_400_000) }),
+        record(8, [hop(idAt(1), 'ok')], {
+          ...served(idAt(1)),
+          environmentId: intent.tenant.otherEnvironmentId,
+        }),
+        // A vector for the cache came first, and the answer was made all the same.
+        record(
+          9,
+          [
+            { ...vector, tokensIn: 500, tokensOut: 0, costNanoUsd: 500_000 },
+            hop(idAt(2), 'ok', { tokensIn: 1_000, tokensOut: 0, costNanoUsd: 10_000_000 }),
+          ],
+          { ...served(idAt(2)), tokensIn: 1_500n, costNanoUsd: 10_500_000n },
+        ),
+        // The answer was in the cache: its model is told, and no target served it.
+        record(10, [{ ...vector, tokensIn: 500, tokensOut: 0, costNanoUsd: 500_000 }], {
+          ...{ modelId: served(idAt(2)).modelId, cacheHit: 'semantic', tokensIn: 500n, costNanoUsd: 500_000n },
+        }),
+        // A vector was made, and nobody answered: the vector's cost is not the target's.
+        record(11, [{ ...vector, tokensIn: 500, tokensOut: 0, costNanoUsd: 500_000 }, hop(idAt(2), 'upstream_5xx')], {
+          ...served(idAt(2)),
+          status: 'failed',
+          tokensIn: 500n,
+          costNanoUsd: 500_000n,
+        }),
       ],
     })
   })
@@ -219,12 +294,13 @@ describe('savings', () => {
     )
     expect(refusals).toEqual([])
     expect((data as { tierReport: object }).tierReport).toEqual({
-      ...{ requestCount: '4', unpricedCount: '1', otherCount: '1', costUsd: '0.102000000', topTargetId: idAt(3) },
-      ...{ allTopUsd: '0.300000000', savingUsd: '0.198000000', savingRatio: 0.66 },
+      ...{ requestCount: '6', unpricedCount: '2', otherCount: '1', costUsd: '0.112000000', topTargetId: idAt(3) },
+      // Four answers of a thousand tokens, as one request costs there.
+      ...{ allTopUsd: '0.400000000', savingUsd: '0.288000000', savingRatio: 0.72 },
       tiers: [
-        { tier: 'LOW', requestCount: '2', share: 0.5, costUsdPerRequest: '0.001000000' },
-        { tier: 'MEDIUM', requestCount: '1', share: 0.25, costUsdPerRequest: null },
-        { tier: 'HIGH', requestCount: '1', share: 0.25, costUsdPerRequest: '0.100000000' },
+        { tier: 'LOW', requestCount: '2', share: 0.333333, costUsdPerRequest: '0.001000000' },
+        { tier: 'MEDIUM', requestCount: '3', share: 0.5, costUsdPerRequest: '0.010000000' },
+        { tier: 'HIGH', requestCount: '1', share: 0.166666, costUsdPerRequest: '0.100000000' },
       ],
     })
   })

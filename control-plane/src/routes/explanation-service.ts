@@ -11,7 +11,10 @@ import {
   type ExplainRouteInput,
   explainRouteInput,
   factsOf,
+  findContradiction,
+  findUnknownTarget,
   healthOf,
+  type InputFlaw,
   keyTable,
   plainKey,
   type RouteExplanation,
@@ -35,9 +38,13 @@ export class ExplanationService {
     this.#options = options
   }
 
-  /** Refuses `conflict` while the environment's intent does not compile. A request that would be refused is an answer. */
+  /**
+   * Refuses `conflict` while the environment's intent does not compile, `bad_input` with the field of what contradicts itself
+   * or is about nothing. A request that would be refused is an answer.
+   */
   async explain(actor: Actor, input: z.input<typeof explainRouteInput>): Promise<RouteExplanation> {
     const checked = checkInput(explainRouteInput, input)
+    refuseFlaw(findContradiction(checked))
     const { environmentId } = checked
     const { reader, tables, clock } = this.#options
     const seen = await reader.findEnvironment(environmentId)
@@ -45,7 +52,8 @@ export class ExplanationService {
       return throwRefusal('not_found', 'no such environment', { field: 'input.environmentId' })
     }
     const key = await this.#keyOf(actor, checked)
-    const { environment, intentRevision } = await tables.load(environmentId)
+    const { environment, intentRevision } = await tables.load(seen)
+    refuseFlaw(findUnknownTarget(checked, environment))
     const facts = factsOf(checked, clock.nowMs())
     const explanation = explainRequest(facts, keyTable(key, environment), healthOf(checked))
     return {
@@ -67,4 +75,8 @@ export class ExplanationService {
       allowedRoutes: key.allowedRoutes.length === 0 ? null : new Set(key.allowedRoutes),
     }
   }
+}
+
+function refuseFlaw(flaw: InputFlaw | null): void {
+  if (flaw !== null) throwRefusal('bad_input', `${flaw.field}: ${flaw.message}`, { field: flaw.field })
 }

@@ -85,13 +85,67 @@ export function keyTable(key: AskingKey, environment: EnvironmentTable): ApiKeyT
   return { ...key, ...never, environment, mayPin: false }
 }
 
+/** Where agents read who the end user is, if the body does not say, and the session. */
+const userHeader = 'x-switchyard-user'
+const sessionHeader = 'x-switchyard-session'
+/** By which a key that may takes the decision away from the route. */
+const overrideHeaders: ReadonlySet<string> = new Set(['x-switchyard-target', 'x-switchyard-fallback'])
+
+/** What is wrong is of this member of the input. */
+export interface InputFlaw {
+  readonly field: string
+  readonly message: string
+}
+
+/**
+ * What the input says twice, or says of something that is not explained; null: nothing. It would otherwise be left out
+ * without a word, and the answer would be one to another question.
+ */
+export function findContradiction(input: ExplainRouteInput): InputFlaw | null {
+  if (input.apiKeyId != null) {
+    for (const member of ['teamId', 'internalOnly'] as const) {
+      if (input[member] != null)
+        return { field: `input.${member}`, message: 'the API key says it: leave one of them out' }
+    }
+  }
+  const names = new Set<string>()
+  for (const [index, { name, value }] of (input.headers ?? []).entries()) {
+    const lower = name.toLowerCase()
+    const field = `input.headers[${index}].name`
+    if (names.has(lower)) return { field, message: `the header ${lower} is there twice` }
+    names.add(lower)
+    if (overrideHeaders.has(lower)) {
+      return { field, message: `what the route decides is explained, and ${lower} overrides that: leave it out` }
+    }
+    if (lower === sessionHeader && input.sessionId != null && input.sessionId !== value) {
+      return { field: 'input.sessionId', message: `the header ${sessionHeader} names another session` }
+    }
+  }
+  return null
+}
+
+/** The first of `health` that is about no target of the environment: it would change nothing, whatever was meant. */
+export function findUnknownTarget({ health }: ExplainRouteInput, environment: EnvironmentTable): InputFlaw | null {
+  if (health == null || health.length === 0) return null
+  const ids = new Set<string>()
+  for (const { rules } of environment.routes.values()) {
+    for (const { targets } of rules) for (const { id } of targets) ids.add(id)
+  }
+  const index = health.findIndex(({ targetId }) => !ids.has(targetId))
+  return index === -1
+    ? null
+    : { field: `input.health[${index}].targetId`, message: 'no such target in this environment' }
+}
+
 /** The facts that an agent would gather of such a request. */
 export function factsOf(input: ExplainRouteInput, nowMs: number): RequestFacts {
   const headers = new Map((input.headers ?? []).map(({ name, value }) => [name.toLowerCase(), value]))
   return {
     operation: input.operation ?? 'chat_completions',
     model: input.model,
-    ...{ userId: input.userId ?? '', sessionId: input.sessionId ?? '', stream: input.stream ?? false },
+    userId: input.userId ?? headers.get(userHeader) ?? '',
+    sessionId: input.sessionId ?? headers.get(sessionHeader) ?? '',
+    stream: input.stream ?? false,
     header: (name) => headers.get(name),
     region: input.region ?? undefined,
     nowMs: input.at?.getTime() ?? nowMs,

@@ -78,7 +78,8 @@ function findDeadlineFlaw(rule: Rule, rulePath: string, route: Route): Refusal<'
         `${target.totalTimeoutMs} ms is longer than the route's total of ${route.totalTimeoutMs} ms`,
       )
     }
-    if (connectMs >= route.totalTimeoutMs) {
+    // Any other strategy may try the last one first.
+    if (rule.strategy === 'ordered' && connectMs >= route.totalTimeoutMs) {
       return no(
         path,
         `never reached: the targets before it may spend ${connectMs} ms on connecting alone, and the route's total is ${route.totalTimeoutMs} ms`,

@@ -18,6 +18,8 @@ export interface EnvironmentOfRoute {
   readonly permittedRegions: readonly string[]
   /** False: it or its tenant is archived. */
   readonly active: boolean
+  /** Rises with everything that its decision tables are made of. */
+  readonly intentRevision: bigint
 }
 
 /** Questions about routes that join or page. */
@@ -65,6 +67,7 @@ export class RouteReader {
       where: { id },
       select: {
         ...{ id: true, tenantId: true, name: true, permittedRegions: true, archivedAt: true },
+        intentRevision: true,
         tenant: { select: { archivedAt: true } },
       },
     })

@@ -297,8 +297,10 @@ function namedAs(before: readonly Rule[], form: RuleForm, given: readonly RuleIn
 }
 
 /**
- * Rules as given, else the defaults. A rule that was there before (same name) and a target (same provider, model and name)
- * keep their ids: in the evidence, and for whoever sticks to one.
+ * Rules as given, else the defaults. A rule that was there before (same name) keeps its id: in the evidence, and for whoever
+ * sticks to it. So does a target (same provider, model and name): first every rule finds its own again, then rules take what
+ * is left, of rules that are gone before what others dropped. So a target that stays where it is never loses its id to one
+ * elsewhere that is the same.
  */
 function completeRules(
   inputs: readonly RuleInput[],
@@ -306,25 +308,37 @@ function completeRules(
   before: readonly Rule[],
   now: Date,
 ): readonly Rule[] {
-  const taken = new Set(inputs.flatMap(({ name }) => name ?? []))
-  const free = before.flatMap((rule) => rule.targets)
-  const names = new Set<string>()
+  const names = namesOf(inputs)
+  const ids = targetIdsOf(inputs, names, before, now)
   return inputs.map((input, index) => {
-    const name = input.name ?? freeName(index, taken)
-    if (names.has(name)) {
-      const field = `input.rules[${index}].name`
-      throwRefusal('bad_input', `${field}: another rule of the route is called ${name}`, { field })
-    }
-    names.add(name)
+    const name = must(names[index], 'every rule has a name')
     return {
       id: before.find((rule) => rule.name === name)?.id ?? newId('rule', now.getTime()),
       ...{ name, condition: input.condition?.trim() || null, strategy: input.strategy ?? 'ordered' },
       stickyBy: input.stickyBy ?? null,
       complexityLow: input.complexityLow ?? thresholdDefaults.complexityLow,
       complexityHigh: input.complexityHigh ?? thresholdDefaults.complexityHigh,
-      targets: completeTargets(input.targets, totalTimeoutMs, free, now),
+      targets: input.targets.map((target, place) => ({
+        id: must(ids[index]?.[place], 'every target has an id'),
+        ...completeTarget(target, totalTimeoutMs),
+      })),
     }
   })
+}
+
+/** As given, else a free one. Refuses `bad_input` for a name that two have. */
+function namesOf(inputs: readonly RuleInput[]): readonly string[] {
+  const taken = new Set(inputs.flatMap(({ name }) => name ?? []))
+  const names = new Set<string>()
+  for (const [index, input] of inputs.entries()) {
+    const name = input.name ?? freeName(index, taken)
+    if (names.has(name)) {
+      const field = `input.rules[${index}].name`
+      throwRefusal('bad_input', `${field}: another rule of the route is called ${name}`, { field })
+    }
+    names.add(name)
+  }
+  return [...names]
 }
 
 /** `rule-2` for the second, or the next number that nobody took. */
@@ -337,24 +351,37 @@ function freeName(index: number, taken: Set<string>): string {
   }
 }
 
-/** Takes from `free` what it keeps. */
-function completeTargets(
-  inputs: readonly TargetInput[],
-  totalTimeoutMs: number,
-  free: Target[],
+/** By rule, the ids of its targets. */
+function targetIdsOf(
+  inputs: readonly RuleInput[],
+  names: readonly string[],
+  before: readonly Rule[],
   now: Date,
-): readonly Target[] {
-  return inputs.map((input) => {
-    const upstreamModel = input.upstreamModel ?? null
-    const index = free.findIndex(
-      (target) =>
-        target.providerId === input.providerId &&
-        target.modelId === input.modelId &&
-        target.upstreamModel === upstreamModel,
-    )
-    const [same] = index === -1 ? [] : free.splice(index, 1)
-    return { id: same?.id ?? newId('target', now.getTime()), ...completeTarget(input, totalTimeoutMs) }
+): readonly (readonly string[])[] {
+  const free = new Map(before.map((rule) => [rule.name, [...rule.targets]]))
+  const kept = inputs.map(({ targets }, index) => {
+    const own = free.get(names[index] ?? '') ?? []
+    return targets.map((target) => takeSame(own, target)?.id)
   })
+  const isKept = new Set(names)
+  const [gone, dropped] = [true, false].map((isGone) =>
+    [...free].filter(([name]) => isKept.has(name) !== isGone).flatMap(([, targets]) => targets),
+  )
+  const left = [...(gone ?? []), ...(dropped ?? [])]
+  return inputs.map(({ targets }, index) =>
+    targets.map(
+      (target, place) => kept[index]?.[place] ?? takeSame(left, target)?.id ?? newId('target', now.getTime()),
+    ),
+  )
+}
+
+/** Takes the first that is the same away from `free`. */
+function takeSame(free: Target[], { providerId, modelId, upstreamModel = null }: TargetInput): Target | undefined {
+  const index = free.findIndex(
+    (target) =>
+      target.providerId === providerId && target.modelId === modelId && target.upstreamModel === upstreamModel,
+  )
+  return index === -1 ? undefined : free.splice(index, 1)[0]
 }
 
 function requireFound(route: Route | null, field: string): Route {

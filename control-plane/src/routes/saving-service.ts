@@ -39,14 +39,15 @@ export class SavingService {
   /** Refuses `bad_input` for a route without a complexity rule. */
   async reportTiers(actor: Actor, input: z.input<typeof tierReportInput>): Promise<TierReport> {
     const { routeId, ...time } = checkInput(tierReportInput, input)
-    const { routes, tables, usage } = this.#options
+    const { routes, reader, tables, usage } = this.#options
     const found = await routes.find(actor, routeId)
     const missing = { message: 'no such route', field: 'input.routeId' }
     if (found === null) return throwRefusal('not_found', missing.message, { field: missing.field })
     requirePermission(actor, 'usage.read', found.tenantId, missing)
     const period = this.#period(time)
     const { tenantId, environmentId } = found
-    const { environment } = await tables.load(environmentId)
+    const seen = must(await reader.findEnvironment(environmentId), 'a route has its environment')
+    const { environment } = await tables.load(seen)
     const route = must(environment.routes.get(found.name), 'a route that is there is in its tables')
     const report = reportTiers(route, await usage.findByTarget({ tenantId, environmentId, routeId, ...period }), period)
     return (
@@ -63,7 +64,7 @@ export class SavingService {
     if (seen === null) return throwRefusal('not_found', missing.message, { field: missing.field })
     requirePermission(actor, 'usage.read', seen.tenantId, missing)
     const period = this.#period(time)
-    const { environment } = await tables.load(environmentId)
+    const { environment } = await tables.load(seen)
     const question = { tenantId: seen.tenantId, environmentId, routeId: null, ...period }
     return estimatePreferences(environment, await usage.findByTarget(question), period)
   }

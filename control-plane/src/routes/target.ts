@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { defaultBreaker } from '../../../proto/policy/breaker.js'
 import { shapes } from '../access/check-input.js'
 import { modelName } from '../models/model.js'
 
@@ -62,13 +63,8 @@ export const deadlineDefaults: HopDeadlines = Object.freeze({
   totalTimeoutMs: 120_000,
 })
 export const weightDefault = 1
-export const breakerDefaults = Object.freeze({
-  failures: 5,
-  openMs: 10_000,
-  failureRatio: 0.5,
-  windowMs: 30_000,
-  requestsMin: 20,
-}) satisfies Breaker
+/** What agents take for a target that says nothing: to say one number of it changes none of the others. */
+export const breakerDefaults: Breaker = defaultBreaker
 
 /** A share as people write it, kept to a millionth because that is what agents get. */
 export function ratio(min: number) {

@@ -1,6 +1,12 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { environmentSection } from '../../../proto/snapshot/consistency.js'
-import { compileEnvironment, decodedResource, type EnvironmentIntent, type RouteRow } from './compile-snapshot.js'
+import {
+  compileEnvironment,
+  decodedResource,
+  type EnvironmentIntent,
+  type RouteCacheRow,
+  type RouteRow,
+} from './compile-snapshot.js'
 import { withdrawFrom } from './withdraw.js'
 
 const target = (id: string, weight: number, providerId = 'prv_1') => ({
@@ -87,4 +93,52 @@ test('a purge of kept answers is in effect whatever else of the newest intent is
   ])
   expect(withdrawFrom(section, kept, next)).toBe(kept)
   expect(withdrawFrom(section, resources, held)).toBe(resources)
+})
+
+describe('what a route keeps of its answers', () => {
+  const cache: RouteCacheRow = {
+    ...{ anyTemperature: true, sharedBy: 'team', ttls: { factual: 60, dynamic: 5 }, ttlSeconds: 9, ageMaxSeconds: 99 },
+    ...{ staleSeconds: 3, shared: true, semanticThresholdPpm: 950_000, semanticEmbeddingRoute: 'embed' },
+    ...{ detailApiKeyIds: ['key_1', 'key_2'], tags: ['a', 'b'] },
+  }
+  const held = intent(route('base', { cache }))
+  const cacheUnder = (next: RouteRow['cache']) => left(held, intent(route('base', { cache: next }))).get('base')?.cache
+
+  test('goes on as long as its newest intent says the same', () => {
+    const turned = {
+      ...cache,
+      ttls: { dynamic: 5, factual: 60 },
+      detailApiKeyIds: ['key_2', 'key_1'],
+      tags: ['b', 'a'],
+    }
+    expect(cacheUnder(turned)).toMatchObject({ sharedBy: 'team', tags: ['a', 'b'] })
+    const compiled = compileEnvironment(held)
+    if ('refusals' in compiled) throw new Error(compiled.refusals[0]?.message)
+    expect(withdrawFrom(section, compiled.section.resources, held)).toBe(compiled.section.resources)
+  })
+
+  test.each<[string, RouteRow['cache']]>([
+    ['nothing is to be kept', null],
+    ['fewer share it', { ...cache, sharedBy: 'api_key' }],
+    ['only repeatable answers are kept', { ...cache, anyTemperature: false }],
+    ['one class is fresh for less', { ...cache, ttls: { factual: 60, dynamic: 4 } }],
+    ['one class is not named any more', { ...cache, ttls: { factual: 60 } }],
+    ['other classes are', { ...cache, ttlSeconds: 8 }],
+    ['nothing so old is given', { ...cache, ageMaxSeconds: 98 }],
+    ['nothing stale is', { ...cache, staleSeconds: 0 }],
+    ['it stays in the agent', { ...cache, shared: false }],
+    ['meaning is not compared', { ...cache, semanticThresholdPpm: null, semanticEmbeddingRoute: null }],
+    ['meaning is compared more strictly', { ...cache, semanticThresholdPpm: 990_000 }],
+    ['meaning is compared elsewhere', { ...cache, semanticEmbeddingRoute: 'other' }],
+    ['fewer keys are told details', { ...cache, detailApiKeyIds: ['key_1'] }],
+    ['it has another tag', { ...cache, tags: ['a', 'c'] }],
+  ])('ends where %s', (_name, next) => {
+    expect(cacheUnder(next)).toBeNull()
+    expect(left(held, intent(route('base', { cache: next }))).get('base')?.rules).toHaveLength(1)
+  })
+
+  test('does not begin by it', () => {
+    const bare = intent(route('base'))
+    expect(left(bare, held).get('base')?.cache).toBeNull()
+  })
 })

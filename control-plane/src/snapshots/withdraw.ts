@@ -1,3 +1,4 @@
+import type { CachePolicy__Output } from '../../../proto/gen/switchyard/v1/CachePolicy.js'
 import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
 import type { RouteResource__Output } from '../../../proto/gen/switchyard/v1/RouteResource.js'
 import {
@@ -6,6 +7,7 @@ import {
   compileResource,
   decodedResource,
   type EnvironmentIntent,
+  type RouteCacheRow,
 } from './compile-snapshot.js'
 import { findSectionFlaws } from './section-check.js'
 import type { CompiledResource } from './snapshot.js'
@@ -13,8 +15,9 @@ import type { CompiledResource } from './snapshot.js'
 /**
  * What a section that is held back may go on to serve. Its newest intent cannot be compiled, so it keeps what it has; but
  * what that intent has *taken away* must not outlive it: a region that is no longer permitted, an archived provider or
- * model, a route or target or key that is gone. Those are left out, never is anything added or changed for the wider, and
- * what contradicts itself afterwards goes as a whole: closed is the way to fail. Pure, and doing it twice does nothing more.
+ * model, a route or target or key that is gone, a route's leave to keep answers as it did. Those are left out, never is
+ * anything added or changed for the wider, and what contradicts itself afterwards goes as a whole: closed is the way to
+ * fail. Pure, and doing it twice does nothing more.
  *
  * `held` itself when there is nothing to take away.
  */
@@ -101,9 +104,43 @@ function narrowRoute(
     return targets.length === 0 ? [] : [{ ...rule, targets }]
   })
   if (rules.length === 0) return null
-  return rules.length === route.rules.length && rules.every((rule, index) => rule === route.rules[index])
-    ? route
-    : { ...route, rules }
+  const isWhole = rules.length === route.rules.length && rules.every((rule, index) => rule === route.rules[index])
+  const keeps = route.cache === null || isCacheOf(route.cache, wanted.cache)
+  if (isWhole && keeps) return route
+  return { ...route, rules: isWhole ? route.rules : rules, cache: keeps ? route.cache : null }
+}
+
+/**
+ * Whether what is kept of a route's answers is still what its newest intent says. Where it is anything else nothing is kept
+ * or given: who shares what with whom, and for how long, is not to be wider than it was last said to be, and which of two
+ * policies is the wider one is not asked.
+ */
+function isCacheOf(cache: CachePolicy__Output, row: RouteCacheRow | null): boolean {
+  if (row === null) return false
+  const { semantic } = cache
+  const ttls = Object.entries(row.ttls)
+  const seconds = new Map(cache.ttls.map(({ promptClass, seconds }) => [promptClass, seconds]))
+  const isComparing = row.semanticThresholdPpm !== null && row.semanticEmbeddingRoute !== null
+  const isSame: Readonly<Record<keyof CachePolicy__Output, boolean>> = {
+    anyTemperature: cache.anyTemperature === row.anyTemperature,
+    sharedBy: cache.sharedBy === row.sharedBy,
+    ttls: ttls.length === seconds.size && ttls.every(([promptClass, ttl]) => seconds.get(promptClass) === ttl),
+    ttlSeconds: cache.ttlSeconds === row.ttlSeconds,
+    ageMaxSeconds: cache.ageMaxSeconds === row.ageMaxSeconds,
+    staleSeconds: cache.staleSeconds === row.staleSeconds,
+    shared: cache.shared === row.shared,
+    semantic: isComparing
+      ? semantic?.thresholdPpm === row.semanticThresholdPpm && semantic.embeddingRoute === row.semanticEmbeddingRoute
+      : semantic === null,
+    detailApiKeyIds: areSame(cache.detailApiKeyIds, row.detailApiKeyIds),
+    tags: areSame(cache.tags, row.tags),
+  }
+  return Object.values(isSame).every((same) => same)
+}
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  const all = new Set(others)
+  return new Set(some).size === all.size && some.every((one) => all.has(one))
 }
 
 /** Rules behind its own that are gone with their route leave it with its own. */

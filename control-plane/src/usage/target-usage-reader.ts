@@ -3,7 +3,10 @@ import type { Database } from '../database/database.js'
 import { classifyDatabaseError } from '../database/database-error.js'
 import { Prisma } from '../database/generated/client.js'
 
-/** What one target of one route served. Tokens and cost are of requests with a cost, so that the two belong together. */
+/**
+ * What one target of one route served. Tokens and cost are of requests with a cost, so that the two belong together, and of
+ * the hop that served alone: what a hedge that lost or a vector for the cache took is on the record and nowhere here.
+ */
 export interface TargetUsage {
   readonly routeId: string
   readonly targetId: string
@@ -40,8 +43,11 @@ export class TargetUsageReader {
   }
 
   /**
-   * The hop that served a request is the one that went well, else the last one: what was cut off costs too. Refused requests
-   * had no hop. Refuses `unavailable` when it takes too long.
+   * The hop that served a request is one of the record's own provider and model (a vector for the cache is another's, and an
+   * answer from it has no provider): the last that went well, else the last of all, for what was cut off costs too, but none
+   * that lost a race. Where hops name their shares the record has sums over several, and the share counts; of the vendor's
+   * prompt cache there are no shares, so that is cut to it. Refused requests had no hop. Refuses `unavailable` when it takes
+   * too long.
    */
   async findByTarget({
     tenantId,
@@ -55,14 +61,30 @@ export class TargetUsageReader {
         (count(*) FILTER (WHERE "costNanoUsd" IS NULL))::bigint AS "unpricedCount",
         ${Prisma.join(sums.map((column) => Prisma.raw(`coalesce(sum("${column}") FILTER (WHERE "costNanoUsd" IS NOT NULL), 0)::bigint AS "${column}"`)))}
       FROM (
-        SELECT "routeId", "tokensIn", "tokensOut", "tokensInCached", "tokensInCacheWrite", "costNanoUsd",
-          coalesce(
-            (SELECT hop->>'targetId' FROM jsonb_array_elements(hops) AS hop WHERE hop->>'outcome' = 'ok' LIMIT 1),
-            hops->-1->>'targetId') AS "targetId"
-        FROM "UsageRecord"
-        WHERE "tenantId" = ${tenantId} AND "startedAt" >= ${from} AND "startedAt" < ${to}
-          AND "environmentId" = ${environmentId} AND status <> 'refused'
-          AND ${routeId === null ? Prisma.sql`"routeId" IS NOT NULL` : Prisma.sql`"routeId" = ${routeId}`}
+        SELECT "routeId", "targetId", "tokensIn", "tokensOut", "costNanoUsd", cached AS "tokensInCached",
+          least("tokensInCacheWrite", coalesce("tokensIn", 0) - cached) AS "tokensInCacheWrite"
+        FROM (
+          SELECT record."routeId", hop->>'targetId' AS "targetId", share."tokensIn", share."tokensOut", share."costNanoUsd",
+            least(coalesce(record."tokensInCached", 0), coalesce(share."tokensIn", 0)) AS cached,
+            coalesce(record."tokensInCacheWrite", 0) AS "tokensInCacheWrite"
+          FROM "UsageRecord" AS record
+          CROSS JOIN LATERAL (
+            SELECT hop FROM jsonb_array_elements(record.hops) WITH ORDINALITY AS hops(hop, place)
+            WHERE hop->>'modelId' = record."modelId" AND hop->>'providerId' = record."providerId"
+              AND hop->>'outcome' <> 'hedge_lost'
+            ORDER BY hop->>'outcome' = 'ok' DESC, place DESC LIMIT 1
+          ) AS serving
+          CROSS JOIN LATERAL (
+            SELECT
+              CASE WHEN shared THEN (hop->>'tokensIn')::bigint ELSE record."tokensIn" END AS "tokensIn",
+              CASE WHEN shared THEN (hop->>'tokensOut')::bigint ELSE record."tokensOut" END AS "tokensOut",
+              CASE WHEN shared THEN (hop->>'costNanoUsd')::bigint ELSE record."costNanoUsd" END AS "costNanoUsd"
+            FROM (SELECT jsonb_path_exists(record.hops, '$[*].tokensIn ? (@ != null)') AS shared) AS kind
+          ) AS share
+          WHERE record."tenantId" = ${tenantId} AND record."startedAt" >= ${from} AND record."startedAt" < ${to}
+            AND record."environmentId" = ${environmentId} AND record.status <> 'refused'
+            AND ${routeId === null ? Prisma.sql`record."routeId" IS NOT NULL` : Prisma.sql`record."routeId" = ${routeId}`}
+        ) AS record
       ) AS served
       WHERE "targetId" IS NOT NULL
       GROUP BY "routeId", "targetId" ORDER BY "routeId", "targetId"

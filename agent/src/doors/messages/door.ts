@@ -56,8 +56,7 @@ function parse(bytes: Buffer, check: (fields: JsonObject) => RequestRefusal | nu
   })
 }
 
-/** Everything that is read by the model, as turns: only counted where no vendor tells. */
-function promptOf(fields: JsonObject): unknown {
-  const messages = fields['messages'] as readonly unknown[]
-  return fields['system'] === undefined ? messages : [{ content: fields['system'] }, ...messages]
+/** Everything that is read by the model, as turns with who speaks: for estimates, and counted where no vendor tells. */
+function promptOf({ messages, system }: JsonObject): unknown {
+  return system === undefined ? messages : [{ role: 'system', content: system }, ...(messages as readonly unknown[])]
 }

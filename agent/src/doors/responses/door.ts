@@ -66,13 +66,14 @@ function checkInput(fields: JsonObject): RequestRefusal | null {
   return null
 }
 
-/** Everything that is read by the model, as turns: only counted where no vendor tells. */
+/** Everything that is read by the model, as turns with who speaks: for estimates, and counted where no vendor tells. */
 function promptOf({ instructions, input }: JsonObject): unknown {
-  const items = Array.isArray(input) ? input.map(turnOf) : [input]
-  return [instructions, ...items]
+  const items: unknown[] = Array.isArray(input) ? input.map(turnOf) : [input]
+  if (typeof instructions === 'string') items.unshift({ role: 'system', content: instructions })
+  return items
 }
 
 /** What a tool gave stands in `output`; the counter looks for `content`. */
 function turnOf(item: JsonObject): unknown {
-  return item['type'] === 'function_call_output' ? { content: item['output'] } : item
+  return item['type'] === 'function_call_output' ? { role: 'tool', content: item['output'] } : item
 }
