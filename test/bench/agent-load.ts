@@ -27,7 +27,7 @@ const body = (stream: boolean) =>
       { role: 'system', content: 'You are a helpful assistant that answers briefly and to the point. '.repeat(4) },
       {
         role: 'user',
-        content: 'Tell me what the quick brown fox does, in the style of a technical manual. '.repeat(8),
+        content: `${'Tell me what the quick brown fox does, in the style of a technical manual. '.repeat(8)} Nr. ${number}`,
       },
     ],
     temperature: 0.2,
@@ -35,6 +35,16 @@ const body = (stream: boolean) =>
     user: 'user-4711',
     ...(stream ? { stream: true } : {}),
   })
+
+/** Where a request has its number: no two are the same, so that no cache has an answer. */
+const number = '0000000000'
+let requestCount = 0
+
+/** `bytes` of a request with a number of its own. They must not be on their way any more. */
+function numbered(bytes: Buffer, at: number): Buffer {
+  bytes.write(String(++requestCount).padStart(number.length, '0'), at, 'latin1')
+  return bytes
+}
 
 function requestBytes(target: LoadTarget, stream: boolean): Buffer {
   const text = body(stream)
@@ -62,6 +72,8 @@ class Connection {
   onDone: (ok: boolean) => void = () => {}
   readonly #socket: Socket
   readonly #stream: boolean
+  readonly #bytes: Buffer
+  readonly #numberAt: number
   #need = -1
   #ok = true
   #tail: Buffer = Buffer.alloc(0)
@@ -69,16 +81,19 @@ class Connection {
   constructor(target: LoadTarget, stream: boolean) {
     const { hostname, port } = new URL(target.url)
     this.#stream = stream
+    this.#bytes = requestBytes(target, stream)
+    this.#numberAt = this.#bytes.indexOf(number)
     this.#socket = connect({ host: hostname, port: Number(port), noDelay: true })
     this.#socket.on('data', (data) => this.#onData(data))
     this.#socket.on('error', () => this.#finish(false))
   }
 
-  send(bytes: Buffer): void {
+  /** One at a time: whoever answered it has read it whole. */
+  send(): void {
     this.busy = true
     this.#need = -1
     this.#tail = Buffer.alloc(0)
-    this.#socket.write(bytes)
+    this.#socket.write(numbered(this.#bytes, this.#numberAt))
   }
 
   close(): void {
@@ -125,11 +140,9 @@ const nowMs = () => performance.now()
 
 /** Connections that each ask again as soon as they have their answer, in as many slices as wanted. */
 export class ClosedLoad {
-  readonly #bytes: Buffer
   readonly #connections: Connection[]
 
   constructor(target: LoadTarget, options: { readonly stream: boolean; readonly connectionCount: number }) {
-    this.#bytes = requestBytes(target, options.stream)
     this.#connections = Array.from({ length: options.connectionCount }, () => new Connection(target, options.stream))
   }
 
@@ -148,7 +161,7 @@ export class ClosedLoad {
           else failedCount += 1
           if (ok && doneMs - startMs < durationMs) {
             sentMs = doneMs
-            connection.send(this.#bytes)
+            connection.send()
             return
           }
           open -= 1
@@ -156,7 +169,7 @@ export class ClosedLoad {
           latenciesMs.sort((a, b) => a - b)
           resolve({ requestCount: latenciesMs.length, seconds: (nowMs() - startMs) / 1000, latenciesMs, failedCount })
         }
-        connection.send(this.#bytes)
+        connection.send()
       }
     })
   }
@@ -171,7 +184,6 @@ export function loadOpen(
   target: LoadTarget,
   options: { ratePerSecond: number; durationMs: number },
 ): Promise<LoadResult> {
-  const bytes = requestBytes(target, false)
   const latenciesMs: number[] = []
   const idle: Connection[] = []
   const all: Connection[] = []
@@ -202,7 +214,7 @@ export function loadOpen(
         doneCount += 1
         if (doneCount === total) finish()
       }
-      used.send(bytes)
+      used.send()
     }
     const pump = () => {
       const elapsedMs = nowMs() - startMs

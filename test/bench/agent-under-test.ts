@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import grpc from '@grpc/grpc-js'
+import { AnswerCache } from '../../agent/src/cache/answer-cache.js'
 import { tuneHeap } from '../../agent/src/heap.js'
 import { AccessTokens } from '../../agent/src/providers/access-tokens.js'
 import { Dialects } from '../../agent/src/providers/dialects.js'
 import { TokenClient } from '../../agent/src/providers/token-client.js'
 import { ThreadTokenCounter } from '../../agent/src/request/count-tokens.js'
 import { createRequestHandler } from '../../agent/src/request/handle-request.js'
-import { noFallbackAnswers } from '../../agent/src/request/ports.js'
 import { TargetHealths } from '../../agent/src/request/target-health.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
 import { HttpServer } from '../../agent/src/server/http-server.js'
@@ -20,6 +20,7 @@ import { RequestTelemetry } from '../../agent/src/telemetry/request-telemetry.js
 import { Meter } from '../../agent/src/usage/meter.js'
 import { Spool } from '../../agent/src/usage/spool.js'
 import { UsageReporter } from '../../agent/src/usage/usage-reporter.js'
+import { cacheDefaults } from '../../proto/policy/cache-policy.js'
 import { compileCondition, isCondition } from '../../proto/policy/condition.js'
 import { systemClock } from '../../proto/std/clock.js'
 import { randomUnit } from '../../proto/std/ids.js'
@@ -54,6 +55,19 @@ const spool = new Spool({
   retainMs: settings.spoolRetainMs,
 })
 await spool.run()
+/** An exact cache at its defaults, for every request; no two requests of the load are the same, so it is always missing. */
+const cache = {
+  anyTemperature: true,
+  sharedBy: 'environment' as const,
+  ttlSeconds: new Map(Object.entries(cacheDefaults.ttls)),
+  otherTtlSeconds: cacheDefaults.ttlSeconds,
+  ageMaxSeconds: cacheDefaults.ageMaxSeconds,
+  staleSeconds: 0,
+  shared: false,
+  semantic: null,
+  detailApiKeys: new Set<string>(),
+  tags: [],
+}
 /** Three targets with breakers behind the last of ten rules; what the first nine ask for is looked at and does not hold. */
 const conditions = [
   'team == "research"',
@@ -81,6 +95,7 @@ const rules = [...conditions, null].map((condition, index) => ({
 const { tables, apiKey } = makeTables({
   routes: { chat: targets },
   rules: { chat: rules.map(({ condition, ...rule }) => ({ ...rule, ...conditionOf(condition) })) },
+  route: { cache },
   spanSamplePpm: 10_000,
   totalTimeoutMs: 120_000,
   key: { inFlightMax: 100_000, requestsPerMinuteMax: 100_000_000 },
@@ -104,7 +119,17 @@ const handler = createRequestHandler({
   telemetry,
   counter: new ThreadTokenCounter({ clock, log }),
   healths: new TargetHealths({ clock, metrics: metrics.targets, log }),
-  answers: noFallbackAnswers,
+  cache: new AnswerCache({
+    clock,
+    shared: null,
+    embedder: null,
+    limits: {
+      bytesMax: settings.cacheBytesMax,
+      answerBytesMax: settings.cacheAnswerBytesMax,
+      entriesMax: settings.cacheEntriesMax,
+      vectorBytesMax: settings.cacheVectorBytesMax,
+    },
+  }),
 })
 const health = { unreadyReason: () => null }
 const http = new HttpServer({

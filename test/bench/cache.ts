@@ -28,8 +28,8 @@ const cache = new AnswerCache({
 const policy = policyOf()
 
 /** Questions are parsed once: a request has its body parsed before the cache hears of it. */
-function lookUpOf(text: string): () => unknown {
-  const question = { ...questionOf({ policy }, clock), body: bodyOf(chat(text)) }
+function lookUpOf(text: string, more: Readonly<Record<string, unknown>> = {}): () => unknown {
+  const question = { ...questionOf({ policy }, clock), body: bodyOf(chat(text, more)) }
   return () => {
     const turn = cache.consult(question)
     if (turn === null || 'refused' in turn) throw new Error('not cached')
@@ -73,6 +73,7 @@ for (let index = 0; index < 2_000; index++) {
 const measurements: readonly Measurement[] = [
   { name: 'found, body of 1 kB', budgetUs: 100, run: lookUpOf(short) },
   { name: 'not found, body of 1 kB', budgetUs: 100, run: lookUpOf(`${short}!`) },
+  { name: 'not found, body of 1 kB that names its user', budgetUs: 100, run: lookUpOf(`${short}!`, { user: 'ada' }) },
   { name: 'found, body of 100,000 tokens', budgetUs: 1_000, run: lookUpOf(long) },
   { name: 'kept, answer of 0.5 kB', budgetUs: 200, run: () => keep(short) },
   { name: '2,000 vectors of 1,536, unlike', budgetUs: 5_000, run: () => unlike.search('s', asked, 0.95, 8) },

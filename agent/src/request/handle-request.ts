@@ -245,9 +245,17 @@ class Handler implements RequestHandler {
     const { route, targets, readings } = choice
     const { cache } = this.#options
     if (cache === undefined) return null
+    // One literal: V8 makes an object of spreads member by member.
     return cache.consult({
-      ...{ key, route, targets, operation, body, region: tables.cluster?.region ?? '' },
-      ...{ shapes: nothing, prompt: null, startedAtMs: call.startedAtMs },
+      key,
+      route,
+      targets,
+      operation,
+      body,
+      region: tables.cluster?.region ?? '',
+      shapes: nothing,
+      prompt: null,
+      startedAtMs: call.startedAtMs,
       header: (name) => call.header(name),
       promptClass: () => readings.prompt_class,
       dueUs: readUs + route.totalTimeoutMs * 1000,
