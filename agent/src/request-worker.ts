@@ -11,15 +11,16 @@ import { MetricsClient } from './replicas/metrics-client.js'
 import { replicaGauges } from './replicas/replica-gauges.js'
 import { newPrefixKey, ReplicaPicker } from './replicas/replica-picker.js'
 import { ReplicaScraper } from './replicas/replica-scraper.js'
+import type { ReplicaTelling } from './replicas/replica-telling.js'
 import { ThreadTokenCounter } from './request/count-tokens.js'
 import { createRequestHandler } from './request/handle-request.js'
 import { TargetHealths } from './request/target-health.js'
 import { Upstreams } from './request/upstreams.js'
 import { WarmUp } from './request/warm-up.js'
 import { HttpServer } from './server/http-server.js'
-import { AgentMetrics } from './telemetry/metrics.js'
 import { RequestTelemetry } from './telemetry/request-telemetry.js'
 import { AgentHealth } from './workers/agent-health.js'
+import { droppedPrefixes, ServingMetrics } from './workers/serving-metrics.js'
 import type { RequestServing, ServingParts } from './workers/worker-process.js'
 
 /**
@@ -31,18 +32,20 @@ import type { RequestServing, ServingParts } from './workers/worker-process.js'
 export class RequestWorker implements RequestServing {
   readonly name = 'request-worker'
   readonly #parts: ServingParts
-  readonly #metrics: AgentMetrics
+  readonly #metrics: ServingMetrics
   readonly #health: AgentHealth
   /** In order of start. */
   readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
   #http: HttpServer | null = null
   #warmUp: WarmUp | null = null
+  #replicas: ReplicaPicker | null = null
+  #draining = false
   #stopped = false
 
   /** Without `health` (the agent's, where there is one in this process) it has its own. */
-  constructor(parts: ServingParts & { readonly metrics?: AgentMetrics; readonly health?: AgentHealth }) {
+  constructor(parts: ServingParts & { readonly metrics?: ServingMetrics; readonly health?: AgentHealth }) {
     this.#parts = parts
-    this.#metrics = parts.metrics ?? new AgentMetrics()
+    this.#metrics = parts.metrics ?? new ServingMetrics()
     this.#health = parts.health ?? new AgentHealth()
   }
 
@@ -66,9 +69,14 @@ export class RequestWorker implements RequestServing {
     this.#metrics.refusals.of('connections_max').add(1)
   }
 
-  /** Opens the door. Rejects when it cannot be opened. */
+  learn({ prefixes, loads }: ReplicaTelling): void {
+    for (const prefix of prefixes) this.#replicas?.learn(prefix)
+    for (const load of loads) this.#replicas?.hearPeers(load)
+  }
+
+  /** Opens the door, unless it is draining by then. Rejects when it cannot be opened. */
   async run(): Promise<void> {
-    const { settings, tls, limits, tables, vault, meter, clock, log } = this.#parts
+    const { settings, tls, limits, tables, vault, meter, peers, clock, log } = this.#parts
     const metrics = this.#metrics
     const health = this.#health
 
@@ -85,9 +93,11 @@ export class RequestWorker implements RequestServing {
     this.#running.push({ name: 'token-counter', stop: () => counter.stop() })
     const healths = new TargetHealths({ clock, metrics: metrics.targets, log: requestLog })
     const replicas = new ReplicaPicker({
-      ...{ clock, key: newPrefixKey(), indexBytesMax: settings.prefixIndexBytesMax },
+      ...{ clock, key: peers?.key ?? newPrefixKey(), indexBytesMax: settings.prefixIndexBytesMax },
       cacheTokensAssumed: settings.replicaCacheTokens,
+      ...(peers === null ? {} : { onLearned: peers.teller.onLearned, onLoad: peers.teller.onLoad }),
     })
+    this.#replicas = replicas
     const scraper = new ReplicaScraper({
       ...{ replicas, source: new MetricsClient(clock), clock, random: randomUnit },
       log: log.child({ service: 'replica-scraper' }),
@@ -106,7 +116,7 @@ export class RequestWorker implements RequestServing {
           : new SharedAnswers({
               ...{ store, secret: Buffer.from(cacheSecret, 'base64'), clock, bytesMax: cacheAnswerBytesMax },
             }),
-      embedder: new RouteEmbedder({ dialects, vault, upstreams, clock }),
+      embedder: new RouteEmbedder({ dialects, vault, upstreams, clock, healths }),
       limits: {
         ...{ bytesMax: settings.cacheBytesMax, answerBytesMax: cacheAnswerBytesMax },
         ...{ entriesMax: settings.cacheEntriesMax, vectorBytesMax: settings.cacheVectorBytesMax },
@@ -128,6 +138,7 @@ export class RequestWorker implements RequestServing {
       replicas,
       cache,
     })
+    if (this.#draining) return
     const http = new HttpServer({
       host: settings.host,
       port: settings.port,
@@ -141,6 +152,7 @@ export class RequestWorker implements RequestServing {
     })
     this.#http = http
     await this.#run(http)
+    if (this.#draining) return
     health.watch({ tables, spool: meter })
     if (this.#parts.isFirst) {
       this.#warmUp = new WarmUp({
@@ -153,8 +165,13 @@ export class RequestWorker implements RequestServing {
     metrics.gauge('cache_bytes', 'Bytes of answers kept in memory.', () => cache.bytes)
     metrics.gauge('cache_vector_bytes', 'Bytes of vectors of questions.', () => cache.vectorBytes)
     metrics.gauge('cache_waiting_requests', 'Requests that wait for another one’s answer.', () => cache.followerCount)
-    metrics.gauge('cache_evictions', 'Answers that had to make room, since the start.', () => cache.evictedCount)
-    for (const [name, help] of cacheGauges) metrics.gauge(`cache_${name}`, help, () => cache.counts[name])
+    metrics.counter('cache_evictions_total', 'Answers that had to make room.', () => cache.evictedCount)
+    for (const [count, name, help] of cacheCounters) {
+      metrics.counter(`cache_${name}_total`, help, () => cache.counts[count])
+    }
+    if (peers !== null) {
+      metrics.counter(droppedPrefixes.name, droppedPrefixes.help, () => peers.teller.droppedCount)
+    }
     metrics.watch({
       inFlight: () => http.inFlightCount,
       connections: () => http.connectionCount,
@@ -172,6 +189,7 @@ export class RequestWorker implements RequestServing {
 
   /** Unready, refuses new requests; resolves when running ones have ended, by themselves or at the deadline. */
   async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
     this.#health.draining = true
     await this.#warmUp?.drain()
     await this.#http?.drain(deadlineMs)
@@ -197,14 +215,14 @@ export class RequestWorker implements RequestServing {
   }
 }
 
-/** Since the start; by route they are in the usage records. */
-const cacheGauges = [
-  ['exact', 'Requests given the answer to the very same one.'],
-  ['semantic', 'Requests given the answer to a question that means the same.'],
-  ['miss', 'Requests that found no kept answer.'],
-  ['stale', 'Stale answers given while a new one is made.'],
-  ['followed', 'Requests that waited for another one and got its answer.'],
-  ['kept', 'Answers kept.'],
-  ['guarded', 'Answers held back although the question was close.'],
-  ['vectorMissing', 'Questions that could not be compared for want of a vector.'],
+/** By route they are in the usage records. */
+const cacheCounters = [
+  ['exact', 'exact_hits', 'Requests given the answer to the very same one.'],
+  ['semantic', 'semantic_hits', 'Requests given the answer to a question that means the same.'],
+  ['miss', 'misses', 'Requests that found no kept answer.'],
+  ['stale', 'stale_hits', 'Stale answers given while a new one is made.'],
+  ['followed', 'followed', 'Requests that waited for another one and got its answer.'],
+  ['kept', 'kept', 'Answers kept.'],
+  ['guarded', 'guarded', 'Answers held back although the question was close.'],
+  ['vectorMissing', 'missing_vectors', 'Questions that could not be compared for want of a vector.'],
 ] as const

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type BodyPart, type CacheKeyFacts, type CacheSharer, cacheKeyBytes, routeShape } from './cache-key.js'
+import {
+  type BodyPart,
+  type CacheKeyFacts,
+  type CacheSharer,
+  cacheKeyBytes,
+  cacheKeyHead,
+  routeShape,
+} from './cache-key.js'
 import { sketchRoute, sketchTarget } from './table-fixture.js'
 import type { RouteTable, TargetTable } from './tables.js'
 
@@ -13,7 +20,7 @@ const facts = (over: Partial<CacheKeyFacts> = {}): CacheKeyFacts => ({
   tenantId: 'ten_1',
   environmentId: 'env_1',
   region: 'eu',
-  sharer: { kind: 'environment' },
+  sharer: { kind: 'environment', id: null, user: null },
   routeId: 'rte_1',
   requestedModel: 'fast',
   operation: 'chat_completions',
@@ -38,15 +45,19 @@ describe('a key', () => {
     ['tenant', { tenantId: 'ten_2' }],
     ['environment', { environmentId: 'env_2' }],
     ['region', { region: 'us' }],
-    ['team', { sharer: { kind: 'team', id: 'x' } }],
-    ['API key', { sharer: { kind: 'api_key', id: 'x' } }],
-    ['user', { sharer: { kind: 'user', id: 'x' } }],
+    ['team', { sharer: { kind: 'team', id: 'x', user: null } }],
+    ['API key', { sharer: { kind: 'api_key', id: 'x', user: null } }],
+    ['user of a team', { sharer: { kind: 'team', id: 'x', user: 'x' } }],
+    ['user of an API key', { sharer: { kind: 'api_key', id: 'x', user: 'x' } }],
+    ['user of another API key', { sharer: { kind: 'api_key', id: 'y', user: 'x' } }],
+    ['user without a name', { sharer: { kind: 'api_key', id: 'x', user: '' } }],
     ['route', { routeId: 'rte_2' }],
     ['requested model', { requestedModel: 'slow' }],
     ['door', { operation: 'responses' }],
     ['stream', { stream: true }],
     ['model that answers', { target: target({ model: { ...target().model, id: 'mdl_2' } }) }],
     ['model sent upstream', { target: target({ upstreamModel: 'gpt-5' }) }],
+    ['provider', { target: target({ provider: { ...target().provider, id: 'prv_2' } }) }],
     ['temperature of the target', { target: target({ parameters: { temperature: 0, outputTokensMax: null } }) }],
     ['limit of the target', { target: target({ parameters: { temperature: null, outputTokensMax: 9 } }) }],
     ['shape of the route', { routeShape: 'other' }],
@@ -71,13 +82,24 @@ describe('a key', () => {
     expect(new Set(keys).size).toBe(keys.length)
   })
 
-  test('is the same wherever the model of that name is asked', () => {
-    const provider = { ...target().provider, origin: 'https://second.example', id: 'prv_2' }
+  test('is the same for another target of the same model at the same provider, wherever that is', () => {
+    const provider = { ...target().provider, origin: 'https://second.example' }
     expect(keyOf(facts({ target: target({ id: 'tgt_2', provider }) }))).toBe(same)
   })
 
+  test('says of the body how long its pieces are, and leaves its bytes to who hashes them', () => {
+    const text = '{"a":1}'.repeat(20_000)
+    const body = [Buffer.from(text), { without: 'user' }, Buffer.from('}')]
+    const scratch = new Uint8Array(4_096)
+    const head = cacheKeyHead(facts({ body }), scratch)
+    expect(head.buffer).toBe(scratch.buffer)
+    const whole = Buffer.concat([head, Buffer.from(text), Buffer.from('}')])
+    expect(Buffer.from(cacheKeyBytes(facts({ body }))).equals(whole)).toBe(true)
+  })
+
   test('tells halves of surrogate pairs apart, which UTF-8 does not', () => {
-    const of = (id: string) => keyOf(facts({ sharer: { kind: 'user', id } }))
+    const of = (user: string) => keyOf(facts({ sharer: { kind: 'api_key', id: 'key', user } }))
+    expect(of('\u00ff')).not.toBe(of('\u01ff'))
     expect(of('\ud800')).not.toBe(of('\ud801'))
     expect(of('\ud800')).not.toBe(of('\ufffd'))
   })
@@ -90,10 +112,10 @@ describe('an adversary that moves text between fields', () => {
     maxLength: 4,
   })
   const pieces = fc.array(piece, { maxLength: 3 })
-  const sharer: fc.Arbitrary<CacheSharer> = fc.oneof(
-    fc.constant({ kind: 'environment' } as const),
-    fc.record({ kind: fc.constantFrom('team', 'api_key', 'user'), id: piece } as const),
-  )
+  const sharer: fc.Arbitrary<CacheSharer> = fc.record({
+    kind: fc.constantFrom('environment', 'team', 'api_key'),
+    ...{ id: fc.option(piece), user: fc.option(piece) },
+  })
   const body: fc.Arbitrary<readonly BodyPart[]> = fc.array(
     fc.oneof(
       piece.map((text) => new Uint8Array(Buffer.from(text, 'utf16le'))),

@@ -8,9 +8,12 @@ import type { RouteTable, TargetTable } from './tables.js'
  *
  * In the key: who shares the answer (tenant, environment, and team, API key or user where the policy says so), the region,
  * the route and what of it shapes the answer, what is asked at which door, the model that would be asked first with its
- * parameters, the client's headers that a vendor is shown, and the client's whole body, byte for byte, but for hints. The
- * body is taken as it came and not as it parses: parsers disagree about members given twice and round long numbers, and
- * what the vendor reads is the bytes.
+ * parameters and the provider that would answer, the client's headers that a vendor is shown, and the client's whole body,
+ * byte for byte, but for hints. The body is taken as it came and not as it parses: parsers disagree about members given
+ * twice and round long numbers, and what the vendor reads is the bytes.
+ *
+ * The provider is in it because keys differ in whom they may call: what a vendor outside answered is not given to a key that
+ * may ask only inside, though both call the model by one name.
  *
  * Not in the key: a generation, or anything else that moves when something unrelated does.
  */
@@ -25,7 +28,7 @@ export interface CacheKeyFacts {
   readonly requestedModel: string
   readonly operation: string
   readonly stream: boolean
-  /** The target that would be asked first: no other model's answer is given. */
+  /** The target that would be asked first: no other model's or provider's answer is given. */
   readonly target: TargetTable
   /** Digest of `routeShape`. */
   readonly routeShape: string
@@ -40,48 +43,74 @@ export interface CacheKeyFacts {
 }
 
 /** Among whom an answer goes round. */
-export type CacheSharer =
-  | { readonly kind: 'environment' }
-  | { readonly kind: 'team' | 'api_key' | 'user'; readonly id: string }
+export interface CacheSharer {
+  readonly kind: 'environment' | 'team' | 'api_key'
+  /** Of the team or API key; null: everybody in the environment. */
+  readonly id: string | null
+  /**
+   * The end user, as the client names it, whom alone it is for; null: any. The name is the client's word, so it counts only
+   * within a team or an API key: two applications may well call somebody `1`.
+   */
+  readonly user: string | null
+}
 
 export type BodyPart = Uint8Array | { readonly without: string }
 
 /** Raised when the form changes, so that no entry of another release is read. */
-const formVersion = 1
+const formVersion = '2'
+
+/** The bytes to hash: the head, and after it the body's bytes. */
+export function cacheKeyBytes(facts: CacheKeyFacts, scratch: Uint8Array | null = null): Uint8Array {
+  const head = cacheKeyHead(facts, scratch)
+  let size = head.length
+  for (const part of facts.body) if (part instanceof Uint8Array) size += part.length
+  const bytes = new Uint8Array(size)
+  bytes.set(head)
+  let at = head.length
+  for (const part of facts.body) {
+    if (!(part instanceof Uint8Array)) continue
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
+}
 
 /**
- * The bytes to hash. `scratch`: memory to write them into where they fit, so that a request need not ask for some of its own;
- * they are good until it is used again.
+ * All but the body's bytes, which are to follow it as they are: how many there are, in how many pieces and between which
+ * names, is said here, so that a long body need not be copied to be hashed. `scratch`: memory to write into where it fits, so
+ * that a request need not ask for some of its own; it is good until it is used again.
  */
-export function cacheKeyBytes(facts: CacheKeyFacts, scratch: Uint8Array | null = null): Uint8Array {
-  const { target, sharer } = facts
-  const key = new KeyBytes(scratch ?? new Uint8Array(sizeOf(facts.body)))
-  key.text(`${formVersion}`)
+export function cacheKeyHead(facts: CacheKeyFacts, scratch: Uint8Array | null = null): Uint8Array {
+  const { target, sharer, headers, body } = facts
+  const key = new KeyBytes(scratch ?? new Uint8Array(headBytes))
+  key.text(formVersion)
   key.text(facts.tenantId)
   key.text(facts.environmentId)
   key.text(facts.region)
   key.text(sharer.kind)
-  key.text(sharer.kind === 'environment' ? null : sharer.id)
+  key.text(sharer.id)
+  key.text(sharer.user)
   key.text(facts.routeId)
   key.text(facts.requestedModel)
   key.text(facts.operation)
   key.text(facts.stream ? 'stream' : 'whole')
   key.text(target.model.id)
   key.text(target.upstreamModel)
+  key.text(target.provider.id)
   key.text(numberText(target.parameters.temperature))
   key.text(numberText(target.parameters.outputTokensMax))
   key.text(facts.routeShape)
   key.list(facts.shapes)
-  key.count(facts.headers.length)
-  for (const [name, value] of facts.headers) {
-    key.text(name)
-    key.text(value)
+  key.head(kinds.count, headers.length)
+  for (const header of headers) {
+    key.text(header[0])
+    key.text(header[1])
   }
   key.list(facts.tags)
   key.list(facts.documents)
-  key.count(facts.body.length)
-  for (const part of facts.body) {
-    if (part instanceof Uint8Array) key.bytes(part)
+  key.head(kinds.count, body.length)
+  for (const part of body) {
+    if (part instanceof Uint8Array) key.head(kinds.bytes, part.length)
     else key.text(part.without)
   }
   return key.finish()
@@ -91,14 +120,11 @@ function numberText(value: number | null): string | null {
   return value === null ? null : String(value)
 }
 
-function sizeOf(body: readonly BodyPart[]): number {
-  let size = 2_048
-  for (const part of body) size += part instanceof Uint8Array ? part.length + 8 : 64
-  return size
-}
+/** Most heads fit; a longer one grows. */
+const headBytes = 1_024
 
 /** Kinds of part: a text and bytes with the same content differ, and so do nothing and an empty text. */
-const kinds = Object.freeze({ nothing: 0, text: 1, bytes: 2, count: 3 })
+const kinds = Object.freeze({ nothing: 0, text: 1, bytes: 2, count: 3, wideText: 4 })
 
 class KeyBytes {
   #bytes: Uint8Array
@@ -109,47 +135,60 @@ class KeyBytes {
     this.#bytes = bytes
   }
 
-  /** UTF-16 code units as they are: in UTF-8, halves of surrogate pairs all look alike. */
+  /** One byte for each character where all of them fit into one: nearly always, and half as much to hash. */
   text(text: string | null) {
-    if (text === null) return this.#head(kinds.nothing, 0)
-    this.#head(kinds.text, text.length)
-    this.#reserve(text.length * 2)
+    if (text === null) return this.head(kinds.nothing, 0)
+    const { length } = text
+    const start = this.#at
+    this.head(kinds.text, length)
+    this.#reserve(length)
     const bytes = this.#bytes
     let at = this.#at
-    for (let index = 0; index < text.length; index++) {
+    for (let index = 0; index < length; index++) {
       const unit = text.charCodeAt(index)
-      bytes[at++] = unit & 255
-      bytes[at++] = unit >>> 8
+      if (unit > 255) {
+        this.#at = start
+        return this.#wideText(text)
+      }
+      bytes[at++] = unit
     }
     this.#at = at
   }
 
-  bytes(part: Uint8Array): void {
-    this.#head(kinds.bytes, part.length)
-    this.#reserve(part.length)
-    this.#bytes.set(part, this.#at)
-    this.#at += part.length
-  }
-
   list(texts: readonly string[]): void {
-    this.count(texts.length)
+    this.head(kinds.count, texts.length)
     for (const text of texts) this.text(text)
   }
 
-  /** Of the parts that follow. */
-  count(count: number): void {
-    this.#head(kinds.count, count)
+  /** Of what follows: its kind, and how many characters, bytes or parts. */
+  head(kind: number, length: number): void {
+    this.#reserve(5)
+    const bytes = this.#bytes
+    const at = this.#at
+    bytes[at] = kind
+    bytes[at + 1] = length
+    bytes[at + 2] = length >>> 8
+    bytes[at + 3] = length >>> 16
+    bytes[at + 4] = length >>> 24
+    this.#at = at + 5
   }
 
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#at)
   }
 
-  #head(kind: number, length: number): void {
-    this.#reserve(5)
+  /** UTF-16 code units as they are: in UTF-8, halves of surrogate pairs all look alike. */
+  #wideText(text: string) {
+    this.head(kinds.wideText, text.length)
+    this.#reserve(text.length * 2)
     const bytes = this.#bytes
-    bytes[this.#at++] = kind
-    for (let shift = 0; shift < 32; shift += 8) bytes[this.#at++] = (length >>> shift) & 255
+    let at = this.#at
+    for (let index = 0; index < text.length; index++) {
+      const unit = text.charCodeAt(index)
+      bytes[at++] = unit
+      bytes[at++] = unit >>> 8
+    }
+    this.#at = at
   }
 
   #reserve(count: number): void {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isRefusal } from '../std/refusal.js'
 import {
+  ageMaxOf,
   ageSecondsMax,
   ageStateOf,
   type CacheFacts,
@@ -137,6 +138,11 @@ describe('ages', () => {
     expect(keptSecondsOf(null, ['dynamic'], 300)).toBe(300)
     expect(keptSecondsOf(null, ['dynamic'], 400 * 86_400)).toBe(ageSecondsMax)
   })
+
+  test('for a last resort no longer than the policy lets anything be', () => {
+    expect(keptSecondsOf(policy({ ageMaxSeconds: 7_200 }), ['dynamic'], 86_400)).toBe(7_200)
+    expect([ageMaxOf(policy({ ageMaxSeconds: 7_200 })), ageMaxOf(null)]).toEqual([7_200, ageSecondsMax])
+  })
 })
 
 describe('whether an answer goes out of date', () => {
@@ -160,6 +166,56 @@ describe('whether an answer goes out of date', () => {
     '¿Qué hora es ahora?',
     `${'What is the capital of France? '.repeat(500)} And today?`,
   ])('of: %s', (question) => expect(freshnessOf(question)).toBe('dynamic'))
+
+  test.each([
+    ...[
+      'Any scores?',
+      'so far, so good',
+      '(today)',
+      'the LAST 3 of them',
+      'next year',
+      'in the past week',
+      'As of 2020',
+    ],
+    ...['est-ce aujourd’hui', "aujourd'hui", 'esta noche', 'this weekend', 'Preise'],
+  ])('also of: %s', (question) => expect(freshnessOf(question)).toBe('dynamic'))
+
+  test.each(['nowhere', 'know', '2now', 'lastly', 'the last of us', 'nexto', 'past tense', 'n', 'ok no', 'thisweek'])(
+    'nor of: %s',
+    (question) => expect(freshnessOf(question)).toBe('factual'),
+  )
+
+  test('says the same of a text however it is looked at', () => {
+    const piece = fc.constantFrom(
+      ...[
+        'now',
+        'Today',
+        'last',
+        'week',
+        '3',
+        'as',
+        'of',
+        'next',
+        'so',
+        'far',
+        'this',
+        'price',
+        'in',
+        'stock',
+        'est',
+        'a',
+      ],
+      ...[' ', ' ', ' ', '-', "'", '.', 'x', '\n', 'N', 'status', 'hier', 'esta', 'este', 'noche', 'live', 'kurs'],
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+        const text = pieces.join('')
+        // A letter from elsewhere, apart from all words: the whole pattern is asked.
+        expect(freshnessOf(`${text} ж`)).toBe(freshnessOf(text))
+      }),
+      { numRuns: 5_000 },
+    )
+  })
 
   test('of what cannot be read', () => expect(freshnessOf(null)).toBe('dynamic'))
 })

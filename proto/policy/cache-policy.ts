@@ -1,3 +1,4 @@
+import { assert } from '../std/assert.js'
 import { type Refusal, refuse } from '../std/refusal.js'
 import type { CacheTable } from './tables.js'
 
@@ -116,18 +117,19 @@ export function ageStateOf(policy: CacheTable, classes: readonly string[], ageSe
   return ageSeconds <= Math.min(freshSeconds + policy.staleSeconds, ageMaxOf(policy)) ? 'stale' : 'dead'
 }
 
-/** Seconds after which nobody may give it any more. */
+/** Seconds after which nobody may give it any more, not even as a last resort. */
 export function keptSecondsOf(
   policy: CacheTable | null,
   classes: readonly string[],
   lastResortSeconds: number,
 ): number {
-  const given = policy === null ? 0 : Math.min(freshSecondsOf(policy, classes) + policy.staleSeconds, ageMaxOf(policy))
-  return Math.min(Math.max(given, lastResortSeconds), ageSecondsMax)
+  const given = policy === null ? 0 : freshSecondsOf(policy, classes) + policy.staleSeconds
+  return Math.min(Math.max(given, lastResortSeconds), ageMaxOf(policy))
 }
 
-function ageMaxOf(policy: CacheTable): number {
-  return Math.min(policy.ageMaxSeconds, ageSecondsMax)
+/** Seconds beyond which nothing is given, whatever else is said. */
+export function ageMaxOf(policy: CacheTable | null): number {
+  return policy === null ? ageSecondsMax : Math.min(policy.ageMaxSeconds, ageSecondsMax)
 }
 
 /**
@@ -138,16 +140,18 @@ function ageMaxOf(policy: CacheTable): number {
 export function freshnessOf(question: string | null): 'factual' | 'dynamic' {
   if (question === null) return 'dynamic'
   // The end of a long one, where the question is.
-  return dynamicWords.test(question.slice(-questionLengthMax)) ? 'dynamic' : 'factual'
+  return saysDynamic(question.slice(-questionLengthMax)) ? 'dynamic' : 'factual'
 }
 
 const questionLengthMax = 4_096
 
-const dynamicWords = wordPattern(
+const dynamicWords = [
   // Now.
   'now|nowadays|today|tonight|yesterday|tomorrow|current|currently|latest|recent|recently|live|upcoming|ongoing',
   'as of|so far|this (?:morning|afternoon|evening|week|weekend|month|quarter|year|season)',
-  '(?:last|next|past) (?:night|hour|day|week|weekend|month|quarter|year|season|\\d+)',
+  'last (?:night|hour|day|week|weekend|month|quarter|year|season|\\d+)',
+  'next (?:night|hour|day|week|weekend|month|quarter|year|season|\\d+)',
+  'past (?:night|hour|day|week|weekend|month|quarter|year|season|\\d+)',
   'heute|gestern|morgen|jetzt|gerade|aktuell|aktuelle[mnrs]?|derzeit|momentan|neueste[mnrs]?|letzte[mnrs]? woche',
   'diese[mnrs]? (?:woche|monat|jahr)|nächste[mnrs]? (?:woche|monat|jahr)|zurzeit|zur zeit',
   "aujourd['’]hui|hier|demain|maintenant|actuel|actuelle|actuels|actuelles|actuellement|dernier|dernière|derniers|dernières",
@@ -160,8 +164,58 @@ const dynamicWords = wordPattern(
   'wetter|vorhersage|nachrichten|schlagzeilen|aktie|aktien|aktienkurs|wechselkurs|kurs|preis|preise|verkehr|verfügbar',
   'öffnungszeiten|kontostand|spielstand|störung|météo|actualités|cours|bourse|prix|taux de change|horaires|solde|trafic',
   'tiempo hace|noticias|titulares|bolsa|cotización|tipo de cambio|precio|precios|tráfico|horario|saldo|disponible',
+]
+
+/** One of the words, with neither a letter nor a digit on either side. */
+const dynamicPattern = wordPattern('iu')
+/** The same at one place. */
+const dynamicPatternAt = wordPattern('iuy')
+
+function wordPattern(flags: string): RegExp {
+  return new RegExp(`(?<![\\p{L}\\p{N}])(?:${dynamicWords.join('|')})(?![\\p{L}\\p{N}])`, flags)
+}
+
+/**
+ * Every answer that is kept asks this. In a text of nothing but ASCII a word begins where no letter or digit stands before
+ * it, and what its first three letters do not promise need not be tried: a fraction of what the pattern alone takes.
+ */
+function saysDynamic(text: string): boolean {
+  const { length } = text
+  let isInWord = 0
+  for (let at = 0; at < length; at++) {
+    const unit = text.charCodeAt(at)
+    if (unit > 127) return dynamicPattern.test(text)
+    const wasInWord = isInWord
+    isInWord = lettersAndDigits[unit] as number
+    if (isInWord === 0 || wasInWord === 1 || at + 2 >= length) continue
+    if (beginnings[beginningOf(unit, text.charCodeAt(at + 1), text.charCodeAt(at + 2))] === 0) continue
+    dynamicPatternAt.lastIndex = at
+    if (dynamicPatternAt.test(text)) return true
+  }
+  return false
+}
+
+/** By ASCII code: 1 for a letter or digit. */
+const lettersAndDigits = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9]/.test(String.fromCharCode(code)) ? 1 : 0,
 )
 
-function wordPattern(...words: string[]): RegExp {
-  return new RegExp(`(?<![\\p{L}\\p{N}])(?:${words.join('|')})(?![\\p{L}\\p{N}])`, 'iu')
+/** Whether some word begins so. */
+const beginnings = beginningsOf(dynamicWords)
+
+/** Of three letters the lowest five bits, which are the same for large and small ones. */
+function beginningOf(first: number, second: number, third: number): number {
+  return ((first & 31) << 10) | ((second & 31) << 5) | (third & 31)
+}
+
+function beginningsOf(lists: readonly string[]): Uint8Array {
+  const marked = new Uint8Array(1 << 15)
+  for (const list of lists) {
+    // Alternatives inside a word are none of their own.
+    for (const word of list.replace(/\([^)]*\)|\[[^\]]*\]/g, '?').split('|')) {
+      assert(/^\p{L}{2}[\p{L} ]/u.test(word), 'a word begins with three characters that are what they are')
+      marked[beginningOf(word.charCodeAt(0), word.charCodeAt(1), word.charCodeAt(2))] = 1
+    }
+  }
+  return marked
 }

@@ -6,7 +6,7 @@ import { AnswerCache } from '../../agent/src/cache/answer-cache.js'
 import { RouteEmbedder } from '../../agent/src/cache/embedder.js'
 import { openaiDialect } from '../../agent/src/providers/openai/dialect.js'
 import { Upstreams } from '../../agent/src/request/upstreams.js'
-import type { CacheTable } from '../../proto/policy/tables.js'
+import type { ApiKeyTable, CacheTable } from '../../proto/policy/tables.js'
 import { type Clock, systemClock } from '../../proto/std/clock.js'
 import {
   answerJson,
@@ -65,16 +65,25 @@ afterEach(async () => {
 
 async function start(
   script: ScriptedUpstream['script'],
-  options: { policy?: Partial<CacheTable>; lastResortSeconds?: number; apology?: string } = {},
+  options: {
+    policy?: Partial<CacheTable>
+    lastResortSeconds?: number
+    apology?: string
+    outputTokensMax?: number
+    key?: Partial<ApiKeyTable>
+  } = {},
 ): Promise<Setting> {
   const upstream = await new ScriptedUpstream(script).start()
-  const target = makeTarget({ origin: upstream.origin, kind: 'vllm' })
+  const { outputTokensMax = null } = options
+  const routing = { parameters: { temperature: null, outputTokensMax } }
+  const target = makeTarget({ origin: upstream.origin, kind: 'vllm', routing })
   const embedding = makeTarget({ origin: upstream.origin, kind: 'vllm', upstreamModel: 'embedder' })
   const { lastResortSeconds = 0, apology = '' } = options
   const lastResort = lastResortSeconds > 0 ? { cachedAgeMaxSeconds: lastResortSeconds, apology, safeAnswer: '' } : null
   const { tables, apiKey } = makeTables({
     routes: { fast: [target], embed: [embedding] },
     route: { cache: { ...policy, ...options.policy }, lastResort },
+    key: options.key ?? {},
   })
   const clock = new AheadClock()
   const upstreams = new Upstreams(systemClock)
@@ -174,6 +183,21 @@ describe('a kept answer', () => {
     // A version that the vendor is shown, or might be, makes it another request.
     await setting.post(body, { path: '/v1/messages', headers: { 'anthropic-version': '2024-01-01' } })
     expect(setting.upstream.received).toHaveLength(2)
+  })
+
+  test.each([false, true])('says that a limit was lowered, as the first one did; streamed: %s', async (stream) => {
+    const setting = await start(stream ? streams : answers, { outputTokensMax: 5 })
+    const post = async () => {
+      const response = await setting.post(ask('Why?', { max_tokens: 9, stream }))
+      await response.text()
+      return [response.headers.get('x-switchyard-cache'), response.headers.get('x-switchyard-capped')]
+    }
+    expect([await post(), await post()]).toEqual([
+      ['miss', 'max_tokens'],
+      ['exact', 'max_tokens'],
+    ])
+    expect(setting.upstream.received).toHaveLength(1)
+    await settled(setting)
   })
 
   test('is none of an answer that was cut, refused or failed', async () => {
@@ -353,6 +377,17 @@ describe('a stale answer', () => {
     expect(await (await post()).text()).toContain('"new"')
     await settled(setting)
   })
+})
+
+test('a stale answer is made anew for a key that may have one request at once', async () => {
+  const setting = await start(answers, { policy: { staleSeconds: 600 }, key: { inFlightMax: 1 } })
+  await (await setting.post(ask('Weather now?'))).text()
+  setting.clock.aheadMs = 3_700_000
+  await until(() => setting.door.handler.runningCount === 0, 'its slot is free')
+  expect((await setting.post(ask('Weather now?'))).headers.get('x-switchyard-cache')).toBe('stale')
+  await until(() => setting.cache.counts.kept === 2, 'it is kept')
+  expect(setting.door.meter.closed.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok'])
+  await settled(setting)
 })
 
 describe('when every target fails', () => {

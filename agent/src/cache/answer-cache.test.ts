@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { sketchRoute } from '../../../proto/policy/table-fixture.js'
 import type { CachePurgeTable } from '../../../proto/policy/tables.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import { AccessTokens } from '../providers/access-tokens.js'
@@ -125,6 +126,10 @@ describe('what has nothing to do with the cache', () => {
     const body = { model: 'fast', messages: [{ role: 'user', content: france }] }
     const targets = [target('a', { parameters: { temperature: 0, outputTokensMax: null } })]
     expect(new CacheWorld().consult({ body, targets })?.gives).toBe(true)
+    // It is not sent beside what says the same otherwise, or to who thinks.
+    const thinking = { type: 'enabled', budget_tokens: 2_000 }
+    expect(new CacheWorld().consult({ body: { ...body, top_p: 0.5 }, targets })).toBeNull()
+    expect(new CacheWorld().consult({ operation: 'messages', body: { ...body, thinking }, targets })).toBeNull()
   })
 
   test('a word or label that is none is refused by the header’s name', () => {
@@ -145,6 +150,27 @@ describe('what the client says', () => {
     expect(await world.ask({ body, headers })).toBe('made: Paris.')
     expect(await world.ask({ body, headers })).toBe('exact: Paris.')
     expect(await world.ask({ body })).toBe('aside: Paris.')
+  })
+
+  test('an answer to an older request does not take the place of a newer one’s', async () => {
+    const world = new CacheWorld()
+    const slow = world.consult()
+    await world.clock.advance(1_000)
+    await world.ask({ headers: { 'x-switchyard-cache': 'refresh' } }, 'new')
+    slow?.keepWhole(target(), answerOf('old'), told)
+    expect(await world.ask()).toBe('exact: new')
+  })
+
+  test('labels are kept in memory of their own', async () => {
+    const world = new CacheWorld()
+    const tags = `${'a'.repeat(40)},${'b'.repeat(40)}`
+    const labelled = {
+      headers: { 'x-switchyard-cache-tags': tags },
+      policy: policyOf({ tags: ['shop', 'a'.repeat(40)] }),
+    }
+    await world.ask(labelled)
+    const kept = (await world.consult(labelled)?.look())?.kept
+    expect(kept?.origin.tags).toEqual(['shop', 'a'.repeat(40), 'b'.repeat(40)])
   })
 
   test('refresh: a new one is made and kept', async () => {
@@ -204,16 +230,110 @@ describe('ages', () => {
     expect(await world.ask(weather, 'newer')).toBe('made: newer')
   })
 
-  test('a renewal that came to nothing is asked for again', async () => {
-    const world = new CacheWorld()
+  describe('a renewal', () => {
     const weather = { body: chat('Weather now?'), policy: policyOf({ staleSeconds: 6_000 }) }
-    await world.ask(weather)
-    await world.clock.advance(3_700_000)
-    expect((await world.consult(weather)?.look())?.renews).toBe(true)
-    world.consult({ ...weather, headers: { 'x-switchyard-cache': 'refresh' } })?.leave(false)
-    expect((await world.consult(weather)?.look())?.renews).toBe(true)
-    await world.clock.advance(60_000)
-    expect((await world.consult(weather)?.look())?.renews).toBe(true)
+    const refresh = { ...weather, headers: { 'x-switchyard-cache': 'refresh' } }
+    const renewal = { ...refresh, isRenewal: true }
+    const renewsOf = async (world: CacheWorld) => (await world.consult(weather)?.look())?.renews
+    async function staleWorld(): Promise<CacheWorld> {
+      const world = new CacheWorld()
+      await world.ask(weather, 'old')
+      await world.clock.advance(3_700_000)
+      expect(await renewsOf(world)).toBe(true)
+      return world
+    }
+
+    test.each<[string, (world: CacheWorld) => void]>([
+      ['failed', (world) => world.consult(renewal)?.leave(false)],
+      ['may not be given again', (world) => world.consult(renewal)?.keepWhole(target(), answerOf('x', 'length'), told)],
+      ['another model answered', (world) => world.consult(renewal)?.keepWhole(target('b'), answerOf('by b'), told)],
+    ])('that %s is asked for again after a minute, not at the next hit', async (_name, renew) => {
+      const world = await staleWorld()
+      renew(world)
+      for (let count = 0; count < 3; count++) expect(await renewsOf(world)).toBe(false)
+      await world.clock.advance(60_000)
+      expect([await renewsOf(world), await renewsOf(world)]).toEqual([true, false])
+    })
+
+    test('that landed is over, however soon its answer is stale', async () => {
+      const world = await staleWorld()
+      const policy = policyOf({ ttlSeconds: new Map([['dynamic', 0]]), staleSeconds: 6_000 })
+      await world.ask({ ...renewal, policy }, 'new')
+      await world.clock.advance(1_000)
+      expect(await world.consult({ ...weather, policy })?.look()).toMatchObject({ renews: true, ageSeconds: 1 })
+    })
+
+    test('that runs is not repeated because a client made a new answer itself', async () => {
+      const world = await staleWorld()
+      const brief = policyOf({ ttlSeconds: new Map([['dynamic', 0]]), staleSeconds: 6_000 })
+      await world.ask({ ...refresh, policy: brief }, 'theirs')
+      await world.clock.advance(1_000)
+      expect(await world.consult({ ...weather, policy: brief })?.look()).toMatchObject({ renews: false, ageSeconds: 1 })
+    })
+  })
+})
+
+describe('what the first response said of the request', () => {
+  const lost = { ...told, dropped: 'seed, user, prompt_cache_key, logit_bias', capped: 'max_tokens' }
+
+  test.each([false, true])('is kept with the answer; streamed: %s', async (stream) => {
+    const world = new CacheWorld()
+    const asked = { body: chat(france, { stream }) }
+    const turn = world.consult(asked)
+    turn?.look()
+    const record = turn?.startRecord()
+    record?.add(Buffer.from(chunk({ content: 'Paris.' }) + chunk({}, 'stop')))
+    if (stream && record) turn?.keepStream(target(), record, Buffer.from(done), lost)
+    else turn?.keepWhole(target(), answerOf('Paris.'), lost)
+    // Hints are each client's own, and no part of what makes two requests the same.
+    expect((await world.consult(asked)?.look())?.kept).toMatchObject({
+      dropped: 'seed, logit_bias',
+      capped: 'max_tokens',
+    })
+  })
+
+  test('is kept with its hints where the answer is one user’s alone, and is nothing where nothing was said', async () => {
+    const world = new CacheWorld()
+    const own = { policy: policyOf({ sharedBy: 'user' }), body: chat(france, { user: 'ada' }) }
+    world.consult(own)?.keepWhole(target(), answerOf('Paris.'), lost)
+    expect((await world.consult(own)?.look())?.kept.dropped).toBe(lost.dropped)
+    world.consult()?.keepWhole(target(), answerOf('Paris.'), { ...lost, dropped: 'user', capped: null })
+    expect((await world.consult()?.look())?.kept).toMatchObject({ dropped: null, capped: null })
+  })
+})
+
+describe('whoever may share an answer', () => {
+  test('is an end user only within a team or, without one, an API key: its name is the client’s word', async () => {
+    const world = new CacheWorld()
+    const of = (keyId: string, teamId: string | null, user: string): Asked => ({
+      ...{ keyId, teamId, policy: policyOf({ sharedBy: 'user' }), body: chat(france, { user }) },
+    })
+    await world.ask(of('key_1', 'team_1', '1'), 'one')
+    expect(await world.ask(of('key_2', 'team_1', '1'))).toBe('exact: one')
+    expect(await world.ask(of('key_1', 'team_1', '2'), 'two')).toBe('made: two')
+    expect(await world.ask(of('key_3', 'team_2', '1'), 'three')).toBe('made: three')
+    expect(await world.ask(of('key_1', null, '1'), 'four')).toBe('made: four')
+    expect(await world.ask(of('key_2', null, '1'), 'five')).toBe('made: five')
+    expect(await world.ask(of('key_1', null, '1'))).toBe('exact: four')
+  })
+
+  test('is not a key that may ask only inside, of what a provider outside answered', async () => {
+    const world = new CacheWorld()
+    const inside = target()
+    const outside = { ...inside, id: 'tgt_out', provider: { ...inside.provider, id: 'prv_out', external: true } }
+    // One route, of which keys may ask more or fewer targets.
+    const { rules } = sketchRoute('fast', { targets: [outside, inside] })
+    const free = { targets: [outside, inside], lastResortSeconds: 60, route: { rules } }
+    await world.ask(free, 'from outside')
+    const bound = { ...free, targets: [inside] }
+    expect(await world.consult(bound)?.find({ ageMaxSeconds: 60, conversation: null })).toBeNull()
+    expect(await world.ask(bound, 'from inside')).toBe('made: from inside')
+    expect(await world.ask(free)).toBe('exact: from outside')
+    // A fallback's answer is its own provider's.
+    const turn = world.consult({ ...free, body: chat('Why?') })
+    turn?.keepWhole(inside, answerOf('from inside'), told)
+    expect(world.consult({ ...free, body: chat('Why?') })?.look()).toBeNull()
+    expect((await world.consult({ ...bound, body: chat('Why?') })?.look())?.kind).toBe('exact')
   })
 })
 
@@ -307,6 +427,53 @@ describe('purges', () => {
     await world.clock.advance(1_000)
     const purges = [purge({ atMs: world.clock.nowMs() - 3_600_000 })]
     expect(await world.ask({ purges }, 'new')).toBe('made: new')
+  })
+
+  describe('between a request and the one whose answer it waits for', () => {
+    test('it is not given what was purged before it asked, and makes an answer of its own', async () => {
+      const world = new CacheWorld()
+      const leader = world.consult()
+      leader?.look()
+      await world.clock.advance(1_000)
+      const purges = [purge({ atMs: world.clock.nowMs() })]
+      await world.clock.advance(1_000)
+      const late = world.consult({ purges })
+      const [look, other] = [late?.look(), world.consult({ purges })?.look()]
+      leader?.keepWhole(target(), answerOf('old text'), told)
+      leader?.leave(false)
+      expect([await look, await other]).toEqual([null, null])
+      expect(world.cache.counts).toMatchObject({ followed: 0, exact: 0, miss: 3 })
+      // The first of them makes it for whoever comes now.
+      const next = world.consult({ purges })?.look()
+      await world.clock.advance(clockSkewMs)
+      late?.keepWhole(target(), answerOf('new text'), told)
+      expect(world.cache.followerCount).toBe(0)
+      expect(await next).toBeNull()
+    })
+
+    test('nor what a leader with older tables found that may not be so old any more, or so far', async () => {
+      const world = new CacheWorld()
+      const leader = world.consult()
+      leader?.look()
+      await world.clock.advance(10_000)
+      const lookWithin = (ageMaxSeconds: number) =>
+        world.consult({ policy: policyOf({ ageMaxSeconds }), dueMs: 60_000 })?.look()
+      const looks = [9, 14, 15].map(lookWithin)
+      await world.clock.advance(5_000)
+      leader?.keepWhole(target(), answerOf('Paris.'), told)
+      expect(await Promise.all(looks)).toMatchObject([null, null, { kind: 'exact', ageSeconds: 15 }] as object)
+    })
+
+    test('what took long to make is not out of date by that', async () => {
+      const world = new CacheWorld()
+      const asked = { body: chat('Weather now?'), policy: policyOf({ ttlSeconds: new Map([['dynamic', 1]]) }) }
+      const leader = world.consult(asked)
+      leader?.look()
+      const look = world.consult(asked)?.look()
+      await world.clock.advance(3_000)
+      leader?.keepWhole(target(), answerOf('Sun.'), told)
+      expect(await look).toMatchObject({ kind: 'exact', ageSeconds: 3, renews: false })
+    })
   })
 
   test('of one environment says nothing to another', async () => {
@@ -464,6 +631,19 @@ describe('the last resort', () => {
     expect(await textOf()).toMatchObject([{ text: 'by b' }])
     world.consult(wish)?.keepWhole(a, answerOf('by a'), told)
     expect(await textOf()).toMatchObject([{ text: 'by a' }])
+  })
+
+  test('nothing older than the policy lets anything be', async () => {
+    const world = new CacheWorld()
+    const wish = { policy: policyOf({ ageMaxSeconds: 100 }), lastResortSeconds: 86_400 }
+    await world.ask(wish)
+    await world.clock.advance(100_000)
+    expect(await world.consult(wish)?.find(asked)).toMatchObject({ ageSeconds: 100 })
+    await world.clock.advance(1_000)
+    expect(await world.consult(wish)?.find(asked)).toBeNull()
+    // Also when the policy said so later.
+    const long = { policy: policyOf(), lastResortSeconds: 86_400 }
+    expect(await world.consult(long)?.find(asked)).toMatchObject({ ageSeconds: 101 })
   })
 
   test('never what was purged', async () => {

@@ -11,12 +11,14 @@ import {
 import type { EnvironmentTable, RouteTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal, type Refusal } from '../../../proto/std/refusal.js'
+import { effectiveTemperature } from '../conversation/target-temperature.js'
 import { readBodyParts } from './body-parts.js'
 import type { CacheCounts, CacheLimits, CacheTools } from './cache-tools.js'
 import { CacheTurn } from './cache-turn.js'
 import type { Embedder } from './embedder.js'
 import { Flights } from './flights.js'
 import type { CacheQuestion, KeptAnswer } from './kept-answer.js'
+import { scratchBytes } from './key-digest.js'
 import { MemoryAnswers } from './memory-answers.js'
 import { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
@@ -33,8 +35,6 @@ export interface AnswerCacheOptions {
 
 /** A longer body is not looked for: hashing it would take longer than a request may hold up the others. */
 export const bodyBytesMax = 1024 * 1024
-/** Most requests are smaller; larger ones get memory of their own. */
-const scratchBytes = 32 * 1024
 /** Looked at with each answer that is kept, from the oldest on: purged ones go even if nobody asks for them. */
 const sweptCount = 16
 
@@ -68,7 +68,7 @@ export class AnswerCache {
     this.#tools = {
       ...{ clock, limits, memory: this.#memory, spaces: this.#spaces, flights: this.#flights, counts: this.counts },
       ...{ shared: options.shared, embedder: options.embedder, renewing: new Map(), purges: this.#purges },
-      scratch: Buffer.allocUnsafeSlow(scratchBytes),
+      scratch: new Uint8Array(scratchBytes),
       sweep: (environment) => this.#sweep(environment),
     }
   }
@@ -107,8 +107,10 @@ export class AnswerCache {
     if (policy === null && lastResortSeconds === 0) return null
     const word = readCacheWord(question.header(cacheHeader))
     if (isRefusal(word)) return word
-    const user = body.user || question.header('x-switchyard-user') || null
-    const temperature = body.temperature ?? targets[0]?.parameters.temperature ?? null
+    const isPerUser = policy?.sharedBy === 'user'
+    const user = isPerUser ? body.user || question.header('x-switchyard-user') || null : null
+    const [first] = targets
+    const temperature = first === undefined ? null : effectiveTemperature(body, operation, first)
     const storesUpstream = body.fields['store'] === true
     const conduct = cacheConduct({ operation, temperature, word, user, storesUpstream }, policy, lastResortSeconds)
     if (!conduct.keeps || body.bytes.length > bodyBytesMax) return null
@@ -117,13 +119,21 @@ export class AnswerCache {
     const documents = readLabels(documentsHeader, question.header(documentsHeader))
     if (isRefusal(documents)) return documents
     const reading = readBodyParts(body, operation, {
-      keepsHints: policy?.sharedBy === 'user',
-      wantsQuestion: policy?.semantic != null && conduct.gives,
+      keepsHints: isPerUser,
+      // Also of an answer that only takes another one's place: that one was found by what it answers.
+      wantsQuestion: policy !== null && policy.semantic !== null,
     })
     if (reading === null) return null
-    this.#purges.see(key.environment, this.#options.clock.nowMs())
+    if (key.environment.cachePurges.length > 0) this.#purges.see(key.environment, this.#options.clock.nowMs())
     return new CacheTurn(this.#tools, {
-      ...{ question, policy, lastResortSeconds, gives: conduct.gives, user, tags, documents, reading },
+      question,
+      policy,
+      lastResortSeconds,
+      gives: conduct.gives,
+      user,
+      tags,
+      documents,
+      reading,
       routeShape: this.#shapeOf(route),
     })
   }

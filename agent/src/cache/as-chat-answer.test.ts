@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { isRefusal } from '../../../proto/std/refusal.js'
+import type { Conversation } from '../conversation/conversation.js'
 import { readMessagesConversation } from '../doors/messages/read-conversation.js'
 import type { UpstreamOperation } from '../providers/provider-dialect.js'
 import { asChatAnswer } from './as-chat-answer.js'
@@ -8,7 +9,7 @@ import type { KeptAnswer } from './kept-answer.js'
 
 const keptOf = (text: string, stream: boolean): KeptAnswer => ({
   ...{ stream, bytes: Buffer.from(text), tailAt: 0, usage: null, model: null, modelId: 'm', bornAtMs: 0 },
-  ...{ classes: [], keptSeconds: 1, question: null },
+  ...{ dropped: null, capped: null, classes: [], keptSeconds: 1, question: null },
   origin: {
     ...{ tenantId: '', environmentId: '', routeId: '', promptId: null, promptVersion: null, tags: [], documents: [] },
   },
@@ -126,5 +127,14 @@ describe('a kept answer in no door’s words', () => {
     ['a response without its end', 'responses', event({ type: 'response.created' }), true],
   ])('%s are none', (_name, operation, bytes, stream) => {
     expect(asChatAnswer(keptOf(bytes, stream), operation, conversation)).toBeNull()
+  })
+
+  test('what a reader trips over is none, and is nobody else’s fault', () => {
+    const hostile = new Proxy({} as Conversation, {
+      get: () => {
+        throw new Error('it trips')
+      },
+    })
+    expect(asChatAnswer(keptOf(JSON.stringify(message), false), 'messages', hostile)).toBeNull()
   })
 })

@@ -19,7 +19,12 @@ export function asChatAnswer(
   operation: UpstreamOperation,
   conversation: Conversation | null,
 ): ChatAnswer | null {
-  return kept.stream ? readStream(kept.bytes, operation) : readWhole(kept.bytes, operation, conversation)
+  try {
+    return kept.stream ? readStream(kept.bytes, operation) : readWhole(kept.bytes, operation, conversation)
+  } catch {
+    // Readers are made for what vendors say; whatever one trips over is no answer.
+    return null
+  }
 }
 
 function readWhole(bytes: Buffer, operation: UpstreamOperation, conversation: Conversation | null): ChatAnswer | null {

@@ -26,7 +26,7 @@ export interface Question {
  * Members that change nothing of an answer, by door. Of the Responses API none is here: its answers repeat what was asked,
  * and one client would read another's. Of Anthropic's `metadata` there is only the user's id.
  */
-const hints: Readonly<Partial<Record<UpstreamOperation, readonly string[]>>> = Object.freeze({
+export const hints: Readonly<Partial<Record<UpstreamOperation, readonly string[]>>> = Object.freeze({
   chat_completions: ['user', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_retention'],
   completions: ['user'],
   embeddings: ['user'],
@@ -57,8 +57,9 @@ export function readBodyParts(
   operation: UpstreamOperation,
   options: BodyReadingOptions,
 ): BodyReading | null {
-  const { bytes } = body
-  const left = options.keepsHints ? [] : (hints[operation] ?? [])
+  const { bytes, fields } = body
+  // A member that is not there once it was parsed, however it might be written, is not looked for in the bytes.
+  const left = options.keepsHints ? none : namesIn(fields, hints[operation] ?? none)
   const member = options.wantsQuestion ? questionMembers[operation] : undefined
   if (left.length === 0 && member === undefined) return { parts: [bytes], question: null }
   const members = findMembers(bytes, 0, member === undefined ? left : [...left, member])
@@ -77,6 +78,13 @@ export function readBodyParts(
       surroundings: partsWithout(bytes, [...cuts, { ...question.span, without: 'question' }]),
     },
   }
+}
+
+const none: readonly string[] = Object.freeze([])
+
+function namesIn(fields: JsonObject, names: readonly string[]): readonly string[] {
+  for (const name of names) if (fields[name] !== undefined) return names
+  return none
 }
 
 interface Cut extends Span {

@@ -53,6 +53,7 @@ export interface Asked {
   dueMs?: number
   route?: Partial<RouteTable>
   routeId?: string
+  isRenewal?: boolean
 }
 
 export const target = (id = 'a', sketch: TargetSketch = {}): TargetTable =>
@@ -107,6 +108,7 @@ export function questionOf(asked: Asked, clock: VirtualClock): CacheQuestion {
     promptClass: () => asked.promptClass ?? null,
     startedAtMs: clock.nowMs(),
     dueUs: clock.monotonicUs() + (asked.dueMs ?? 10_000) * 1_000,
+    isRenewal: asked.isRenewal ?? false,
   }
 }
 

@@ -1,18 +1,19 @@
-import { hash } from 'node:crypto'
-import { type BodyPart, type CacheKeyFacts, type CacheSharer, cacheKeyBytes } from '../../../proto/policy/cache-key.js'
-import { ageSecondsMax, ageStateOf, freshnessOf, keptSecondsOf } from '../../../proto/policy/cache-policy.js'
-import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.js'
+import type { BodyPart, CacheKeyFacts, CacheSharer } from '../../../proto/policy/cache-key.js'
+import { type AgeState, ageMaxOf, ageStateOf, freshnessOf, keptSecondsOf } from '../../../proto/policy/cache-policy.js'
+import { priceUsage } from '../../../proto/policy/price-usage.js'
 import { findDifference } from '../../../proto/policy/semantic-guard.js'
-import type { CacheTable, TargetTable } from '../../../proto/policy/tables.js'
+import type { ApiKeyTable, CacheTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { Conversation } from '../conversation/conversation.js'
+import type { UpstreamOperation } from '../providers/provider-dialect.js'
 import { asChatAnswer } from './as-chat-answer.js'
-import { type BodyReading, lastSaid } from './body-parts.js'
+import { type BodyReading, hints, lastSaid } from './body-parts.js'
 import type { CacheTools } from './cache-tools.js'
 import type { EmbeddingHop } from './embedder.js'
 import type { Follower, Lead } from './flights.js'
-import type { CacheQuestion, FoundAnswer, KeptAnswer } from './kept-answer.js'
-import { ownCopy, StreamRecord } from './stream-record.js'
+import type { CacheQuestion, FoundAnswer, KeptAnswer, ToldAnswer } from './kept-answer.js'
+import { keyDigest } from './key-digest.js'
+import { StreamRecord } from './stream-record.js'
 import { isWorthKeeping } from './worth-keeping.js'
 
 export interface TurnOptions {
@@ -46,7 +47,7 @@ export interface CacheHit {
 export const shownHeaders = ['anthropic-version', 'anthropic-beta'] as const
 /** Of a search by meaning: the nearest may be gone, purged, out of date, or another question. */
 const nearCount = 8
-/** Who claimed to make an answer anew is believed so long. */
+/** Who claimed to make an answer anew is believed so long, also where it comes to nothing: nobody pays for it at every hit. */
 const renewalUs = 60_000_000
 const renewalsMax = 10_000
 /** A header's worth of a question. */
@@ -116,20 +117,45 @@ export class CacheTurn {
   async #lookFurther(policy: CacheTable, mustWait: boolean): Promise<CacheHit | null> {
     const followed = mustWait ? await this.#follow() : null
     if (followed !== null) {
-      this.#tools.counts.followed += 1
-      return this.#hit(followed, this.#ageOf(followed.kept), policy)
+      const state = this.#stateOfTaken(followed, policy)
+      if (state !== 'dead') {
+        this.#tools.counts.followed += 1
+        return this.#hit(followed, this.#ageOf(followed.kept), policy, state)
+      }
+      // Whoever comes now is to wait for a better one.
+      this.#lead = this.#tools.flights.lead(this.#key)
     }
     if (this.#isCancelled) return null
     const found = (await this.#lookInShared(policy)) ?? (await this.#lookByMeaning(policy))
     if (found === null) return this.#miss()
     this.#lead?.land(found)
-    return this.#hit(found, this.#ageOf(found.kept), policy)
+    const ageSeconds = this.#ageOf(found.kept)
+    return this.#hit(found, ageSeconds, policy, ageStateOf(policy, found.kept.classes, ageSeconds))
+  }
+
+  /**
+   * Of what another request found or made; `dead`: not for this one. It asked later and has newer tables, which may know of
+   * a purge, or let less be given, than those by which the other one went.
+   */
+  #stateOfTaken({ kept, similarity }: FoundAnswer, policy: CacheTable): AgeState {
+    const { purges, clock } = this.#tools
+    const { key, startedAtMs } = this.#options.question
+    if (purges.isPurged(kept, key.environment, clock.nowMs(), true)) return 'dead'
+    if (this.#ageOf(kept) > ageMaxOf(policy)) return 'dead'
+    // As of when it was asked for: what took long to make did not go out of date by that.
+    const ageSeconds = Math.max(0, Math.floor((startedAtMs - kept.bornAtMs) / 1_000))
+    const state = ageStateOf(policy, kept.classes, ageSeconds)
+    if (similarity === null) return state
+    const isNear = policy.semantic !== null && similarity >= policy.semantic.threshold
+    return isNear && state === 'fresh' ? state : 'dead'
   }
 
   #lookHere(policy: CacheTable): CacheHit | null {
     const entry = this.#usableHere(this.#key)
-    if (entry === null || ageStateOf(policy, entry.kept.classes, entry.ageSeconds) === 'dead') return null
-    return this.#hit({ kept: entry.kept, similarity: null }, entry.ageSeconds, policy)
+    if (entry === null) return null
+    const { kept, ageSeconds } = entry
+    const state = ageStateOf(policy, kept.classes, ageSeconds)
+    return state === 'dead' ? null : this.#hit({ kept, similarity: null }, ageSeconds, policy, state)
   }
 
   /** Waits for who makes the same answer. Null: this one is to make it, as the one that others wait for or alone. */
@@ -143,8 +169,11 @@ export class CacheTurn {
     this.#follower = follower
     const end = await follower.end
     this.#follower = null
-    if (end === 'lead') this.#lead = follower.lead
-    return end === 'lead' || end === 'alone' ? null : end
+    if (end === 'lead') {
+      this.#lead = follower.lead
+      return null
+    }
+    return end === 'alone' ? null : end
   }
 
   get #isShared(): boolean {
@@ -214,11 +243,15 @@ export class CacheTurn {
   // -------------------------------------------------------------------------------------------------------------- keeping
 
   /** `body`: what the client is sent. To be called with any whole answer of status 200. */
-  keepWhole(target: TargetTable, body: Buffer | string, told: { usage: TokenUsage | null; model: string | null }) {
+  keepWhole(target: TargetTable, body: Buffer | string, told: ToldAnswer) {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
     if (length > this.#tools.limits.answerBytesMax) return this.fail()
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    this.#keep(target, { bytes: ownCopy([bytes], length), tailAt: length }, told)
+    if (!isWorthKeeping(this.#options.question.operation, body, false)) return this.fail()
+    // Of exactly its length: small buffers are views of a larger page, which would stay with them.
+    const bytes = Buffer.allocUnsafeSlow(length)
+    if (typeof body === 'string') bytes.write(body, 'utf8')
+    else body.copy(bytes)
+    this.#keep(target, bytes, length, told)
   }
 
   /** Takes down what the client is sent of a stream. */
@@ -227,15 +260,10 @@ export class CacheTurn {
   }
 
   /** To be called with a stream that came to its end. */
-  keepStream(
-    target: TargetTable,
-    record: StreamRecord,
-    tail: Buffer | null,
-    told: { usage: TokenUsage | null; model: string | null },
-  ) {
+  keepStream(target: TargetTable, record: StreamRecord, tail: Buffer | null, told: ToldAnswer) {
     const all = record.finish(tail ?? noBytes)
-    if (all === null) return this.fail()
-    this.#keep(target, all, told)
+    if (all === null || !isWorthKeeping(this.#options.question.operation, all.bytes, true)) return this.fail()
+    this.#keep(target, all.bytes, all.tailAt, told)
   }
 
   /** There is no answer that could be given again. */
@@ -248,40 +276,48 @@ export class CacheTurn {
     this.cancel()
     if (isAborted) this.#lead?.abandon()
     else this.#lead?.fail()
-    if (!this.#options.gives) this.#tools.renewing.delete(this.#key)
   }
 
-  #keep(
-    target: TargetTable,
-    { bytes, tailAt }: { bytes: Buffer; tailAt: number },
-    { usage, model }: { usage: TokenUsage | null; model: string | null },
-  ) {
-    const { counts, spaces, sweep } = this.#tools
+  #keep(target: TargetTable, bytes: Buffer, tailAt: number, told: ToldAnswer) {
+    const { counts, spaces, renewing, sweep } = this.#tools
     const { question, policy, lastResortSeconds, tags, documents, reading } = this.#options
-    const { operation, body, key, route, prompt } = question
-    if (!isWorthKeeping(operation, bytes, body.stream)) return this.fail()
+    const { operation, body, key, route, prompt, startedAtMs } = question
     const classes = this.#classes()
+    // Member by member, not by spreading: this is made for every answer that is kept.
     const kept: KeptAnswer = {
-      ...{ stream: body.stream, bytes, tailAt, usage, model, modelId: target.model.id, classes },
-      bornAtMs: question.startedAtMs,
+      stream: body.stream,
+      bytes,
+      tailAt,
+      usage: told.usage,
+      model: told.model,
+      modelId: target.model.id,
+      dropped: policy?.sharedBy === 'user' ? (told.dropped ?? null) : withoutHints(told.dropped ?? null, operation),
+      capped: told.capped ?? null,
+      bornAtMs: startedAtMs,
+      classes,
       keptSeconds: keptSecondsOf(policy, classes, lastResortSeconds),
       origin: {
-        ...{ tenantId: key.environment.tenantId, environmentId: key.environment.environmentId, routeId: route.id },
-        ...{ promptId: prompt?.id ?? null, promptVersion: prompt?.version ?? null },
-        ...{ tags: policy === null ? tags : [...new Set([...policy.tags, ...tags])], documents },
+        tenantId: key.environment.tenantId,
+        environmentId: key.environment.environmentId,
+        routeId: route.id,
+        promptId: prompt?.id ?? null,
+        promptVersion: prompt?.version ?? null,
+        tags: joined(policy?.tags ?? nothing, ownLabels(tags)),
+        documents: ownLabels(documents),
       },
       question: reading.question?.text ?? null,
     }
     // Who answered is whose key it is: a fallback's answer is not the first target's.
-    const name = this.#keyOf(target, reading.parts)
+    const name = isSame(target, firstOf(question)) ? this.#key : this.#keyOf(target, reading.parts)
     this.#putHere(name, kept)
     if (this.#isShared) this.#tools.shared?.put(name, kept)
-    if (this.#vector !== null && this.#surroundings !== null && name === this.#key) {
-      spaces.add(this.#surroundings, this.#vector, name)
-    }
     counts.kept += 1
-    if (name === this.#key) this.#lead?.land({ kept, similarity: null })
-    else this.fail()
+    if (name === this.#key) {
+      if (this.#vector !== null && this.#surroundings !== null) spaces.add(this.#surroundings, this.#vector, name)
+      // Only who claimed it is done with it: a client's own refresh says nothing of a renewal that still runs.
+      if (question.isRenewal === true) renewing.delete(name)
+      this.#lead?.land({ kept, similarity: null })
+    } else this.fail()
     sweep(key.environment)
   }
 
@@ -300,9 +336,12 @@ export class CacheTurn {
     readonly ageMaxSeconds: number
     readonly conversation: Conversation | null
   }): Promise<{ readonly answer: ChatAnswer; readonly ageSeconds: number } | null> {
-    const { question, reading } = this.#options
-    const keys = [...new Set(question.targets.map((target) => this.#keyOf(target, reading.parts)))]
-    const ageMaxSeconds = Math.min(asked.ageMaxSeconds, ageSecondsMax)
+    const { question, reading, policy } = this.#options
+    const first = firstOf(question)
+    const keys = new Set(
+      question.targets.map((target) => (isSame(target, first) ? this.#key : this.#keyOf(target, reading.parts))),
+    )
+    const ageMaxSeconds = Math.min(asked.ageMaxSeconds, ageMaxOf(policy))
     for (const key of keys) {
       const kept = this.#usableHere(key)?.kept ?? (this.#isShared ? await this.#getShared(key) : null)
       const ageSeconds = kept === null ? 0 : this.#ageOf(kept)
@@ -317,27 +356,28 @@ export class CacheTurn {
 
   // ----------------------------------------------------------------------------------------------------------------- both
 
-  #hit(found: FoundAnswer, ageSeconds: number, policy: CacheTable): CacheHit {
+  #hit(found: FoundAnswer, ageSeconds: number, policy: CacheTable, state: AgeState): CacheHit {
     const { counts } = this.#tools
     const { kept, similarity } = found
     const kind = similarity === null ? 'exact' : 'semantic'
-    const isStale = ageStateOf(policy, kept.classes, ageSeconds) === 'stale'
+    const isStale = state === 'stale'
     counts[kind] += 1
     if (isStale) counts.stale += 1
+    const headers = ['x-switchyard-cache', isStale ? 'stale' : kind, 'age', String(ageSeconds)]
+    if (similarity !== null) headers.push(...this.#details(kept, similarity, policy))
     return {
-      ...{ kind, kept, ageSeconds },
+      kind,
+      kept,
+      ageSeconds,
       renews: isStale && this.#claimRenewal(),
-      headers: [
-        ...['x-switchyard-cache', isStale ? 'stale' : kind, 'age', String(ageSeconds)],
-        ...this.#details(found, policy),
-      ],
+      headers,
       savedNanoUsd: this.#savedBy(kept),
     }
   }
 
   /** Similarity and question, for keys that may hear of them: the question is another client's. */
-  #details({ kept, similarity }: FoundAnswer, policy: CacheTable): readonly string[] {
-    if (similarity === null || !policy.detailApiKeys.has(this.#options.question.key.id)) return nothing
+  #details(kept: KeptAnswer, similarity: number, policy: CacheTable): readonly string[] {
+    if (!policy.detailApiKeys.has(this.#options.question.key.id)) return nothing
     // Through bytes: a lone surrogate must not throw.
     const question = Buffer.from((kept.question ?? '').slice(0, shownQuestionLength)).toString()
     return [
@@ -356,7 +396,10 @@ export class CacheTurn {
     const { renewing, clock } = this.#tools
     const nowUs = clock.monotonicUs()
     if ((renewing.get(this.#key) ?? 0) > nowUs) return false
-    if (renewing.size >= renewalsMax) renewing.clear()
+    // In the order in which they run out.
+    renewing.delete(this.#key)
+    const [oldest] = renewing.size < renewalsMax ? nothing : renewing.keys()
+    if (oldest !== undefined) renewing.delete(oldest)
     renewing.set(this.#key, nowUs + renewalUs)
     return true
   }
@@ -393,7 +436,6 @@ export class CacheTurn {
     const { key, region, route, operation, shapes } = question
     const { tenantId, environmentId } = key.environment
     const { model: requestedModel, stream } = question.body
-    const headers = shownHeaders.map((name) => [name, question.header(name) ?? null] as const)
     // Member by member: this is written for every request.
     const facts: CacheKeyFacts = {
       tenantId,
@@ -407,12 +449,12 @@ export class CacheTurn {
       target,
       routeShape,
       shapes,
-      headers,
+      headers: shownOf(question),
       tags,
       documents,
       body,
     }
-    return hash('sha256', cacheKeyBytes(facts, this.#tools.scratch), 'base64url')
+    return keyDigest(facts, this.#tools.scratch)
   }
 
   #sharer(): CacheSharer {
@@ -420,16 +462,20 @@ export class CacheTurn {
     const { key } = question
     switch (policy?.sharedBy) {
       case 'team':
-        // A key of no team shares with no other.
-        return key.teamId === null ? { kind: 'api_key', id: key.id } : { kind: 'team', id: key.teamId }
+        return sharerOf(key, null)
       case 'api_key':
-        return { kind: 'api_key', id: key.id }
+        return { kind: 'api_key', id: key.id, user: null }
       case 'user':
-        return { kind: 'user', id: user ?? '' }
+        return sharerOf(key, user ?? '')
       default:
         return everybody
     }
   }
+}
+
+/** A key of no team shares with no other. */
+function sharerOf({ id, teamId }: ApiKeyTable, user: string | null): CacheSharer {
+  return teamId === null ? { kind: 'api_key', id, user } : { kind: 'team', id: teamId, user }
 }
 
 interface UsableAnswer {
@@ -437,13 +483,53 @@ interface UsableAnswer {
   readonly ageSeconds: number
 }
 
-const everybody: CacheSharer = Object.freeze({ kind: 'environment' })
+const everybody: CacheSharer = Object.freeze({ kind: 'environment', id: null, user: null })
 const nothing: readonly string[] = Object.freeze([])
 const missHeaders: readonly string[] = Object.freeze(['x-switchyard-cache', 'miss'])
 const noBytes = Buffer.alloc(0)
+const noneShown: CacheKeyFacts['headers'] = Object.freeze(shownHeaders.map((name) => [name, null] as const))
 
 function firstOf({ targets }: CacheQuestion): TargetTable {
   const [first] = targets
   if (first === undefined) throw new Error('a choice has at least one target')
   return first
+}
+
+/** Whether an answer by the one is an answer by the other: what of a target is part of a key, without writing one. */
+function isSame(one: TargetTable, other: TargetTable): boolean {
+  return (
+    one === other ||
+    (one.model.id === other.model.id &&
+      one.provider.id === other.provider.id &&
+      one.upstreamModel === other.upstreamModel &&
+      one.parameters.temperature === other.parameters.temperature &&
+      one.parameters.outputTokensMax === other.parameters.outputTokensMax)
+  )
+}
+
+function shownOf(question: CacheQuestion): CacheKeyFacts['headers'] {
+  let isAny = false
+  for (const name of shownHeaders) isAny ||= question.header(name) !== undefined
+  return isAny ? shownHeaders.map((name) => [name, question.header(name) ?? null] as const) : noneShown
+}
+
+/** Of their own memory: labels are pieces of a header, which would stay with them. */
+function ownLabels(labels: readonly string[]): readonly string[] {
+  return labels.length === 0 ? nothing : labels.map((label) => Buffer.from(label, 'latin1').toString('latin1'))
+}
+
+/** Both, each once. */
+function joined(some: readonly string[], more: readonly string[]): readonly string[] {
+  if (more.length === 0) return some
+  return some.length === 0 ? more : [...new Set([...some, ...more])]
+}
+
+/** Without the names of hints: who is given the answer may have sent other ones, and is not to read what another client sent. */
+function withoutHints(dropped: string | null, operation: UpstreamOperation): string | null {
+  if (dropped === null) return null
+  const left = hints[operation] ?? nothing
+  const isHint = (name: string) =>
+    left.some((hint) => name.startsWith(hint) && /^(?:$|[.[])/.test(name.slice(hint.length)))
+  const names = dropped.split(', ').filter((name) => !isHint(name))
+  return names.length === 0 ? null : names.join(', ')
 }

@@ -2,12 +2,13 @@ import { createServer, type IncomingHttpHeaders, type Server, type ServerRespons
 import type { AddressInfo } from 'node:net'
 import { Pool } from 'undici'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { nothingKnown, type TargetHealth } from '../../../proto/policy/health.js'
 import { sketchKey, sketchRoute, sketchTarget } from '../../../proto/policy/table-fixture.js'
 import type { ApiKeyTable, TargetTable } from '../../../proto/policy/tables.js'
 import { systemClock, VirtualClock } from '../../../proto/std/clock.js'
 import { openaiDialect } from '../providers/openai/dialect.js'
-import type { ProviderSecret } from '../providers/provider-dialect.js'
-import { embeddingMsMax, RouteEmbedder } from './embedder.js'
+import type { ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import { embeddingMsMax, RouteEmbedder, type RouteEmbedderOptions } from './embedder.js'
 
 let server: Server
 let pool: Pool
@@ -59,13 +60,25 @@ function keyWith(...targets: TargetTable[]): ApiKeyTable {
   return { ...sketchKey([sketchRoute('embed', { targets })], { regions: ['eu'], allowed: ['chat'] }) }
 }
 
-function embedderWith(options: { secrets?: Record<string, ProviderSecret>; clock?: VirtualClock } = {}) {
+interface EmbedderParts extends Partial<Pick<RouteEmbedderOptions, 'upstreams' | 'healths'>> {
+  secrets?: Record<string, ProviderSecret>
+  clock?: VirtualClock
+  dialect?: ProviderDialect
+}
+
+function embedderWith({ secrets, clock, dialect = openaiDialect, ...more }: EmbedderParts = {}) {
   return new RouteEmbedder({
-    dialects: { find: (kind) => (kind === 'vllm' ? openaiDialect : null) },
-    vault: { get: (id) => options.secrets?.[id] ?? null },
+    dialects: { find: (kind) => (kind === 'vllm' ? dialect : null) },
+    vault: { get: (id) => secrets?.[id] ?? null },
     upstreams: { of: () => ({ pool }) },
-    clock: options.clock ?? systemClock,
+    clock: clock ?? systemClock,
+    ...more,
   })
+}
+
+const none = { vector: null, hop: null }
+const fails = () => {
+  throw new Error('it trips')
 }
 
 describe('a vector of a question', () => {
@@ -118,6 +131,90 @@ describe('a vector of a question', () => {
     const { vector: got, hop } = await embedderWith().embed('Why?', 'embed', keyWith(targetOf('a')))
     expect(got).toBeNull()
     expect(hop).toMatchObject({ outcome, httpStatus })
+  })
+
+  test.each<[string, Partial<ProviderDialect>]>([
+    ['answers', { readAnswer: fails }],
+    ['requests', { body: fails }],
+  ] as [string, object][])('that a dialect trips over is none: %s', async (_name, over) => {
+    answer = vector
+    const { embeddings } = openaiDialect.native
+    if (embeddings === undefined) throw new Error('it makes vectors')
+    const dialect: ProviderDialect = { ...openaiDialect, native: { embeddings: { ...embeddings, ...over } } }
+    const { vector: got, hop } = await embedderWith({ dialect }).embed('Why?', 'embed', keyWith(targetOf('a')))
+    expect([got, hop?.outcome]).toEqual([null, 'readAnswer' in over ? 'malformed' : undefined])
+  })
+
+  test('whose credential or connection fails by throwing is none', async () => {
+    const refusing: ProviderDialect = { ...openaiDialect, authorize: () => Promise.reject(new Error('no')) }
+    const closed = { of: () => ({ pool: { dispatch: fails } }) }
+    for (const options of [{ dialect: refusing }, { upstreams: closed }]) {
+      expect(await embedderWith(options).embed('Why?', 'embed', keyWith(targetOf('a')))).toEqual(none)
+    }
+  })
+
+  describe('of a target that does not answer in time', () => {
+    const clock = new VirtualClock()
+    const hanging = keyWith(targetOf('a'))
+    let openCalls: ServerResponse[] = []
+    const ask = async (embedder: RouteEmbedder) => {
+      const asked = new Promise<void>((resolve) => {
+        answer = (response) => {
+          openCalls.push(response)
+          resolve()
+        }
+      })
+      const embedding = embedder.embed('Why?', 'embed', hanging)
+      if ((await Promise.race([asked, embedding])) === undefined) await clock.advance(embeddingMsMax)
+      return embedding
+    }
+
+    test('is not waited for after a few times, but by one question every few seconds', async () => {
+      const embedder = embedderWith({ clock })
+      for (let count = 0; count < 5; count++) expect((await ask(embedder)).hop?.outcome).toBe('timeout_total')
+      received = []
+      const startedUs = clock.monotonicUs()
+      for (let count = 0; count < 20; count++) expect(await ask(embedder)).toEqual(none)
+      expect([received.length, clock.monotonicUs()]).toEqual([0, startedUs])
+      await clock.advance(5_000)
+      // One asks it whether it is back; the others do not wait for what becomes of that.
+      const probe = ask(embedder)
+      expect(await embedder.embed('Why?', 'embed', hanging)).toEqual(none)
+      expect((await probe).hop?.outcome).toBe('timeout_total')
+      await clock.advance(10_000)
+      answer = vector
+      expect((await embedder.embed('Why?', 'embed', hanging)).vector).toEqual(Float32Array.of(3, 4))
+      expect((await embedder.embed('Why?', 'embed', hanging)).vector).toEqual(Float32Array.of(3, 4))
+      for (const response of openCalls) response.destroy()
+      openCalls = []
+    })
+
+    test('another one of the route is asked', async () => {
+      const embedder = embedderWith({ clock })
+      answer = json({}, 503)
+      const both = keyWith(targetOf('a'), targetOf('b'))
+      for (let count = 0; count < 5; count++) await embedder.embed('Why?', 'embed', hanging)
+      answer = vector
+      expect((await embedder.embed('Why?', 'embed', both)).hop?.target.id).toBe('b')
+    })
+  })
+
+  test('is not asked for while its target says that it is asked too often, and where requests have seen it fail', async () => {
+    const clock = new VirtualClock()
+    const embedder = embedderWith({ clock })
+    answer = (response) => response.writeHead(429, { 'retry-after': '7' }).end('{}')
+    const key = keyWith(targetOf('a'))
+    expect((await embedder.embed('Why?', 'embed', key)).hop?.outcome).toBe('rate_limited')
+    answer = vector
+    await clock.advance(6_999)
+    expect(await embedder.embed('Why?', 'embed', key)).toEqual(none)
+    await clock.advance(1)
+    expect((await embedder.embed('Why?', 'embed', key)).hop?.outcome).toBe('ok')
+    const open: TargetHealth = { state: 'open', retryInMs: 9, latencyUs: null, inFlightCount: 0 }
+    const of = (target: TargetTable) => (target.id === 'a' ? open : nothingKnown.of(target))
+    const healths = { facts: () => ({ of, calm: false }) }
+    const both = keyWith(targetOf('a'), targetOf('b'))
+    expect((await embedderWith({ healths }).embed('Why?', 'embed', both)).hop?.target.id).toBe('b')
   })
 
   test('is waited for only so long', async () => {

@@ -1,10 +1,13 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { chooseTarget } from '../../../proto/policy/choose-target.js'
+import type { HealthFacts } from '../../../proto/policy/health.js'
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { ApiKeyTable, ProviderTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import type { ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import { EmbeddingBreakers, type EmbeddingOutcome } from './embedding-breakers.js'
 import { type VectorQuestion, vectorQuestion } from './vector-question.js'
 
 /** What came of asking for a vector: a hop of the request that it was asked for. */
@@ -17,14 +20,7 @@ export interface Embedding {
 
 export interface EmbeddingHop {
   readonly target: TargetTable
-  readonly outcome:
-    | 'ok'
-    | 'connect_error'
-    | 'timeout_total'
-    | 'upstream_4xx'
-    | 'upstream_5xx'
-    | 'rate_limited'
-    | 'malformed'
+  readonly outcome: Exclude<EmbeddingOutcome, 'not_asked'>
   readonly httpStatus: number
   readonly startedUs: number
   readonly endedUs: number
@@ -41,6 +37,8 @@ export interface RouteEmbedderOptions {
   readonly vault: { get(credentialId: string, version: number): ProviderSecret | null }
   readonly upstreams: { of(provider: ProviderTable): { readonly pool: Pick<Dispatcher, 'dispatch'> } }
   readonly clock: Clock
+  /** What requests have seen of targets. Left out: only what came of asking for vectors is known. */
+  readonly healths?: { facts(nowUs: number, stream: boolean): HealthFacts }
 }
 
 /** A question waits for its vector no longer than this: it is there to save time. */
@@ -51,57 +49,79 @@ const nothing: Embedding = Object.freeze({ vector: null, hop: null })
 /**
  * Vectors from a route of the tenant, by the rules that hold for any request of the key: regions, external providers,
  * credentials. Only whether clients may call that route themselves does not matter: the owner of the asking route named it.
- * One target is asked once, the first that can be; a vector that does not come is a miss.
+ * One target is asked once, the first that can be and is not left alone; a vector that does not come is a miss.
  */
 export class RouteEmbedder implements Embedder {
   readonly #options: RouteEmbedderOptions
+  readonly #breakers = new EmbeddingBreakers()
 
   constructor(options: RouteEmbedderOptions) {
     this.#options = options
   }
 
   async embed(text: string, routeName: string, key: ApiKeyTable): Promise<Embedding> {
-    const choice = chooseTarget({ operation: 'embeddings', model: routeName }, { ...key, allowedRoutes: null })
+    const { clock, healths, dialects } = this.#options
+    const nowUs = clock.monotonicUs()
+    const facts = { operation: 'embeddings', model: routeName } as const
+    const choice = chooseTarget(facts, { ...key, allowedRoutes: null }, healths?.facts(nowUs, false))
     if (isRefusal(choice)) return nothing
     for (const target of choice.targets) {
-      const dialect = this.#options.dialects.find(target.provider.kind)
+      if (this.#breakers.isOpen(target, nowUs)) continue
+      const dialect = dialects.find(target.provider.kind)
       const secret = this.#secretOf(target.provider)
       if (dialect === null || secret === undefined) continue
-      const question = vectorQuestion(dialect, target, text)
+      const question = questionFor(dialect, target, text)
       if (question !== null) return this.#ask(question, target, dialect, secret)
     }
     return nothing
   }
 
   async #ask(
-    { path, headers, body, read }: VectorQuestion,
+    question: VectorQuestion,
     target: TargetTable,
     dialect: ProviderDialect,
     secret: ProviderSecret | null,
   ): Promise<Embedding> {
-    const { clock, upstreams } = this.#options
-    const startedUs = clock.monotonicUs()
-    const hop = (outcome: EmbeddingHop['outcome'], httpStatus = 0, usage: TokenUsage | null = null): EmbeddingHop => ({
-      ...{ target, outcome, httpStatus, startedUs, endedUs: clock.monotonicUs(), usage },
-    })
+    const { clock } = this.#options
     const timeoutMs = Math.min(embeddingMsMax, target.deadlines.totalMs)
+    const startedUs = clock.monotonicUs()
+    const attempt = this.#breakers.begin(target, startedUs, startedUs + timeoutMs * 1_000)
     const call = new WholeCall()
     const cancel = clock.after(timeoutMs, () => call.giveUp())
+    let isAsked = false
+    let end: VectorEnd = failed('not_asked')
     try {
-      const { provider } = target
-      const asked = await dialect.authorize({ provider, path, headers, body, timeoutMs }, secret)
-      if ('fault' in asked || call.isOver) return nothing
-      const { pool } = upstreams.of(provider)
-      pool.dispatch({ method: 'POST', path, headers: [...headers, ...asked], body }, call)
-      const bytes = await call.answer
-      if (call.isGivenUp) return { vector: null, hop: hop('timeout_total') }
-      if (call.httpStatus === 0) return { vector: null, hop: hop('connect_error') }
-      if (call.httpStatus !== 200) return { vector: null, hop: hop(outcomeOf(call.httpStatus), call.httpStatus) }
-      const { vector, usage } = bytes === null ? { vector: null, usage: null } : read(bytes)
-      return { vector, hop: hop(vector === null ? 'malformed' : 'ok', 200, usage) }
+      isAsked = await this.#dispatch(question, target, dialect, secret, timeoutMs, call)
+      const bytes = isAsked ? await call.answer : null
+      if (call.isGivenUp) end = failed('timeout_total')
+      else if (isAsked) end = endOf(call, bytes, question)
+    } catch {
+      // A dialect or a connection that throws: nobody has to wait for it any longer, and the request goes on without.
+      end = failed(isAsked ? 'malformed' : 'not_asked', call.httpStatus)
+      call.giveUp()
     } finally {
       cancel()
+      this.#breakers.end(target, attempt, end.outcome, clock.monotonicUs(), call.retryAfterSeconds)
     }
+    const { outcome, httpStatus, vector, usage } = end
+    if (!isAsked || outcome === 'not_asked') return nothing
+    return { vector, hop: { target, outcome, httpStatus, startedUs, endedUs: clock.monotonicUs(), usage } }
+  }
+
+  /** Whether it was asked: false where it cannot be, or no time is left once it could. */
+  async #dispatch(
+    { path, headers, body }: VectorQuestion,
+    { provider }: TargetTable,
+    dialect: ProviderDialect,
+    secret: ProviderSecret | null,
+    timeoutMs: number,
+    call: WholeCall,
+  ): Promise<boolean> {
+    const asked = await dialect.authorize({ provider, path, headers, body, timeoutMs }, secret)
+    if ('fault' in asked || call.isOver) return false
+    const { pool } = this.#options.upstreams.of(provider)
+    pool.dispatch({ method: 'POST', path, headers: [...headers, ...asked], body }, call)
+    return true
   }
 
   /** Undefined: it is not here. */
@@ -111,9 +131,38 @@ export class RouteEmbedder implements Embedder {
   }
 }
 
+/** Null also where a dialect cannot write it. */
+function questionFor(dialect: ProviderDialect, target: TargetTable, text: string): VectorQuestion | null {
+  try {
+    return vectorQuestion(dialect, target, text)
+  } catch {
+    return null
+  }
+}
+
+interface VectorEnd {
+  readonly outcome: EmbeddingOutcome
+  readonly httpStatus: number
+  readonly vector: Float32Array | null
+  readonly usage: TokenUsage | null
+}
+
+function failed(outcome: VectorEnd['outcome'], httpStatus = 0): VectorEnd {
+  return { outcome, httpStatus, vector: null, usage: null }
+}
+
+function endOf({ httpStatus }: WholeCall, bytes: Buffer | null, question: VectorQuestion): VectorEnd {
+  if (httpStatus === 0) return failed('connect_error')
+  if (httpStatus !== 200) return failed(outcomeOf(httpStatus), httpStatus)
+  const { vector, usage } = bytes === null ? { vector: null, usage: null } : question.read(bytes)
+  return { outcome: vector === null ? 'malformed' : 'ok', httpStatus, vector, usage }
+}
+
 /** A whole answer of an upstream, within a bound. */
 class WholeCall implements Dispatcher.DispatchHandler {
   httpStatus = 0
+  /** Null: it named none. */
+  retryAfterSeconds: number | null = null
   isGivenUp = false
   isOver = false
   /** Null: it broke, was given up, or is more than is read. Never rejects. */
@@ -142,8 +191,11 @@ class WholeCall implements Dispatcher.DispatchHandler {
     if (this.isOver) controller.abort(new Error('nobody waits for this any more'))
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
-    if (status >= 200) this.httpStatus = status
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) return
+    this.httpStatus = status
+    const seconds = Number(headers['retry-after'] ?? Number.NaN)
+    if (seconds >= 0) this.retryAfterSeconds = seconds
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -34,9 +34,9 @@ export class Flights {
   /** The right to make the answer, or null: somebody is at it. */
   lead(key: string): Lead | null {
     if (this.#flights.has(key)) return null
-    const flight = new Flight()
+    const flight = new Flight(this.#flights, key)
     this.#flights.set(key, flight)
-    return new Lead(() => this.#flights.delete(key), flight)
+    return new Lead(flight)
   }
 
   /** To wait for who is at it until `dueUs`; null: nobody is. */
@@ -46,9 +46,10 @@ export class Flights {
     this.#followerCount += 1
     const leave = () => {
       this.#followerCount -= 1
-      flight.followers.delete(follower)
+      flight.followers?.delete(follower)
     }
-    const follower: Follower = new Follower(new Lead(() => this.#flights.delete(key), flight), leave)
+    const follower: Follower = new Follower(new Lead(flight), leave)
+    flight.followers ??= new Set()
     flight.followers.add(follower)
     const leftUs = Math.max(0, dueUs - this.#clock.monotonicUs())
     follower.cancelTimer = this.#clock.after(leftUs / 2_000, () => follower.settle('alone'))
@@ -57,44 +58,55 @@ export class Flights {
 }
 
 class Flight {
-  /** In the order in which they came. */
-  readonly followers = new Set<Follower>()
+  /** In the order in which they came; null: nobody has, as for most. */
+  followers: Set<Follower> | null = null
+  readonly #flights: Map<string, Flight>
+  readonly #key: string
+
+  constructor(flights: Map<string, Flight>, key: string) {
+    this.#flights = flights
+    this.#key = key
+  }
+
+  close(): void {
+    this.#flights.delete(this.#key)
+  }
 }
 
 /** To be ended exactly once; more is harmless. */
 export class Lead {
   readonly #flight: Flight
-  readonly #close: () => void
   #isOver = false
 
-  constructor(close: () => void, flight: Flight) {
-    this.#close = close
+  constructor(flight: Flight) {
     this.#flight = flight
   }
 
   /** Gives everybody who waits the answer. */
   land(found: FoundAnswer): void {
-    this.#end((follower) => follower.settle(found))
+    this.#end(found)
   }
 
   /** There is none that could be given again. */
   fail(): void {
-    this.#end((follower) => follower.settle('alone'))
+    this.#end('alone')
   }
 
   /** The leader goes for reasons of its own. */
   abandon() {
-    const [next] = this.#flight.followers
-    if (this.#isOver || next === undefined) return this.fail()
+    const { followers } = this.#flight
+    if (this.#isOver || followers === null || followers.size === 0) return this.fail()
+    const [next] = followers
     this.#isOver = true
-    next.settle('lead')
+    next?.settle('lead')
   }
 
-  #end(tell: (follower: Follower) => void): void {
+  #end(end: FoundAnswer | 'alone'): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#close()
-    for (const follower of [...this.#flight.followers]) tell(follower)
+    this.#flight.close()
+    const { followers } = this.#flight
+    if (followers !== null) for (const follower of [...followers]) follower.settle(end)
   }
 }
 

@@ -18,6 +18,8 @@ const targets: readonly TargetTable[] = [
   // The same name upstream, and another model to the tenant.
   target('c'),
   target('a', { parameters: { temperature: 0.5, outputTokensMax: null } }),
+  // The same model, elsewhere.
+  { ...target('a'), provider: { ...target('a').provider, id: 'prv_elsewhere', external: true } },
 ]
 /** The pieces from which an adversary makes ids, texts and names; every one may stand anywhere. */
 const piece = fc.constantFrom(
@@ -103,7 +105,7 @@ function meaningOf(asked: Asked): string {
     environment: 'all',
     team: asked.teamId == null ? ['key', asked.keyId] : ['team', asked.teamId],
     api_key: ['key', asked.keyId],
-    user: ['user', user],
+    user: [asked.teamId == null ? ['key', asked.keyId] : ['team', asked.teamId], user],
   }[table?.sharedBy ?? 'environment']
   const first = asked.targets?.[0]
   const sorted = (name: string) => [...new Set((headers[name] ?? '').split(',').filter((label) => label !== ''))].sort()
@@ -111,6 +113,7 @@ function meaningOf(asked: Asked): string {
     ...[asked.tenantId, asked.environmentId, asked.region, sharer, asked.routeId, operation, asked.shapes],
     ...[
       first?.model.id,
+      first?.provider.id,
       first?.parameters,
       asked.targets?.map(({ upstreamModel, parameters }) => [upstreamModel, parameters]),
     ],
@@ -210,7 +213,7 @@ describe('whoever is answered from the cache', () => {
             const scope = ({ said: _, ...rest }: typeof one) =>
               JSON.stringify({
                 ...rest,
-                keyId: rest.sharedBy === 'api_key' ? rest.keyId : null,
+                keyId: rest.sharedBy === 'environment' ? null : rest.keyId,
                 user: rest.sharedBy === 'user' ? rest.user : null,
               })
             expect(owner && { ...JSON.parse(scope(owner)), sharedBy }).toEqual(JSON.parse(scope(one)))

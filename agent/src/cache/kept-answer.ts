@@ -22,6 +22,19 @@ export interface CacheQuestion {
   readonly startedAtMs: number
   /** When the whole request must be over, on the monotonic clock. */
   readonly dueUs: number
+  /** It is made for nobody but the cache, because a stale answer was given; left out: a client asks. */
+  readonly isRenewal?: boolean
+}
+
+/** What is known of an answer beside its bytes. */
+export interface ToldAnswer {
+  /** As the vendor told or we counted it; null where nobody knows. */
+  readonly usage: TokenUsage | null
+  /** As the vendor called it. */
+  readonly model: string | null
+  /** As the response's headers said it: what of the request was left out, and what was lowered. Null or left out: nothing. */
+  readonly dropped?: string | null
+  readonly capped?: string | null
 }
 
 /**
@@ -38,6 +51,10 @@ export interface KeptAnswer {
   /** As the vendor called it. */
   readonly model: string | null
   readonly modelId: string
+  /** What its response said was left out of the request, but for hints, which differ from client to client; null: nothing. */
+  readonly dropped: string | null
+  /** What its response said was lowered; null: nothing. */
+  readonly capped: string | null
   /** When the request came in that it answered. */
   readonly bornAtMs: number
   /** Of the prompt: what decides how long it is fresh. */
@@ -66,9 +83,40 @@ export interface KeptOrigin {
   readonly documents: readonly string[]
 }
 
-/** Bytes of memory beside the answer itself: key, lists, the objects around it. */
+/** Bytes of memory beside the answer itself and its texts: the objects around them. */
 const overheadBytes = 768
+/** Of a text beside its characters. */
+const textOverheadBytes = 24
 
+/** Bytes of memory that it takes, rather more than less. */
 export function sizeOf(kept: KeptAnswer): number {
-  return kept.bytes.length + (kept.question?.length ?? 0) * 2 + overheadBytes
+  const { bytes, question, model, modelId, dropped, capped, classes, origin } = kept
+  const { tenantId, environmentId, routeId, promptId, promptVersion, tags, documents } = origin
+  return (
+    overheadBytes +
+    bytes.length +
+    textSizeOf(question) +
+    textSizeOf(model) +
+    textSizeOf(modelId) +
+    textSizeOf(dropped) +
+    textSizeOf(capped) +
+    textSizeOf(tenantId) +
+    textSizeOf(environmentId) +
+    textSizeOf(routeId) +
+    textSizeOf(promptId) +
+    textSizeOf(promptVersion) +
+    listSizeOf(classes) +
+    listSizeOf(tags) +
+    listSizeOf(documents)
+  )
+}
+
+function textSizeOf(text: string | null): number {
+  return text === null ? 0 : textOverheadBytes + text.length * 2
+}
+
+function listSizeOf(texts: readonly string[]): number {
+  let size = 0
+  for (const text of texts) size += textSizeOf(text)
+  return size
 }

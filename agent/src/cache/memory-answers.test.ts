@@ -5,6 +5,7 @@ import { MemoryAnswers } from './memory-answers.js'
 
 const kept = (bytes = 1_000, tenantId = 'a'): KeptAnswer => ({
   ...{ stream: false, bytes: Buffer.alloc(bytes), tailAt: bytes, usage: null, model: null, modelId: 'm' },
+  ...{ dropped: null, capped: null },
   ...{ bornAtMs: 0, classes: [], keptSeconds: 60, question: null },
   origin: {
     ...{ tenantId, environmentId: 'e', routeId: 'r', promptId: null, promptVersion: null, tags: [], documents: [] },
@@ -41,6 +42,30 @@ describe('answers in memory', () => {
     memory.put('k1', kept(20), 2)
     expect(memory.get('k1')).toMatchObject({ bornUs: 2, bytes: sizeOf(kept(20)) + 2 })
     expect(memory.bytes).toBe(sizeOf(kept(20)) + 2)
+  })
+
+  test('one that answers an older request does not take the place of a newer', () => {
+    const memory = new MemoryAnswers({ bytesMax: one * 4, entriesMax: 100 })
+    memory.put('k1', kept(20), 5_000_000)
+    memory.put('k1', kept(10), 4_000_000)
+    expect(memory.get('k1')).toMatchObject({ bornUs: 5_000_000, kept: { tailAt: 20 } })
+    // Within what a clock that tells milliseconds is sure of, the later one counts.
+    memory.put('k1', kept(30), 4_999_000)
+    expect(memory.get('k1')).toMatchObject({ kept: { tailAt: 30 } })
+    expect(memory.size).toBe(1)
+  })
+
+  test('count the texts that are kept beside an answer', () => {
+    const bare = kept()
+    const text = 'x'.repeat(100)
+    const origin = { ...bare.origin, tags: Array(16).fill(text), documents: Array(16).fill(text) }
+    for (const more of [
+      { origin },
+      { question: text.repeat(32) },
+      { dropped: text.repeat(32) },
+      { model: text.repeat(32) },
+    ])
+      expect(sizeOf({ ...bare, ...more })).toBeGreaterThanOrEqual(sizeOf(bare) + 6_400)
   })
 
   test('a tenant that floods it loses its own, not another’s', () => {

@@ -1,5 +1,8 @@
 import { type KeptAnswer, sizeOf } from './kept-answer.js'
 
+/** Instants of birth are known to the millisecond: so much earlier is not earlier. */
+const clockGrainUs = 2_000
+
 /**
  * Answers in this process, the least recently used of which goes first. Bounded in bytes and in entries; every step costs
  * the same however many there are, and nothing runs by itself.
@@ -12,7 +15,7 @@ export class MemoryAnswers {
   readonly #entriesMax: number
   readonly #entries = new Map<string, Entry>()
   readonly #tenants = new Map<string, Tenant>()
-  readonly #all = new Chain('all')
+  readonly #all = new Chain('olderOfAll', 'newerOfAll')
   #bytes = 0
   evictedCount = 0
 
@@ -39,11 +42,19 @@ export class MemoryAnswers {
     return entry
   }
 
-  /** Replaces what was there. Larger than everything: not kept. */
+  /** Replaces what was there, unless that answers a newer request. Larger than everything: not kept. */
   put(key: string, kept: KeptAnswer, bornUs: number): void {
-    this.delete(key)
+    const before = this.#entries.get(key)
+    if (before !== undefined) {
+      if (before.bornUs > bornUs + clockGrainUs) return
+      // It stays in the map until the new one has its place: taking it out first costs the map more than all the rest.
+      this.#unlink(before)
+    }
     const bytes = sizeOf(kept) + key.length
-    if (bytes > this.#bytesMax) return
+    if (bytes > this.#bytesMax) {
+      this.#entries.delete(key)
+      return
+    }
     const tenant = this.#tenantOf(kept.origin.tenantId)
     const entry = new Entry({ key, kept, bornUs, bytes, tenant })
     this.#entries.set(key, entry)
@@ -63,7 +74,7 @@ export class MemoryAnswers {
   sweep(count: number, isGone: (kept: KeptAnswer) => boolean): void {
     let entry = this.#all.oldest
     for (let left = count; left > 0 && entry !== null; left--) {
-      const next: Entry | null = entry.newer.all
+      const next: Entry | null = entry.newerOfAll
       if (isGone(entry.kept)) this.#remove(entry)
       entry = next
     }
@@ -80,8 +91,12 @@ export class MemoryAnswers {
   }
 
   #remove(entry: Entry): void {
-    const { tenant } = entry
     this.#entries.delete(entry.key)
+    this.#unlink(entry)
+  }
+
+  #unlink(entry: Entry): void {
+    const { tenant } = entry
     this.#all.remove(entry)
     tenant.chain.remove(entry)
     tenant.bytes -= entry.bytes
@@ -92,7 +107,7 @@ export class MemoryAnswers {
   #tenantOf(id: string): Tenant {
     const known = this.#tenants.get(id)
     if (known !== undefined) return known
-    const tenant = { id, chain: new Chain('tenant'), bytes: 0 }
+    const tenant = { id, chain: new Chain('olderOfTenant', 'newerOfTenant'), bytes: 0 }
     this.#tenants.set(id, tenant)
     return tenant
   }
@@ -104,16 +119,16 @@ interface Tenant {
   bytes: number
 }
 
-type ChainName = 'all' | 'tenant'
-
 class Entry {
   readonly key: string
   readonly kept: KeptAnswer
   readonly bornUs: number
   readonly bytes: number
   readonly tenant: Tenant
-  readonly older: Record<ChainName, Entry | null> = { all: null, tenant: null }
-  readonly newer: Record<ChainName, Entry | null> = { all: null, tenant: null }
+  olderOfAll: Entry | null = null
+  newerOfAll: Entry | null = null
+  olderOfTenant: Entry | null = null
+  newerOfTenant: Entry | null = null
 
   constructor(parts: Pick<Entry, 'key' | 'kept' | 'bornUs' | 'bytes' | 'tenant'>) {
     this.key = parts.key
@@ -126,31 +141,31 @@ class Entry {
 
 /** Entries in order of their last use; each is in one chain of all and one of its tenant. */
 class Chain {
-  readonly #name: ChainName
+  readonly #older: 'olderOfAll' | 'olderOfTenant'
+  readonly #newer: 'newerOfAll' | 'newerOfTenant'
   oldest: Entry | null = null
   #newest: Entry | null = null
 
-  constructor(name: ChainName) {
-    this.#name = name
+  constructor(older: 'olderOfAll' | 'olderOfTenant', newer: 'newerOfAll' | 'newerOfTenant') {
+    this.#older = older
+    this.#newer = newer
   }
 
   add(entry: Entry): void {
-    const name = this.#name
-    entry.older[name] = this.#newest
-    entry.newer[name] = null
+    entry[this.#older] = this.#newest
+    entry[this.#newer] = null
     if (this.#newest === null) this.oldest = entry
-    else this.#newest.newer[name] = entry
+    else this.#newest[this.#newer] = entry
     this.#newest = entry
   }
 
   remove(entry: Entry): void {
-    const name = this.#name
-    const { [name]: older } = entry.older
-    const { [name]: newer } = entry.newer
+    const older = entry[this.#older]
+    const newer = entry[this.#newer]
     if (older === null) this.oldest = newer
-    else older.newer[name] = newer
+    else older[this.#newer] = newer
     if (newer === null) this.#newest = older
-    else newer.older[name] = older
+    else newer[this.#older] = older
   }
 
   toNewest(entry: Entry): void {

@@ -1,3 +1,5 @@
+import net from 'node:net'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { systemClock, VirtualClock } from '../../../proto/std/clock.js'
 import { type TestRedis, testRedis } from '../../../test/harness/redis.js'
@@ -26,7 +28,7 @@ afterAll(async () => {
 async function untilReady(): Promise<void> {
   for (;;) {
     try {
-      await store.get('x')
+      await store.get('x', 1)
       return
     } catch {
       await systemClock.sleep(10)
@@ -36,11 +38,39 @@ async function untilReady(): Promise<void> {
 
 test('what was put is got, with a time to live, and nothing else is', async () => {
   const bytes = Buffer.from([0, 255, 10, 13])
-  await store.put('a', bytes, 60)
-  expect(await store.get('a')).toEqual(bytes)
-  expect(await store.get('b')).toBeNull()
-  await store.put('short', bytes, 0.4)
-  expect(await store.get('short')).toEqual(bytes)
+  await store.put('a', bytes, { seconds: 60, bornAtMs: 1 })
+  expect(await store.get('a', 4)).toEqual(bytes)
+  expect(await store.get('b', 4)).toBeNull()
+  await store.put('short', bytes, { seconds: 0.4, bornAtMs: 1 })
+  expect(await store.get('short', 4)).toEqual(bytes)
+})
+
+test('an older answer does not take the place of a newer, and one of the same age does', async () => {
+  const put = (text: string, bornAtMs: number) => store.put('aged', Buffer.from(text), { seconds: 60, bornAtMs })
+  const read = async () => (await store.get('aged', 99))?.toString()
+  const bornAtMs = 1_780_000_000_000
+  await put('new', bornAtMs)
+  await put('old', bornAtMs - 1)
+  expect(await read()).toBe('new')
+  await put('again', bornAtMs)
+  expect(await read()).toBe('again')
+  await put('newer', bornAtMs + 1)
+  expect(await read()).toBe('newer')
+})
+
+test('of what somebody else put there no more is read than an answer may be, and it is none', async () => {
+  await store.put('long', Buffer.alloc(5_000_000, 1), { seconds: 60, bornAtMs: 1 })
+  expect(await store.get('long', 1_000)).toBeNull()
+  const stranger = new Redis(redis.url)
+  await stranger.set('short', 'x')
+  await stranger.lpush('list', 'x')
+  // Whatever it is, an answer may take its place.
+  await stranger.set('words', 'sixteen letters.')
+  stranger.disconnect()
+  expect([await store.get('short', 1_000), await store.get('words', 1_000)]).toEqual([null, null])
+  await expect(store.get('list', 1_000)).rejects.toThrow()
+  await store.put('words', Buffer.from('ours'), { seconds: 60, bornAtMs: 1 })
+  expect((await store.get('words', 1_000))?.toString()).toBe('ours')
 })
 
 test('two agents share through it', async () => {
@@ -65,16 +95,46 @@ test('two agents share through it', async () => {
 test('while it is away every call fails at once; it is said once, and it comes back', async () => {
   await redis.kill()
   await expect(async () => {
-    for (;;) await store.get('a')
+    for (;;) await store.get('a', 4)
   }).rejects.toThrow()
   for (let count = 0; count < 5; count++) {
-    await expect(store.get('a')).rejects.toThrow()
-    await expect(store.put('a', Buffer.from('x'), 1)).rejects.toThrow()
+    await expect(store.get('a', 4)).rejects.toThrow()
+    await expect(store.put('a', Buffer.from('x'), { seconds: 1, bornAtMs: 1 })).rejects.toThrow()
   }
   await redis.restart()
   await untilReady()
-  expect(await store.get('b')).toBeNull()
+  expect(await store.get('b', 4)).toBeNull()
   expect(log.at('warn')).toEqual(['the shared cache is away; answers are looked for here alone'])
   expect(log.at('info')).toEqual(['the shared cache is back'])
   expect(log.at('error')).toEqual([])
 })
+
+test('one that takes commands and answers none is given up after two seconds', async () => {
+  // It answers what a client says to greet it, and then nothing any more.
+  const mute = net.createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (bytes) => {
+      for (const command of bytes.toString('latin1').split(/(?=\*\d+\r\n\$\d+\r\n)/)) {
+        if (/\r\n(?:getrange|eval)\r\n/i.test(command)) continue
+        socket.write(/\r\ninfo\r\n/i.test(command) ? '$9\r\nloading:0\r\n' : '+OK\r\n')
+      }
+    })
+  })
+  await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve))
+  const { port } = mute.address() as net.AddressInfo
+  const other = new RedisStore({ url: `redis://127.0.0.1:${port}`, log: new KeptLog() })
+  await other.run()
+  for (;;) {
+    const startedUs = systemClock.monotonicUs()
+    const fault = await other.get('x', 1).then(() => null, String)
+    if (fault === 'Error: the shared cache is away') {
+      await systemClock.sleep(10)
+      continue
+    }
+    expect(fault).toMatch(/timed out|timeout/i)
+    expect(systemClock.monotonicUs() - startedUs).toBeLessThan(4_000_000)
+    break
+  }
+  await other.stop()
+  mute.close()
+}, 15_000)

@@ -5,6 +5,17 @@ import type { SharedStore } from './shared-answers.js'
 const retryMinMs = 100
 const retryMaxMs = 5_000
 const connectTimeoutMs = 2_000
+/** No answer to a command, and nothing at all on the connection, for so long: it is given up and made anew. */
+const answerTimeoutMs = 2_000
+const keepAliveMs = 10_000
+
+/** Before each answer, in the clear: when it was born, so that an older one never takes its place. */
+const bornLength = 16
+const putNewer = `
+local before = redis.call('GETRANGE', KEYS[1], 0, ${bornLength - 1})
+if #before == ${bornLength} and (tonumber(before) or 0) > tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'EX', ARGV[3])
+return 1`
 
 /**
  * A Redis (or Valkey) that agents share. Nothing waits for it: while it is away every call fails at once, and it is tried
@@ -31,6 +42,10 @@ export class RedisStore implements SharedStore, Service {
       connectTimeout: connectTimeoutMs,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      commandTimeout: answerTimeoutMs,
+      socketTimeout: answerTimeoutMs,
+      keepAlive: keepAliveMs,
       retryStrategy: (attempt) => Math.min(retryMinMs * 2 ** Math.min(attempt, 10), retryMaxMs),
     })
     redis.on('error', (fault: Error) => this.#sayAway(fault.message))
@@ -48,12 +63,15 @@ export class RedisStore implements SharedStore, Service {
     redis?.disconnect()
   }
 
-  async get(name: string): Promise<Buffer | null> {
-    return await this.#ready().getBuffer(name)
+  async get(name: string, bytesMax: number): Promise<Buffer | null> {
+    // One byte more than fits: whoever else writes into this Redis may have put anything there, of any length.
+    const found = await this.#ready().getrangeBuffer(name, 0, bornLength + bytesMax)
+    return found.length <= bornLength || found.length > bornLength + bytesMax ? null : found.subarray(bornLength)
   }
 
-  async put(name: string, bytes: Buffer, seconds: number): Promise<void> {
-    await this.#ready().set(name, bytes, 'EX', Math.max(1, Math.ceil(seconds)))
+  async put(name: string, bytes: Buffer, options: { seconds: number; bornAtMs: number }): Promise<void> {
+    const born = String(Math.max(0, Math.floor(options.bornAtMs))).padStart(bornLength, '0')
+    await this.#ready().eval(putNewer, 1, name, born, bytes, Math.max(1, Math.ceil(options.seconds)))
   }
 
   /** Once, until it is back. */

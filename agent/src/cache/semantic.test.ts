@@ -108,6 +108,29 @@ describe('a question that means the same', () => {
     expect(await world.ask(asked("what's the capital of france"), 'new')).toBe('made: new')
   })
 
+  test('also after its answer was made anew, without asking for a vector again', async () => {
+    const planted = embedder()
+    const world = new CacheWorld({ embedder: planted })
+    await world.ask(asked(capital))
+    for (const more of [{ isRenewal: true }, {}]) {
+      await world.clock.advance(1_000)
+      const refresh = { ...asked(capital), headers: { 'x-switchyard-cache': 'refresh' }, ...more }
+      expect(await world.ask(refresh, 'new')).toBe('made: new')
+      expect(await world.ask(asked("what's the capital of france"))).toBe('semantic: new')
+    }
+    expect(planted.asked.filter((text) => text === `embed: ${capital}`)).toHaveLength(1)
+  })
+
+  test('is not taken from who went by a lower threshold, or compared meaning at all, where this policy does not', async () => {
+    const world = new CacheWorld({ embedder: embedder() })
+    await world.ask(asked(capital))
+    const other = asked("what's the capital of france")
+    const strict = { ...other, policy: policyOf({ semantic: { ...meaning, threshold: 0.999 } }) }
+    const none = { ...other, policy: policyOf() }
+    const looks = [other, strict, none].map((one) => world.consult(one)?.look())
+    expect(await Promise.all(looks)).toMatchObject([{ kind: 'semantic' }, null, null] as object)
+  })
+
   test('the very same is found without asking for a vector', async () => {
     const planted = embedder()
     const world = new CacheWorld({ embedder: planted })

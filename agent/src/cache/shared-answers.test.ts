@@ -7,21 +7,25 @@ import { clockSkewMs } from './purges.js'
 import { decodeAnswer, encodeAnswer, SharedAnswers, type SharedStore, sharedDeadlineMs } from './shared-answers.js'
 
 class PlantedStore implements SharedStore {
-  readonly stored = new Map<string, { bytes: Buffer; seconds: number }>()
+  readonly stored = new Map<string, { bytes: Buffer; seconds: number; bornAtMs: number }>()
   isAway = false
   /** Answers only when told. */
   isSlow = false
   readonly waiting: (() => void)[] = []
+  putCount = 0
 
-  async get(name: string): Promise<Buffer | null> {
+  async get(name: string, bytesMax: number): Promise<Buffer | null> {
     if (this.isAway) throw new Error('away')
     if (this.isSlow) await new Promise<void>((resolve) => this.waiting.push(resolve))
-    return this.stored.get(name)?.bytes ?? null
+    const bytes = this.stored.get(name)?.bytes ?? null
+    return bytes !== null && bytes.length > bytesMax ? null : bytes
   }
 
-  async put(name: string, bytes: Buffer, seconds: number): Promise<void> {
+  async put(name: string, bytes: Buffer, options: { seconds: number; bornAtMs: number }): Promise<void> {
     if (this.isAway) throw new Error('away')
-    this.stored.set(name, { bytes, seconds })
+    this.putCount += 1
+    if (this.isSlow) await new Promise<void>((resolve) => this.waiting.push(resolve))
+    this.stored.set(name, { bytes, ...options })
   }
 }
 
@@ -33,9 +37,14 @@ class Fleet {
   readonly clock = new VirtualClock()
   readonly store = new PlantedStore()
 
-  agent(key: Uint8Array = secret) {
-    const shared = new SharedAnswers({ store: this.store, secret: key, clock: this.clock, bytesMax: 64 * 1024 })
-    const cache = new AnswerCache({ clock: this.clock, shared, embedder: null, limits })
+  agent(key: Uint8Array = secret, answerBytesMax = limits.answerBytesMax) {
+    const shared = new SharedAnswers({ store: this.store, secret: key, clock: this.clock, bytesMax: answerBytesMax })
+    const cache = new AnswerCache({
+      clock: this.clock,
+      shared,
+      embedder: null,
+      limits: { ...limits, bytesMax: 1 << 28, answerBytesMax },
+    })
     const consult = (asked = {}) => {
       const turn = cache.consult(questionOf({ policy, ...asked }, this.clock))
       if (turn === null || 'refused' in turn) throw new Error('not cached')
@@ -88,10 +97,8 @@ describe('an answer that one agent made', () => {
     const one = fleet.agent()
     one.make('mine')
     one.make('yours', { tenantId: 'ten_2' })
-    const [[mine, first], [yours, second]] = [...fleet.store.stored] as [
-      [string, { bytes: Buffer; seconds: number }],
-      [string, { bytes: Buffer; seconds: number }],
-    ]
+    type Stored = [string, { bytes: Buffer; seconds: number; bornAtMs: number }]
+    const [[mine, first], [yours, second]] = [...fleet.store.stored] as [Stored, Stored]
     fleet.store.stored.set(mine, second).set(yours, first)
     const thief = fleet.agent()
     for (const tenantId of ['ten_1', 'ten_2']) expect(await thief.consult({ tenantId }).look()).toBeNull()
@@ -175,10 +182,67 @@ describe('a store in trouble', () => {
   })
 })
 
+describe('what is on its way to a store that takes it slowly', () => {
+  const said = 'x'.repeat(900_000)
+  const ask = (index: number) => ({ body: chat(`q${index}`) })
+
+  test('is bounded in bytes, and looks are not held up by it', async () => {
+    const fleet = new Fleet()
+    const agent = fleet.agent(secret, 1 << 20)
+    fleet.store.isSlow = true
+    for (let index = 0; index < 100; index++) agent.make(said, ask(index))
+    expect(fleet.store.putCount).toBeGreaterThan(10)
+    expect(agent.shared.putBytes).toBeLessThanOrEqual(16 * 1024 * 1024)
+    expect(agent.shared.skippedCount).toBe(100 - fleet.store.putCount)
+    fleet.store.isSlow = false
+    fleet.agent(secret, 1 << 20).make('Paris.', ask(1_000))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(await agent.consult(ask(1_000)).look()).toMatchObject({ kind: 'exact' })
+    for (const answer of fleet.store.waiting) answer()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(agent.shared.putBytes).toBe(0)
+  })
+
+  test('is bounded in number; looks have a bound of their own', () => {
+    const fleet = new Fleet()
+    const agent = fleet.agent()
+    fleet.store.isSlow = true
+    for (let index = 0; index < 300; index++) agent.make('Paris.', ask(index))
+    expect([fleet.store.putCount, agent.shared.skippedCount]).toEqual([64, 236])
+    agent.consult(ask(1_000)).look()
+    expect(agent.shared.skippedCount).toBe(236)
+  })
+
+  test('one larger than all of that goes alone', () => {
+    const fleet = new Fleet()
+    const agent = fleet.agent(secret, 1 << 25)
+    fleet.store.isSlow = true
+    for (let index = 0; index < 2; index++) agent.make('x'.repeat(20_000_000), ask(index))
+    expect(fleet.store.putCount).toBe(1)
+  })
+})
+
+test('an answer that is longer than any of ours is none', async () => {
+  const fleet = new Fleet()
+  fleet.agent().make('Paris.')
+  const [name] = [...fleet.store.stored.keys()]
+  fleet.store.stored.set(name ?? '', { bytes: Buffer.alloc(1 << 20), seconds: 9, bornAtMs: 0 })
+  expect(await fleet.agent().consult().look()).toBeNull()
+})
+
+test('the store is told when an answer was born, so that an older one never takes its place', async () => {
+  const fleet = new Fleet()
+  const slow = fleet.agent().consult()
+  const bornAtMs = fleet.clock.nowMs()
+  await fleet.clock.advance(5_000)
+  slow.keepWhole(target(), answerOf('old'), told)
+  expect([...fleet.store.stored.values()]).toMatchObject([{ bornAtMs }])
+})
+
 describe('an answer outside the process', () => {
   const kept: KeptAnswer = {
     ...{ stream: true, bytes: Buffer.from('data: é\n\n'), tailAt: 3, usage: told.usage, model: 'm', modelId: 'mdl' },
-    ...{ bornAtMs: 12, classes: ['factual'], keptSeconds: 9, question: 'Why?' },
+    ...{ dropped: 'seed', capped: 'max_tokens', bornAtMs: 12, classes: ['factual'], keptSeconds: 9, question: 'Why?' },
     origin: {
       ...{ tenantId: 't', environmentId: 'e', routeId: 'r', promptId: null, promptVersion: null },
       ...{ tags: ['a'], documents: ['d'] },
@@ -187,12 +251,20 @@ describe('an answer outside the process', () => {
 
   test('comes back as it was', () => expect(decodeAnswer(encodeAnswer(kept))).toEqual(kept))
 
+  test('has bytes of its own, and holds on to nothing else', () => {
+    const encoded = encodeAnswer(kept)
+    const bytes = decodeAnswer(encoded)?.bytes
+    encoded.fill(0)
+    expect([bytes?.toString(), bytes?.buffer.byteLength]).toEqual(['data: é\n\n', kept.bytes.length])
+  })
+
   test.each([
     ['nothing', Buffer.alloc(0)],
     ['a length beyond it', Buffer.from([255, 0, 0, 0, 1])],
     ['no JSON', Buffer.from([1, 0, 0, 0, 65])],
     ['another form', Buffer.concat([Buffer.from([2, 0, 0, 0]), Buffer.from('{}')])],
     ['a tail beyond its bytes', encodeAnswer({ ...kept, tailAt: 99 })],
+    ['a tail before its bytes', encodeAnswer({ ...kept, tailAt: -1 })],
     ['no origin', encodeAnswer({ ...kept, origin: null as never })],
   ])('%s is none', (_name, bytes) => expect(decodeAnswer(bytes)).toBeNull())
 })

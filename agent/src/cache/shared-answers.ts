@@ -3,13 +3,14 @@ import type { Clock } from '../../../proto/std/clock.js'
 import { StateBox } from '../config/state-box.js'
 import { isJsonObject, parseJsonObject } from '../conversation/json-object.js'
 import type { KeptAnswer, KeptOrigin } from './kept-answer.js'
+import { ownCopy } from './stream-record.js'
 
 /** A store that several agents reach. Its promises are few: it may be away, slow, emptied, or read by somebody else. */
 export interface SharedStore {
-  /** Null: not there, or not in time for anybody. May reject. */
-  get(name: string): Promise<Buffer | null>
-  /** Resolves when it is stored or lost. May reject. */
-  put(name: string, bytes: Buffer, seconds: number): Promise<void>
+  /** Null: not there, or longer than `bytesMax`, of which no more is read. Settles within seconds; may reject. */
+  get(name: string, bytesMax: number): Promise<Buffer | null>
+  /** Nothing where what is there was born later. Settles within seconds, when it is stored or lost; may reject. */
+  put(name: string, bytes: Buffer, options: { readonly seconds: number; readonly bornAtMs: number }): Promise<void>
 }
 
 export interface SharedAnswersOptions {
@@ -22,8 +23,13 @@ export interface SharedAnswersOptions {
 
 /** A look-up that takes longer counts as a miss: asking the model is the slower of the two, but it is always there. */
 export const sharedDeadlineMs = 5
-/** Calls under way; beyond it answers are neither looked for nor given to the store. */
-const callsMax = 256
+/** Looks under way; beyond it answers are not looked for. */
+const getsMax = 256
+/** Answers that are on their way to the store; beyond it they are not given to it. One of any length always may. */
+const putsMax = 64
+const putBytesMax = 16 * 1024 * 1024
+/** Of a sealed answer beside the answer's own bytes: a question of 4,096 characters, labels, ids. */
+const headBytesMax = 64 * 1024
 
 /**
  * Kept answers in a store outside the process. What the store sees is a name that says nothing (an HMAC of the key) and
@@ -33,7 +39,9 @@ export class SharedAnswers {
   readonly #options: SharedAnswersOptions
   readonly #nameKey: Buffer
   readonly #box: StateBox
-  #callCount = 0
+  #getCount = 0
+  #putCount = 0
+  #putBytes = 0
   lateCount = 0
   failedCount = 0
   skippedCount = 0
@@ -45,10 +53,15 @@ export class SharedAnswers {
     this.#box = new StateBox(derive(options.secret, 'switchyard cache content'))
   }
 
+  /** Of what is on its way to the store. */
+  get putBytes(): number {
+    return this.#putBytes
+  }
+
   /** Never rejects. */
   async get(key: string): Promise<KeptAnswer | null> {
     const sealed = await this.#ask(this.#nameOf(key))
-    if (sealed === null || sealed.length > this.#options.bytesMax * 2) return null
+    if (sealed === null) return null
     const opened = this.#box.open(sealed, key)
     const kept = opened && decodeAnswer(opened)
     if (kept === null) this.unreadableCount += 1
@@ -57,42 +70,54 @@ export class SharedAnswers {
 
   /** In the background. */
   put(key: string, kept: KeptAnswer): void {
-    if (this.#callCount >= callsMax) {
+    const bytes = kept.bytes.length + headBytesMax
+    const isFull = this.#putCount >= putsMax || this.#putBytes + bytes > putBytesMax
+    if (isFull && this.#putCount > 0) {
       this.skippedCount += 1
       return
     }
-    this.#callCount += 1
     const sealed = this.#box.seal(encodeAnswer(kept), key)
+    if (sealed.length > this.#sealedBytesMax) {
+      this.skippedCount += 1
+      return
+    }
+    this.#putCount += 1
+    this.#putBytes += bytes
     this.#options.store
-      .put(this.#nameOf(key), sealed, kept.keptSeconds)
+      .put(this.#nameOf(key), sealed, { seconds: kept.keptSeconds, bornAtMs: kept.bornAtMs })
       .catch(() => {
         this.failedCount += 1
       })
       .finally(() => {
-        this.#callCount -= 1
+        this.#putCount -= 1
+        this.#putBytes -= bytes
       })
   }
 
+  get #sealedBytesMax(): number {
+    return this.#options.bytesMax + headBytesMax
+  }
+
   #ask(name: string): Promise<Buffer | null> {
-    if (this.#callCount >= callsMax) {
+    if (this.#getCount >= getsMax) {
       this.skippedCount += 1
       return Promise.resolve(null)
     }
-    this.#callCount += 1
+    this.#getCount += 1
     return new Promise((resolve) => {
       const cancel = this.#options.clock.after(sharedDeadlineMs, () => {
         this.lateCount += 1
         resolve(null)
       })
       this.#options.store
-        .get(name)
+        .get(name, this.#sealedBytesMax)
         .then(resolve, () => {
           this.failedCount += 1
           resolve(null)
         })
         .finally(() => {
           cancel()
-          this.#callCount -= 1
+          this.#getCount -= 1
         })
     })
   }
@@ -120,11 +145,14 @@ export function decodeAnswer(encoded: Buffer): KeptAnswer | null {
   const end = 4 + encoded.readUInt32LE(0)
   const head = end > encoded.length ? null : parseJsonObject(encoded.toString('utf8', 4, end))
   if (head === null) return null
-  const bytes = encoded.subarray(end)
-  const { stream, tailAt, usage, model, modelId, bornAtMs, classes, keptSeconds, origin, question } = head
+  // Of its own: a view would keep the head, and what else lies around it, for as long as the answer.
+  const bytes = ownCopy([encoded.subarray(end)], encoded.length - end)
+  const { stream, tailAt, usage, model, modelId, dropped, capped, bornAtMs, classes } = head
+  const { keptSeconds, origin, question } = head
   const isSound =
     typeof stream === 'boolean' &&
     typeof tailAt === 'number' &&
+    tailAt >= 0 &&
     tailAt <= bytes.length &&
     typeof bornAtMs === 'number' &&
     typeof keptSeconds === 'number' &&
@@ -135,9 +163,13 @@ export function decodeAnswer(encoded: Buffer): KeptAnswer | null {
   return {
     ...{ stream, bytes, tailAt, modelId, bornAtMs, classes, keptSeconds, origin },
     usage: isUsage(usage) ? usage : null,
-    model: typeof model === 'string' ? model : null,
-    question: typeof question === 'string' ? question : null,
+    ...{ model: textOrNull(model), dropped: textOrNull(dropped), capped: textOrNull(capped) },
+    question: textOrNull(question),
   }
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null
 }
 
 function isTexts(value: unknown): value is readonly string[] {

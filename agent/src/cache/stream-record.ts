@@ -1,8 +1,9 @@
 /** What a client was sent of a stream, for keeping. Bounded: a longer one is let go of at once, and not kept. */
 export class StreamRecord {
   readonly #bytesMax: number
-  #pieces: Buffer[] | null = []
-  #bytes = 0
+  /** Memory for what came and for some of what may; null: too long. */
+  #memory: Buffer | null = noBytes
+  #length = 0
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -10,21 +11,31 @@ export class StreamRecord {
 
   /** Copies: what is sent on is often a view of memory that is used again. */
   add(piece: Buffer): void {
-    if (this.#pieces === null) return
-    this.#bytes += piece.length
-    if (this.#bytes > this.#bytesMax) {
-      this.#pieces = null
+    if (this.#memory === null) return
+    const length = this.#length + piece.length
+    if (length > this.#bytesMax) {
+      this.#memory = null
       return
     }
-    this.#pieces.push(Buffer.from(piece))
+    if (length > this.#memory.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(this.#bytesMax, Math.max(firstBytes, length * 2)))
+      this.#memory.copy(larger, 0, 0, this.#length)
+      this.#memory = larger
+    }
+    piece.copy(this.#memory, this.#length)
+    this.#length = length
   }
 
   /** All of it and `tail` behind, in memory of its own; null: too long. */
   finish(tail: Buffer): { readonly bytes: Buffer; readonly tailAt: number } | null {
-    if (this.#pieces === null || this.#bytes + tail.length > this.#bytesMax) return null
-    return { bytes: ownCopy([...this.#pieces, tail], this.#bytes + tail.length), tailAt: this.#bytes }
+    const length = this.#length
+    if (this.#memory === null || length + tail.length > this.#bytesMax) return null
+    return { bytes: ownCopy([this.#memory.subarray(0, length), tail], length + tail.length), tailAt: length }
   }
 }
+
+const firstBytes = 4_096
+const noBytes = Buffer.alloc(0)
 
 /** Of exactly its length: small buffers are views of a larger page, which would stay with them. */
 export function ownCopy(pieces: readonly Buffer[], length: number): Buffer {

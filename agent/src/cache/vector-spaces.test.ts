@@ -6,6 +6,15 @@ import { type Near, VectorSpaces } from './vector-spaces.js'
 const keysOf = (found: readonly Near[]) => found.map(({ key }) => key)
 const spacesOf = (bytesMax: number) => new VectorSpaces({ bytesMax, clock: new VirtualClock() })
 
+/** Every look at it is later than a slice is long: each look pauses. */
+class PausedClock extends VirtualClock {
+  #lookCount = 0
+  override monotonicUs = () => {
+    this.#lookCount += 1
+    return this.#lookCount * 10_000
+  }
+}
+
 /** Reproducible numbers in -1..1. */
 function numbers(seed: number, length: number): Float32Array {
   let state = seed * 2_654_435_761 + 1
@@ -67,6 +76,37 @@ describe('questions by meaning', () => {
       ),
       { numRuns: 60 },
     )
+  })
+
+  describe('a space to which something is added while it is searched', () => {
+    const asked = numbers(1, 64)
+    /** 500 vectors, of which number 200 is what is asked for; `change` is made in the first pause of the search. */
+    async function search(change: (spaces: VectorSpaces) => void): Promise<readonly Near[]> {
+      const spaces = new VectorSpaces({ bytesMax: 1 << 26, clock: new PausedClock() })
+      for (let index = 0; index < 500; index++) {
+        spaces.add('s', index === 200 ? asked : numbers(index + 2, 64), `k${index}`)
+      }
+      const found = spaces.search('s', asked, 0.99, 8)
+      change(spaces)
+      return found
+    }
+    const addFar = (spaces: VectorSpaces, count: number) => {
+      for (let index = 0; index < count; index++) spaces.add('s', numbers(index + 5_000, 64), `n${index}`)
+    }
+
+    test('gives what was near when the search began, and nothing that is no number', async () => {
+      const found = await search((spaces) => {
+        addFar(spaces, 600)
+        spaces.add('s', asked, 'late')
+      })
+      expect(keysOf(found)).toEqual(['k200'])
+      expect(found[0]?.similarity).toBeCloseTo(1, 5)
+    })
+
+    test('does not give the name of what took the place of another for how near that one was', async () => {
+      // Full, and from its oldest on replaced, beyond the one that was near.
+      expect(await search((spaces) => addFar(spaces, 1_500 + 300))).toEqual([])
+    })
   })
 
   test('a space holds 2,000 of the usual length, and then replaces its oldest', async () => {

@@ -139,18 +139,27 @@ class Space {
 
   async search(unit: Float32Array, threshold: number, count: number, pause: Pause): Promise<readonly Near[]> {
     const { length } = this
-    const [numbers, tails, keys] = [this.#numbers, this.#tails, this.#keys]
+    const keys = this.#keys
+    let [numbers, tails] = [this.#numbers, this.#tails]
     const head = Math.min(headLength, length)
     const ownTail = tailOf(unit, head)
     const found: Near[] = []
     let least = threshold
-    for (let at = 0; at < keys.length; at++) {
-      if (at % sliceCount === sliceCount - 1) await pause()
+    // What is added meanwhile is not looked at: this search began before it.
+    const rowCount = keys.length
+    for (let at = 0; at < rowCount; at++) {
+      if (at % sliceCount === sliceCount - 1) {
+        await pause()
+        // The space may have grown into other memory; a row that was replaced there has its new key here.
+        numbers = this.#numbers
+        tails = this.#tails
+      }
       const start = at * length
       let similarity = dot(numbers, start, unit, 0, head)
       if (similarity + ownTail * (tails[at] ?? 0) < least - slack) continue
       similarity += dot(numbers, start, unit, head, length)
-      if (similarity < least) continue
+      // Also of what is no number at all.
+      if (!(similarity >= least)) continue
       found.push({ key: keys[at] ?? '', similarity })
       if (found.length < count * 4) continue
       found.sort(nearestFirst).length = count

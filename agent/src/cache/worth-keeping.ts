@@ -7,8 +7,10 @@ import type { UpstreamOperation } from '../providers/provider-dialect.js'
  *
  * Read from the bytes that the client got, in the words of its door.
  */
-export function isWorthKeeping(operation: UpstreamOperation, bytes: Buffer, isStream: boolean): boolean {
-  return isStream ? isStreamWorthKeeping(operation, bytes) : isWholeWorthKeeping(operation, bytes)
+export function isWorthKeeping(operation: UpstreamOperation, said: Buffer | string, isStream: boolean): boolean {
+  return isStream
+    ? isStreamWorthKeeping(operation, typeof said === 'string' ? said : said.toString('latin1'))
+    : isWholeWorthKeeping(operation, typeof said === 'string' ? said : said.toString('utf8'))
 }
 
 const endings: Readonly<Record<string, ReadonlySet<unknown>>> = Object.freeze({
@@ -16,8 +18,8 @@ const endings: Readonly<Record<string, ReadonlySet<unknown>>> = Object.freeze({
   stop_reason: new Set(['end_turn', 'stop_sequence', 'tool_use']),
 })
 
-function isWholeWorthKeeping(operation: UpstreamOperation, bytes: Buffer): boolean {
-  const answer = parseJsonObject(bytes.toString('utf8'))
+function isWholeWorthKeeping(operation: UpstreamOperation, text: string): boolean {
+  const answer = parseJsonObject(text)
   if (answer === null || hasValue(answer['error'])) return false
   switch (operation) {
     case 'chat_completions':
@@ -73,8 +75,7 @@ function hasValue(value: unknown): boolean {
  * A quote inside a JSON text is always escaped, so what looks like a member is one, wherever the text came from. Every ending
  * in the stream has to be good, and there has to be one.
  */
-function isStreamWorthKeeping(operation: UpstreamOperation, bytes: Buffer): boolean {
-  const text = bytes.toString('latin1')
+function isStreamWorthKeeping(operation: UpstreamOperation, text: string): boolean {
   switch (operation) {
     case 'chat_completions':
       return (

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import { makeTarget } from '../../../test/harness/agent-door.js'
+import { effectiveTemperature } from '../conversation/target-temperature.js'
 import { readChatConversation } from '../doors/chat-completions/read-conversation.js'
 import { doorOf } from '../doors/door-table.js'
 import { requestBody } from '../providers/openai/request-body.js'
@@ -205,5 +206,55 @@ describe('a target’s parameters on another wire', () => {
     ['to others while they think', { reasoning_effort: 'low' }, { kind: 'vertex' }, 0.3],
   ])('give a temperature %s', (_words, fields, to, temperature) => {
     expect(temperatureOf(fields, to)).toBe(temperature)
+  })
+})
+
+describe('the temperature that a request goes with', () => {
+  const fixed = { temperature: 0 }
+  const cases: [string, string, Door, string, number | null][] = [
+    ['the target’s where the client said nothing', '', 'chat_completions', 'vllm', 0],
+    ['the client’s own', '"temperature":0.7,', 'chat_completions', 'vllm', 0.7],
+    ['the vendor’s beside a choice of words', '"top_p":0.5,', 'chat_completions', 'anthropic', null],
+    ['the target’s beside one that says nothing', '"top_p":1,', 'chat_completions', 'anthropic', 0],
+    ['the vendor’s while Claude thinks', '"reasoning_effort":"high",', 'chat_completions', 'anthropic', null],
+    ['the target’s while another model thinks', '"reasoning_effort":"high",', 'chat_completions', 'vllm', 0],
+    ['the vendor’s beside any top_p of a message', '"max_tokens":9,"top_p":1,', 'messages', 'anthropic', null],
+    [
+      'the vendor’s while a message is thought about',
+      '"max_tokens":9,"thinking":{"type":"enabled","budget_tokens":2000},',
+      ...(['messages', 'anthropic', null] as const),
+    ],
+  ]
+  test.each(cases)('is %s', (_name, given, door, kind, expected) => {
+    const body = parsed(`{"model":"fast",${given}${said}}`, door)
+    expect(effectiveTemperature(body, door, targetOf(fixed, kind))).toBe(expected)
+  })
+
+  test('is none that the target has for operations that take none', () => {
+    expect(effectiveTemperature(parsed(`{"model":"fast",${said}}`), 'embeddings', targetOf(fixed))).toBeNull()
+  })
+
+  test('is the target’s only where it is sent, on the client’s wire and translated', () => {
+    const anything = fc.record(
+      {
+        temperature: fc.constantFrom(null, 0, 1),
+        top_p: fc.constantFrom(null, 0.5, 1),
+        reasoning_effort: fc.constantFrom('none', 'low', 'high'),
+      },
+      { requiredKeys: [] },
+    )
+    fc.assert(
+      fc.property(anything, fc.constantFrom('vllm', 'anthropic'), (given, kind) => {
+        const messages = [{ role: 'user', content: 'hi' }]
+        const body = parsed(JSON.stringify({ model: 'fast', messages, ...given }))
+        const target = targetOf(fixed, kind)
+        if (effectiveTemperature(body, 'chat_completions', target) !== 0) return
+        const native = bodyWithParameters(body, 'chat_completions', target)
+        const conversation = readChatConversation(body)
+        if (isRefusal(native) || isRefusal(conversation)) throw new Error('it can be read')
+        expect(native.value.bytes.toString()).toMatch(/"temperature":0[,}]/)
+        expect(conversationWithParameters(conversation, target).value.settings.temperature).toBe(0)
+      }),
+    )
   })
 })

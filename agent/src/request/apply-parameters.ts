@@ -1,8 +1,8 @@
 import type { TargetTable } from '../../../proto/policy/tables.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
-import { isJsonObject, type JsonObject } from '../conversation/json-object.js'
-import { wantsThought } from '../conversation/wants-thought.js'
+import { isJsonObject } from '../conversation/json-object.js'
+import { leavesTemperature, takesTemperature } from '../conversation/target-temperature.js'
 import { applyEdits, type Edit, findMembers, type Span } from '../providers/json-members.js'
 import type { Operation, RequestBody } from '../providers/provider-dialect.js'
 import type { RequestRefusal } from './request-refusal.js'
@@ -115,14 +115,6 @@ function isGiven(value: unknown): boolean {
   return value !== undefined && value !== null
 }
 
-/** Anthropic refuses one to a model that thinks, and beside `top_p`. */
-function takesTemperature(fields: JsonObject, operation: Operation): boolean {
-  if (isGiven(fields['temperature'])) return false
-  if (operation !== 'messages') return true
-  const { thinking } = fields
-  return !isGiven(fields['top_p']) && !(isJsonObject(thinking) && thinking['type'] !== 'disabled')
-}
-
 /** The same body with other bytes: what was found in them stands elsewhere now. */
 function withEdits(body: RequestBody, edits: Edit[]): RequestBody {
   if (edits.length === 0) return body
@@ -151,15 +143,4 @@ export function conversationWithParameters(
   }
   const value = { ...conversation, settings: { ...settings, outputTokensMax, temperature } }
   return { value, capped: isCapped ? names.outputTokensMax : null }
-}
-
-/**
- * Whether the client left it to the target how freely to choose words. Who gave a `top_p` has said so already, and some
- * models refuse both; 1 says nothing. Claude refuses a temperature while it thinks.
- */
-function leavesTemperature({ settings, reasoning }: Conversation, target: TargetTable): boolean {
-  if (settings.topP !== null && settings.topP !== 1) return false
-  const isClaude =
-    target.provider.kind === 'anthropic' || /claude/.test(target.upstreamModel + target.model.upstreamModel)
-  return !(isClaude && wantsThought(reasoning))
 }

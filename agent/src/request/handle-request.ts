@@ -259,6 +259,7 @@ class Handler implements RequestHandler {
       header: (name) => call.header(name),
       promptClass: () => readings.prompt_class,
       dueUs: readUs + route.totalTimeoutMs * 1000,
+      isRenewal: call instanceof QuietCall,
     })
   }
 
@@ -279,8 +280,11 @@ class Handler implements RequestHandler {
     return hit
   }
 
-  async #giveKept({ call, head, record }: RunningRequest, body: RequestBody, hit: CacheHit): Promise<void> {
+  async #giveKept(request: RunningRequest, body: RequestBody, hit: CacheHit): Promise<void> {
+    const { call, head, record } = request
     const { kept } = hit
+    head.dropped = kept.dropped
+    head.capped = kept.capped
     if (kept.stream) record.setFirstToken(this.#options.clock.monotonicUs())
     record.close('ok', '', 200)
     await this.#written()
@@ -289,8 +293,10 @@ class Handler implements RequestHandler {
       call.write(kept.bytes.subarray(0, kept.tailAt))
       call.endStream(kept.bytes.subarray(kept.tailAt))
     } else call.answer(200, 'application/json', kept.bytes, head)
-    // Stale: a new one is made for nobody, as a request of its own.
-    if (hit.renews) void this.handle(new QuietCall(call, body, this.#options.clock))
+    if (!hit.renews) return
+    // Stale: a new one is made for nobody, as a request of its own, in the place of this one: its key may have no other.
+    this.#release(request)
+    void this.handle(new QuietCall(call, body, this.#options.clock))
   }
 
   #choose(
@@ -376,7 +382,10 @@ class Handler implements RequestHandler {
     record.close('ok', '', httpStatus)
     await this.#written()
     call.answer(httpStatus, 'application/json', answer.body, head)
-    if (httpStatus === 200) request.cache?.keepWhole(target, answer.body, answer)
+    const { cache } = request
+    if (httpStatus !== 200 || cache === null) return
+    const { usage, model } = answer
+    cache.keepWhole(target, answer.body, { usage, model, dropped: head.dropped, capped: head.capped })
   }
 
   /** An upstream's own "no" to what the client asked goes to the client, in the client's own words. */
@@ -402,8 +411,10 @@ class Handler implements RequestHandler {
       await this.#written()
       const tail = reader?.tail ?? null
       call.endStream(tail)
-      const { sent, cache } = request
-      if (sent !== null) cache?.keepStream(hop.order.target, sent, tail, { usage, model: reader?.model ?? null })
+      const { sent, cache, head } = request
+      if (sent === null || cache === null) return
+      const told = { usage, model: reader?.model ?? null, dropped: head.dropped, capped: head.capped }
+      cache.keepStream(hop.order.target, sent, tail, told)
       return
     }
     const refusal = streamRefusal(request.ending, hop)

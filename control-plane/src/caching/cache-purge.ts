@@ -29,20 +29,19 @@ const label = z.string().refine(isLabel, `expected ${labelShape}`)
 /** No answer is kept as a prompt's before there are prompts: a purge by one would say that it purged, and do nothing. */
 const notYet = z.string().refine(() => false, 'there are no prompts yet: purge by route, tag or document')
 
-export const purgeCacheInput = z
-  .object({
-    tenantId: shapes.id.nullish(),
-    environmentId: shapes.id.nullish(),
-    routeId: shapes.id.nullish(),
-    promptId: notYet.nullish(),
-    promptVersion: notYet.nullish(),
-    tag: label.nullish(),
-    documentIds: z
-      .array(label)
-      .min(1, 'expected at least one document, or leave it out')
-      .max(labelsMax, `expected at most ${labelsMax} documents`)
-      .nullish(),
-  })
+export const purgeCacheInput = z.object({
+  tenantId: shapes.id.nullish(),
+  environmentId: shapes.id.nullish(),
+  routeId: shapes.id.nullish(),
+  promptId: notYet.nullish(),
+  promptVersion: notYet.nullish(),
+  tag: label.nullish(),
+  documentIds: z
+    .array(label)
+    .min(1, 'expected at least one document, or leave it out')
+    .max(labelsMax, `expected at most ${labelsMax} documents`)
+    .nullish(),
+})
 
 /** What the input names, one scope for each document. */
 export function scopesOf(input: z.output<typeof purgeCacheInput>): readonly PurgeScope[] {

@@ -1,4 +1,5 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { newTraceId } from '../../../../proto/std/ids.js'
 import type { AnswerPart, ChatAnswer, FinishReason, TokenLogprob } from '../../conversation/chat-answer.js'
 import type { AnswerContext } from '../../request/ports.js'
 
@@ -6,7 +7,7 @@ import type { AnswerContext } from '../../request/ports.js'
 export function writeChatAnswer(answer: ChatAnswer, context: AnswerContext): string {
   const logprobs = answer.parts.flatMap((part) => (part.type === 'text' ? (part.logprobs ?? []) : []))
   return JSON.stringify({
-    id: answer.id ?? context.requestId,
+    id: answer.id ?? newAnswerId('chatcmpl-'),
     object: 'chat.completion',
     created: context.createdAtSeconds,
     model: answer.model ?? context.model,
@@ -20,6 +21,14 @@ export function writeChatAnswer(answer: ChatAnswer, context: AnswerContext): str
     ],
     ...(answer.usage === null ? {} : { usage: chatUsage(answer.usage) }),
   })
+}
+
+/**
+ * Of an answer to which its vendor gave none. Drawn, and not the request's: that one is often the client's own word, and an
+ * answer that is kept is given to others.
+ */
+export function newAnswerId(prefix: 'chatcmpl-' | 'cmpl-' | 'msg_'): string {
+  return prefix + newTraceId()
 }
 
 function messageOf(parts: readonly AnswerPart[]) {

@@ -1,7 +1,7 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import type { ChatEvent, ChatStreamWriter } from '../../conversation/chat-event.js'
 import type { AnswerContext } from '../../request/ports.js'
-import { chatUsage, finishReasonOf, logprobsOf } from './write-answer.js'
+import { chatUsage, finishReasonOf, logprobsOf, newAnswerId } from './write-answer.js'
 
 /** A stream of chat completion chunks. Source: OpenAI's API reference, "The chat completion chunk object". */
 export class ChatChunkWriter implements ChatStreamWriter {
@@ -13,7 +13,7 @@ export class ChatChunkWriter implements ChatStreamWriter {
 
   constructor(context: AnswerContext) {
     this.#context = context
-    this.#id = context.requestId
+    this.#id = newAnswerId('chatcmpl-')
     this.#model = context.model
   }
 

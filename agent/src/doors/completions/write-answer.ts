@@ -1,6 +1,6 @@
 import type { ChatAnswer, FinishReason } from '../../conversation/chat-answer.js'
 import type { AnswerContext } from '../../request/ports.js'
-import { chatUsage } from '../chat-completions/write-answer.js'
+import { chatUsage, newAnswerId } from '../chat-completions/write-answer.js'
 import { LogprobLists } from './logprob-lists.js'
 
 /**
@@ -11,7 +11,7 @@ export function writeCompletionAnswer(answer: ChatAnswer, context: AnswerContext
   if (answer.parts.some(({ type }) => type === 'tool_call')) return null
   const logprobs = answer.parts.flatMap((part) => (part.type === 'text' ? (part.logprobs ?? []) : []))
   return JSON.stringify({
-    id: answer.id ?? context.requestId,
+    id: answer.id ?? newAnswerId('cmpl-'),
     object: 'text_completion',
     created: context.createdAtSeconds,
     model: answer.model ?? context.model,

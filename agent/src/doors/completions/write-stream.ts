@@ -1,7 +1,7 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import type { ChatEvent, ChatStreamWriter } from '../../conversation/chat-event.js'
 import type { AnswerContext } from '../../request/ports.js'
-import { chatUsage } from '../chat-completions/write-answer.js'
+import { chatUsage, newAnswerId } from '../chat-completions/write-answer.js'
 import { LogprobLists } from './logprob-lists.js'
 import { completionFinishOf } from './write-answer.js'
 
@@ -14,7 +14,7 @@ export class CompletionChunkWriter implements ChatStreamWriter {
 
   constructor(context: AnswerContext) {
     this.#context = context
-    this.#id = context.requestId
+    this.#id = newAnswerId('cmpl-')
     this.#model = context.model
   }
 

@@ -2,6 +2,7 @@ import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import type { AnswerPart, ChatAnswer, FinishReason } from '../../conversation/chat-answer.js'
 import { parseJsonObject } from '../../conversation/json-object.js'
 import type { AnswerContext } from '../../request/ports.js'
+import { newAnswerId } from '../chat-completions/write-answer.js'
 
 /**
  * An answer as a message; null where a model wrote arguments of a tool that are no JSON object, for which a message has no
@@ -11,7 +12,7 @@ export function writeMessageAnswer(answer: ChatAnswer, context: AnswerContext): 
   const content = answer.parts.map(blockOf)
   if (content.includes(null)) return null
   return JSON.stringify({
-    id: answer.id ?? context.requestId,
+    id: answer.id ?? newAnswerId('msg_'),
     type: 'message',
     role: 'assistant',
     model: answer.model ?? context.model,

@@ -2,6 +2,7 @@ import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import type { Finish } from '../../conversation/chat-answer.js'
 import type { ChatEvent, ChatStreamWriter } from '../../conversation/chat-event.js'
 import type { AnswerContext } from '../../request/ports.js'
+import { newAnswerId } from '../chat-completions/write-answer.js'
 import { messageUsage, stopReasonOf } from './write-answer.js'
 
 /**
@@ -20,7 +21,7 @@ export class MessageEventWriter implements ChatStreamWriter {
   #finish: Finish = { reason: 'stop', stopSequence: null }
 
   constructor(context: AnswerContext) {
-    this.#id = context.requestId
+    this.#id = newAnswerId('msg_')
     this.#model = context.model
   }
 

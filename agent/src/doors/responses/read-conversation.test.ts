@@ -343,8 +343,8 @@ test('everything that the model reads is counted where no vendor tells', () => {
   })
   if (isRefusal(body)) throw new Error(body.message)
   expect(body.prompt).toEqual([
-    'one',
+    { role: 'system', content: 'one' },
     { role: 'user', content: [{ type: 'input_text', text: 'two' }] },
-    { content: [{ type: 'input_text', text: 'three' }] },
+    { role: 'tool', content: [{ type: 'input_text', text: 'three' }] },
   ])
 })

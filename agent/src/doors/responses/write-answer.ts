@@ -1,3 +1,4 @@
+import { newTraceId } from '../../../../proto/std/ids.js'
 import type { AnswerPart, ChatAnswer, TokenLogprob } from '../../conversation/chat-answer.js'
 import type { AnswerContext } from '../../request/ports.js'
 import {
@@ -15,7 +16,8 @@ import { incompleteReasonOf, responseName, responseObject } from './response-obj
 
 /** An answer as a response. */
 export function writeResponseAnswer(answer: ChatAnswer, context: AnswerContext): string {
-  const name = responseName(answer.id, context)
+  // Not the request's, which is often the client's own word: an answer that is kept is given to others.
+  const name = responseName(answer.id ?? newTraceId(), context)
   const incompleteReason = incompleteReasonOf(
     answer.finish,
     answer.parts.some(({ type }) => type === 'refusal'),

@@ -11,10 +11,10 @@ import { responsesDoor } from './door.js'
 import { writeResponseAnswer } from './write-answer.js'
 import { ResponseEventWriter } from './write-stream.js'
 
-function contextOf(fields: object = {}, requestId = 'req_7'): AnswerContext {
+function contextOf(fields: object = {}): AnswerContext {
   const body = responsesDoor.parse(Buffer.from(JSON.stringify({ model: 'm', input: 'hi', ...fields })))
   if (isRefusal(body)) throw new Error(body.message)
-  return { requestId, createdAtSeconds: 1, model: 'upstream-model', wantsUsage: true, body }
+  return { requestId: 'req_7', createdAtSeconds: 1, model: 'upstream-model', wantsUsage: true, body }
 }
 
 interface Told {
@@ -184,13 +184,12 @@ test('the request’s members stand in the response', () => {
 })
 
 test('ids are short enough to go back to OpenAI, and of letters', () => {
-  const context = contextOf({}, `-${'x._-'.repeat(32)}`)
-  const events = streamed([{ ...start, id: null } as ChatEvent, { type: 'reasoning', text: 'hm' }, text('a')], context)
+  const id = `-${'x._-'.repeat(32)}`
+  const events = streamed([{ ...start, id } as ChatEvent, { type: 'reasoning', text: 'hm' }, text('a')], contextOf())
   const response = events.at(-1)?.['response'] as { id: string; output: { id: string }[] }
   for (const id of [response.id, ...response.output.map((item) => item.id)]) expect(id).toMatch(/^[a-z]+_\w{1,60}$/)
   for (const { id } of response.output) expect(id.length).toBeLessThanOrEqual(64)
-  const nameless = contextOf({}, '...')
-  expect(JSON.parse(writeResponseAnswer({ ...answerOf([]), id: null }, nameless))).toMatchObject({ id: 'resp_0' })
+  expect(JSON.parse(writeResponseAnswer({ ...answerOf([]), id: '...' }, contextOf()))).toMatchObject({ id: 'resp_0' })
 })
 
 test('a stream beyond the bound ends', () => {

@@ -1,4 +1,5 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
+import { newTraceId } from '../../../../proto/std/ids.js'
 import type { Finish, TokenLogprob } from '../../conversation/chat-answer.js'
 import type { ChatEvent, ChatStreamWriter } from '../../conversation/chat-event.js'
 import type { AnswerContext } from '../../request/ports.js'
@@ -31,14 +32,15 @@ export class ResponseEventWriter implements ChatStreamWriter {
   constructor(context: AnswerContext) {
     this.#context = context
     this.#thoughtPlace = thoughtPlaceOf(context)
-    this.#name = responseName(null, context)
+    // Not the request's, which is often the client's own word: an answer that is kept is given to others.
+    this.#name = responseName(newTraceId(), context)
     this.#model = context.model
   }
 
   write(event: ChatEvent): string {
     switch (event.type) {
       case 'start':
-        this.#name = responseName(event.id, this.#context)
+        if (event.id !== null) this.#name = responseName(event.id, this.#context)
         this.#model = event.model ?? this.#model
         return ''
       case 'text':
