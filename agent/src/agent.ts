@@ -13,6 +13,7 @@ import { Identity } from './config/identity.js'
 import { LastKnownGood } from './config/last-known-good.js'
 import { Quarantine } from './config/quarantine.js'
 import { StateFolder } from './config/state-folder.js'
+import { newPrefixKey } from './replicas/replica-picker.js'
 import { RequestWorker } from './request-worker.js'
 import { OpsServer } from './server/ops-server.js'
 import type { AgentSettings } from './settings.js'
@@ -166,10 +167,11 @@ export class Agent {
       limits,
       pause: pauseEvery(sliceMs, clock),
       log: log.child({ service: 'apply-snapshot' }),
-      onEffect: (effect) => {
+      onEffect: async (effect) => {
+        await pool?.publish(effect)
+        // Only now is there no worker that would look for what is forgotten.
         const sections = [...effect.compiled.sections.values()]
         void vault.retain(sections.flatMap((section) => [...section.providers.values()]))
-        return pool?.publish(effect)
       },
     })
     this.#running.push({ name: 'apply-snapshot', stop: () => applier.stop() })
@@ -177,7 +179,18 @@ export class Agent {
 
     if (isAlone) {
       const meter = new Meter(spool, log)
-      const serving = { settings, tls, limits: settings, tables, vault, meter, isFirst: true, clock, log }
+      const serving = {
+        settings,
+        tls,
+        limits: settings,
+        tables,
+        vault,
+        meter,
+        peers: null,
+        isFirst: true,
+        clock,
+        log,
+      }
       const alone = new RequestWorker({ ...serving, metrics, health: this.#health })
       this.#door = alone
       await this.#run(alone)
@@ -189,7 +202,8 @@ export class Agent {
         source: new ClusterWorkers({ script, environment: variablesKeptBack }),
         registry: new WorkerRegistry(folder),
         output: () => output.join(),
-        onEnded: (index) => metrics.workerEnded(index),
+        onEnded: (life) => metrics.workerEnded(life),
+        prefixKey: newPrefixKey(),
       })
       if (applier.effect !== null) await pool.publish(applier.effect)
       this.#door = pool

@@ -81,7 +81,7 @@ describe('a metrics page', () => {
     ['is of a server that is not well', (_, response) => response.writeHead(503).end('loading'), 'silent'],
     ['is cut off', (_, response) => response.writeHead(200, { 'content-length': 100 }).write('vllm:'), 'silent'],
     ['does not end', (_, response) => response.writeHead(200).flushHeaders(), 'silent'],
-    ['is larger than any', (_, response) => response.end('x'.repeat(1024 * 1024 + 1)), 'no_text'],
+    ['is larger than any', (_, response) => response.end('x'.repeat(256 * 1024 + 1)), 'too_large'],
     ['is a hang-up', (request) => request.socket.destroy(), 'silent'],
   ])('that %s', async (_, answer, expected) => {
     expect((await read(answer, 300)).page).toBe(expected)

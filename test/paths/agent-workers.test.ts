@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { cluster, deny, environment, section, sign } from '../../agent/src/config/snapshot-fixture.js'
 import type { Resource } from '../../proto/gen/switchyard/v1/Resource.js'
 import { makeApiKeyText } from '../../proto/policy/api-key-text.js'
+import { systemClock } from '../../proto/std/clock.js'
 import { answerJson, chatAnswer, ScriptedUpstream } from '../harness/agent-door.js'
 import { freePort } from '../harness/free-port.js'
 import { MemoryPlane } from '../harness/memory-plane.js'
@@ -82,11 +83,16 @@ const chunk = (delta: object) => ({
 
 function publish(
   generation: number,
-  options: { denied?: boolean; key?: Partial<NonNullable<Resource['apiKey']>> } = {},
+  options: {
+    denied?: boolean
+    key?: Partial<NonNullable<Resource['apiKey']>>
+    replicas?: readonly ScriptedUpstream[]
+  } = {},
 ) {
   const resources = environment([])
   const provider = resources['provider/prv_1']?.provider
   if (provider) provider.baseUrl = `${upstream.origin}/v1`
+  if (provider && options.replicas) provider.replicaUrls = options.replicas.map(({ origin }) => `${origin}/v1`)
   const limits = { inFlightMax: 100, requestsPerMinuteMax: 100_000, ...options.key }
   resources['api_key/key_1'] = { apiKey: { id: 'key_1', secretHash: hashOf(apiKey), ...limits } }
   resources['api_key/key_2'] = { apiKey: { id: 'key_2', secretHash: hashOf(otherKey), ...limits } }
@@ -119,7 +125,7 @@ class Client {
     sockets.push(this.#socket)
   }
 
-  async ask(options: { stream?: boolean; id?: string } = {}): Promise<Answer> {
+  async ask(options: { stream?: boolean; id?: string; text?: string } = {}): Promise<Answer> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = http.request(
         {
@@ -135,7 +141,11 @@ class Client {
       request.on('error', reject)
       request.end(
         JSON.stringify({
-          ...{ model: 'fast', messages: [{ role: 'user', content: 'hi' }], stream: options.stream === true },
+          ...{
+            model: 'fast',
+            messages: [{ role: 'user', content: options.text ?? 'hi' }],
+            stream: options.stream === true,
+          },
         }),
       )
     })
@@ -373,6 +383,32 @@ describe('an agent with two request workers', () => {
     release()
     await Promise.all([one?.body, two?.body])
     await eventually('there is room again', async () => (await new Client().status()) === 200)
+  })
+
+  it('sends a prompt where its other worker sent the beginning of it', async () => {
+    const answer: ConstructorParameters<typeof ScriptedUpstream>[0] = (_, response) =>
+      answerJson(response, 200, chatAnswer)
+    const replicas = await Promise.all([0, 1, 2, 3].map(() => new ScriptedUpstream(answer).start()))
+    try {
+      await startAgent()
+      publish(2, { replicas })
+      await eventually('applied', () => plane.ackOf(2)?.outcome === 'APPLIED')
+      const [first, second] = await clientOfEach()
+      const texts = Array.from({ length: 6 }, (_, i) => `${i} ${randomBytes(4_000).toString('hex')}`)
+      const placeOf = (text: string) =>
+        replicas.flatMap(({ received }, place) => received.filter(({ body }) => body.includes(text)).map(() => place))
+      for (const text of texts) await (await first?.ask({ text }))?.body
+      expect(texts.map((text) => placeOf(text).length)).toEqual([1, 1, 1, 1, 1, 1])
+      // Two tellings of 20 ms. Nobody shows what has been learned, and asking would teach the one that is asked.
+      await systemClock.sleep(1_000)
+      for (const text of texts) await (await second?.ask({ text: `${text} and more` }))?.body
+      for (const text of texts) {
+        const [place, again] = placeOf(text)
+        expect(again).toBe(place)
+      }
+    } finally {
+      await Promise.all(replicas.map((replica) => replica.stop()))
+    }
   })
 
   it('says what stands in the way when the port is taken, and ends', async () => {

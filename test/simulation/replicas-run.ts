@@ -1,5 +1,8 @@
+import { PrefixOutbox } from '../../agent/src/replicas/prefix-outbox.js'
 import type { ReplicaPick } from '../../agent/src/replicas/replica-pick.js'
 import { ReplicaPicker } from '../../agent/src/replicas/replica-picker.js'
+import { ReplicaTeller } from '../../agent/src/replicas/replica-telling.js'
+import { LoadBoard } from '../../agent/src/workers/load-board.js'
 import { chooseReplica, idleLoadTokens, loadRatioMax, requestWeightTokens } from '../../proto/policy/choose-replica.js'
 import { prefixKeyWords } from '../../proto/policy/prefix-hash.js'
 import { must } from '../../proto/std/assert.js'
@@ -74,9 +77,13 @@ export interface RunOptions {
   readonly seed: number
   /** Pickers; each request goes through any of them. */
   readonly agents: number
-  /** They tell each other what they sent where, as request workers of one agent do; agents know nothing of each other. */
+  /** They tell each other what they sent where, as late as request workers of one agent do; agents know nothing of each other. */
   readonly sharing: boolean
 }
+
+/** From a worker to the primary, and from there to the others: `agent/src/workers`. */
+const tellUs = 20_000
+const relayUs = 20_000
 
 export function runTrace(trace: Trace, name: ChooserName, runOptions: RunOptions): RunResult {
   const { engines: options, seed, agents, sharing } = runOptions
@@ -85,7 +92,7 @@ export function runTrace(trace: Trace, name: ChooserName, runOptions: RunOptions
   warm(engines, trace, seed)
   const loads = engines.map(() => 0)
   const random = seeded(seed)
-  const peers: ReplicaPicker[] | null = sharing ? [] : null
+  const peers = sharing ? new Peers(agents, clock) : null
   const made = Array.from({ length: name === 'ours' ? agents : 1 }, () =>
     makeChooser(name, { engines, loads, clock, seed, peers }),
   )
@@ -96,11 +103,13 @@ export function runTrace(trace: Trace, name: ChooserName, runOptions: RunOptions
   let nextReadUs = 0
   const advanceTo = (untilUs: number) => {
     for (;;) {
-      const eventUs = Math.min(nextReadUs, ...engines.map((engine) => engine.nextUs))
+      const peersUs = peers?.nextUs ?? Number.POSITIVE_INFINITY
+      const eventUs = Math.min(nextReadUs, peersUs, ...engines.map((engine) => engine.nextUs))
       if (eventUs > untilUs) break
       meter.pass(loads, eventUs)
       clock.us = eventUs
       for (const engine of engines) engine.advance(eventUs)
+      if (eventUs === peersUs) peers?.advance()
       if (eventUs === nextReadUs) {
         for (const chooser of made) chooser.read()
         nextReadUs += scrapeUs
@@ -164,8 +173,65 @@ interface ChooserWorld {
   readonly loads: readonly number[]
   readonly clock: Clock
   readonly seed: number
-  /** Of the agent's pickers, those that are told; null: none is. */
-  readonly peers: ReplicaPicker[] | null
+  /** Null: nobody tells anybody. */
+  readonly peers: Peers | null
+}
+
+/** Request workers that tell each other over their primary what they sent where: the product's own parts and delays. */
+class Peers {
+  readonly #clock: Clock
+  readonly #pickers: ReplicaPicker[] = []
+  readonly #tellers: ReplicaTeller[] = []
+  readonly #relayed: PrefixOutbox[] = []
+  readonly #loads: LoadBoard
+  readonly #tellUs: number[] = []
+  #relayUs = Number.POSITIVE_INFINITY
+
+  constructor(count: number, clock: Clock) {
+    this.#clock = clock
+    this.#loads = new LoadBoard(count)
+  }
+
+  /** When somebody is told next. */
+  get nextUs(): number {
+    return Math.min(this.#relayUs, ...this.#tellUs)
+  }
+
+  join(makePicker: (teller: ReplicaTeller) => ReplicaPicker): ReplicaPicker {
+    const index = this.#pickers.length
+    const teller = new ReplicaTeller(() => {
+      this.#tellUs[index] = Math.min(
+        this.#tellUs[index] ?? Number.POSITIVE_INFINITY,
+        this.#clock.monotonicUs() + tellUs,
+      )
+    })
+    this.#tellers.push(teller)
+    this.#relayed.push(new PrefixOutbox())
+    this.#tellUs.push(Number.POSITIVE_INFINITY)
+    const picker = makePicker(teller)
+    this.#pickers.push(picker)
+    return picker
+  }
+
+  advance(): void {
+    const nowUs = this.#clock.monotonicUs()
+    for (const [index, teller] of this.#tellers.entries()) {
+      if ((this.#tellUs[index] ?? 0) > nowUs) continue
+      this.#tellUs[index] = Number.POSITIVE_INFINITY
+      this.#relayUs = Math.min(this.#relayUs, nowUs + relayUs)
+      const { prefixes, loads } = teller.take()
+      this.#loads.tell(index, loads)
+      for (const [other, relayed] of this.#relayed.entries()) {
+        if (other !== index) for (const learned of prefixes) relayed.add(learned)
+      }
+    }
+    if (this.#relayUs > nowUs) return
+    this.#relayUs = Number.POSITIVE_INFINITY
+    for (const [index, picker] of this.#pickers.entries()) {
+      for (const learned of this.#relayed[index]?.take() ?? []) picker.learn(learned)
+      for (const load of this.#loads.newsFor(index)) picker.hearPeers(load)
+    }
+  }
 }
 
 function makeChooser(name: ChooserName, world: ChooserWorld): Chooser {
@@ -192,13 +258,11 @@ function makeChooser(name: ChooserName, world: ChooserWorld): Chooser {
 function oursOf({ engines, clock, seed, peers }: ChooserWorld): Chooser {
   const random = seeded(seed)
   const key = Uint32Array.from({ length: prefixKeyWords }, () => random() * 4_294_967_296)
-  const picker: ReplicaPicker = new ReplicaPicker({
-    ...{ clock, key, indexBytesMax: 16 * 1024 * 1024, cacheTokensAssumed: 100_000 },
-    onLearned: (learned) => {
-      for (const peer of peers ?? []) if (peer !== picker) peer.learn(learned)
-    },
-  })
-  peers?.push(picker)
+  const options = { clock, key, indexBytesMax: 16 * 1024 * 1024, cacheTokensAssumed: 100_000 }
+  const picker =
+    peers === null
+      ? new ReplicaPicker(options)
+      : peers.join(({ onLearned, onLoad }) => new ReplicaPicker({ ...options, onLearned, onLoad }))
   const urls = engines.map((_, index) => `http://replica-${index}:8000`)
   const made = makeTarget({ origin: 'http://replicas:8000', replicas: urls })
   const target = { ...made, provider: { ...made.provider, id: 'prv_pool' } }

@@ -7,7 +7,8 @@ const help = `Picks replicas for a seeded trace on four simulated vLLM servers, 
 Usage: npm run sim:replicas -- [--seeds 5] [--requests 12000] [--rate 3] [--agents 1] [--sharing]
 
 --rate is new conversations a second; with several --agents each request goes through any of them, and none knows what the
-others did but by reading the replicas, unless they share as request workers of one agent do.
+others did but by reading the replicas. With --sharing they are request workers of one agent, which tell each other what they
+sent where and have running there, over their primary and as late as they do it.
 
 Promise: at least 95 % of the oracle's hit ratio, and no replica above 1.5 times the mean load. Last line: one JSON object.`
 

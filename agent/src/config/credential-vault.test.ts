@@ -173,6 +173,21 @@ describe('the credential vault', () => {
     expect([vault.get('crd_1', 1), vault.get('crd_1', 2)]).toEqual([null, 'new'])
   })
 
+  it('keeps what was in use until now, however long ago that came into effect', async () => {
+    await vault.take([sealed('crd_1', 'in use')])
+    await vault.retain([provider('prv_1', { id: 'crd_1', version: 1 })])
+    await clock.advance(9_000_000)
+    // Tables that name it no more: requests that began before still look for it.
+    await vault.retain([])
+    expect(vault.get('crd_1', 1)).toBe('in use')
+    await clock.advance(1_800_000)
+    await vault.retain([])
+    expect(vault.get('crd_1', 1)).toBe('in use')
+    await clock.advance(1_900_000)
+    await vault.retain([])
+    expect(vault.get('crd_1', 1)).toBeNull()
+  })
+
   it('logs no secret', async () => {
     await vault.take([sealed('crd_1', 'sk-secret'), reference('crd_2', 'env:ABSENT')])
     expect(JSON.stringify(log.lines)).not.toContain('sk-secret')

@@ -43,6 +43,8 @@ export class CredentialVault implements Service {
   readonly #options: VaultOptions
   readonly #entries = new Map<string, Entry>()
   readonly #rejected = new Set<string>()
+  /** By providers in effect. */
+  #named = new Set<string>()
   readonly #stopping = new AbortController()
   #loop: Promise<void> | null = null
 
@@ -118,13 +120,19 @@ export class CredentialVault implements Service {
 
   /**
    * Forgets credentials that no provider in effect names any more; those that arrived or were named within the last hour
-   * stay, for requests that began under older tables and for envelopes that came before their provider.
+   * stay, for requests that began under older tables and for envelopes that came before their provider. What was in effect
+   * until now was named until now, however long ago that came into effect.
    */
   async retain(providers: Iterable<ProviderTable>): Promise<void> {
     const now = this.#options.clock.nowMs()
+    const before = this.#named
+    this.#named = new Set()
     for (const { credential } of providers) {
-      const entry = credential && this.#entries.get(keyOf(credential.id, credential.version))
-      if (entry) entry.wantedAtMs = now
+      if (credential !== null) this.#named.add(keyOf(credential.id, credential.version))
+    }
+    for (const key of [...before, ...this.#named]) {
+      const entry = this.#entries.get(key)
+      if (entry !== undefined) entry.wantedAtMs = now
     }
     const stale = [...this.#entries].filter(([, entry]) => now - entry.wantedAtMs > unwantedKeptMs)
     for (const [key, entry] of stale) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BlockSet, bytesPerBlock } from './block-set.js'
+import { BlockSet, bytesPerBlock, limitSlack } from './block-set.js'
 
 /** What it has to do, in the simplest way: a map forgets in the order of insertion. */
 class PlainSet {
@@ -72,5 +72,23 @@ describe('a set of blocks', () => {
     expect([set.size, set.bytes, set.has(49_999, 0)]).toEqual([0, 0, false])
     set.touch(1, 2)
     expect(set.has(1, 2)).toBe(true)
+  })
+  it('limited by a little forgets the oldest alone and moves nothing, by much gives memory back', () => {
+    const set = new BlockSet(16_384)
+    const low = (name: number) => Math.imul(name, 0x9e37_79b1) >>> 0
+    for (let name = 0; name < 16_384; name++) set.touch(name, low(name))
+    const held = set.bytes
+    set.limit(15_000)
+    expect([set.size, set.bytes]).toEqual([15_000, held])
+    expect([set.has(1_383, low(1_383)), set.has(1_384, low(1_384))]).toEqual([false, true])
+    // Free places are taken before memory grows again.
+    set.limit(16_384)
+    for (let name = 20_000; name < 21_384; name++) set.touch(name, low(name))
+    expect([set.size, set.bytes]).toEqual([16_384, held])
+    expect(set.has(1_384, low(1_384))).toBe(true)
+    set.limit(1_000)
+    expect(set.size).toBe(1_000)
+    expect(set.bytes).toBeLessThanOrEqual(1_000 * bytesPerBlock * limitSlack)
+    expect([set.has(21_383, low(21_383)), set.has(20_383, low(20_383))]).toEqual([true, false])
   })
 })

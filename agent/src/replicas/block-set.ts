@@ -7,12 +7,18 @@ import { assert } from '../../../proto/std/assert.js'
  */
 export const bytesPerBlock = 28
 
+/** Memory may be for so many times the blocks that a set may hold, where it may hold fewer than before. */
+export const limitSlack = 1.25
+
 const none = -1
 const firstCount = 256
 
 export class BlockSet {
   #countMax: number
   #size = 0
+  /** Places ever used; those of them that hold nothing now are chained, by `#next`, from `#free`. */
+  #usedCount = 0
+  #free = none
   /** Chains of equal buckets; a power of two, less than twice as many as places. */
   #buckets = new Int32Array(0)
   #next = new Int32Array(0)
@@ -38,26 +44,30 @@ export class BlockSet {
     return this.#countMax
   }
 
-  /** At most `bytesPerBlock` for each that it may hold, or what a first handful takes. */
+  /** At most `bytesPerBlock` for each that it may hold, `limitSlack` times that where it was limited, or a first handful's. */
   get bytes(): number {
     return this.#next.length * 20 + this.#buckets.length * 4
   }
 
-  /** Holds at most so many from now on; what is too much is forgotten, oldest first. */
+  /** Holds at most so many from now on; what is too much is forgotten, oldest first. Costs as much as is forgotten. */
   limit(countMax: number): void {
     assert(countMax >= 1, 'a set of blocks holds at least one')
     this.#countMax = countMax
-    if (this.#size <= countMax) return
-    const kept: [high: number, low: number][] = []
-    for (let at = this.#newest; at !== none && kept.length < countMax; at = this.#older[at] ?? none) {
-      kept.push([this.#high[at] ?? 0, this.#low[at] ?? 0])
+    while (this.#size > countMax) {
+      const at = this.#forgetOldest()
+      this.#next[at] = this.#free
+      this.#free = at
+      this.#size -= 1
     }
-    this.clear()
-    for (const [high, low] of kept.reverse()) this.touch(high, low)
+    // Memory follows, but not each small step: that costs a pass over what is held.
+    const placeCount = this.#next.length
+    if (placeCount > firstCount && placeCount > countMax * limitSlack) this.#resize(countMax)
   }
 
   clear(): void {
     this.#size = 0
+    this.#usedCount = 0
+    this.#free = none
     this.#newest = none
     this.#oldest = none
     this.#buckets = new Int32Array(0)
@@ -101,8 +111,16 @@ export class BlockSet {
   }
 
   #fresh(): number {
-    if (this.#size === this.#next.length) this.#grow()
-    return this.#size++
+    this.#size += 1
+    const at = this.#free
+    if (at !== none) {
+      this.#free = this.#next[at] ?? none
+      return at
+    }
+    if (this.#usedCount === this.#next.length) {
+      this.#resize(Math.min(this.#countMax, Math.max(firstCount, this.#next.length * 2)))
+    }
+    return this.#usedCount++
   }
 
   /** The place that is free then. */
@@ -139,22 +157,30 @@ export class BlockSet {
     else this.#newer[older] = newer
   }
 
-  #grow(): void {
-    const count = Math.min(this.#countMax, Math.max(firstCount, this.#next.length * 2))
-    const larger = <T extends Int32Array | Uint32Array>(made: T, old: T): T => {
-      made.set(old)
-      return made
+  /** Moves what is held into arrays of so many places, the oldest in the first. */
+  #resize(placeCount: number): void {
+    const [high, low] = [new Uint32Array(placeCount), new Uint32Array(placeCount)]
+    let count = 0
+    for (let at = this.#oldest; at !== none; at = this.#newer[at] ?? none) {
+      high[count] = this.#high[at] ?? 0
+      low[count] = this.#low[at] ?? 0
+      count += 1
     }
-    this.#next = larger(new Int32Array(count), this.#next)
-    this.#high = larger(new Uint32Array(count), this.#high)
-    this.#low = larger(new Uint32Array(count), this.#low)
-    this.#newer = larger(new Int32Array(count), this.#newer)
-    this.#older = larger(new Int32Array(count), this.#older)
-    this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(count))).fill(none)
-    for (let at = 0; at < this.#size; at++) {
-      const bucket = this.#bucketOf(this.#high[at] ?? 0, this.#low[at] ?? 0)
+    this.#high = high
+    this.#low = low
+    this.#usedCount = count
+    this.#free = none
+    this.#next = new Int32Array(placeCount)
+    this.#newer = new Int32Array(placeCount)
+    this.#older = new Int32Array(placeCount)
+    this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(placeCount))).fill(none)
+    this.#newest = none
+    this.#oldest = none
+    for (let at = 0; at < count; at++) {
+      const bucket = this.#bucketOf(high[at] ?? 0, low[at] ?? 0)
       this.#next[at] = this.#buckets[bucket] ?? none
       this.#buckets[bucket] = at
+      this.#linkNewest(at)
     }
   }
 }

@@ -31,6 +31,10 @@ export class PrefixIndex {
     return this.#blocks.size
   }
 
+  get countMax(): number {
+    return this.#blocks.countMax
+  }
+
   limit(blocksMax: number): void {
     if (blocksMax !== this.#blocks.countMax) this.#blocks.limit(blocksMax)
   }

@@ -55,6 +55,26 @@ describe('a replica', () => {
     expect(health.isHealthy(second + 5, never)).toBe(true)
   })
 
+  it('lets the others in with the first word of its try, and is out again by the next fault until an answer is whole', () => {
+    const health = after(['upstream_5xx', 'upstream_5xx', 'upstream_5xx'])
+    health.begin(second)
+    expect(health.isHealthy(second + 5, never)).toBe(false)
+    health.answer(second)
+    // The stream of the try may go on for minutes.
+    expect(health.isHealthy(second + 5, never)).toBe(true)
+    health.tell('timeout_idle', second + 6, second + 7)
+    expect(health.isHealthy(second + 8, never)).toBe(false)
+    // Twice as long as before: it was not well in between.
+    expect(health.isHealthy(2 * second + 8, never)).toBe(false)
+    expect(health.isHealthy(3 * second + 7, never)).toBe(true)
+  })
+
+  it('is not let in by the first word of a request that was sent before it failed', () => {
+    const health = after(['connect_error'], 100)
+    health.answer(50)
+    expect(health.isHealthy(200, never)).toBe(false)
+  })
+
   it('that could not be reached is asked as soon as it is heard again; one that failed is not', () => {
     const unreachable = after(['connect_error'])
     expect([unreachable.isHealthy(9, 0), unreachable.isHealthy(9, 5)]).toEqual([false, true])

@@ -1,9 +1,14 @@
-import { explainReplica, type ReplicaChoice, type ReplicaQuestion } from '../../../proto/policy/choose-replica.js'
+import {
+  explainReplica,
+  type ReplicaChoice,
+  type ReplicaQuestion,
+  requestWeightTokens,
+} from '../../../proto/policy/choose-replica.js'
 import type { TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { blockCharacters, type Prefix } from './prefix-blocks.js'
 import type { Replica, ReplicaGroup } from './replica-registry.js'
-import type { ReplicaWork } from './replica-server.js'
+import type { ReplicaServer, ReplicaWork } from './replica-server.js'
 
 /** Where one request goes. `end` is to be called on every path, once it is over; a second call changes nothing. */
 export interface ReplicaPick {
@@ -33,25 +38,35 @@ export interface PickParts {
   readonly original: TargetTable
   readonly group: ReplicaGroup
   readonly replica: Replica
-  /** Null: there was nothing to choose. */
-  readonly reason: { readonly question: ReplicaQuestion; readonly choice: ReplicaChoice } | null
+  readonly question: ReplicaQuestion
+  readonly choice: ReplicaChoice
   readonly prefix: Prefix
   /** Of the prompt, what the index said was cached. */
   readonly believedTokens: number
-  readonly work: ReplicaWork
+  readonly weightTokens: number
+  readonly missingTokens: number
+  readonly isStream: boolean
   readonly begunUs: number
   readonly clock: Clock
 }
 
-/** A request at a replica: counted there from now on, until it ends. */
-export class RunningPick implements ReplicaPick {
+/** A request at one of several replicas: counted there from now on, until it ends. */
+export class RunningPick implements ReplicaPick, ReplicaWork {
+  readonly weightTokens: number
+  readonly missingTokens: number
+  readonly isStream: boolean
+  slot = -1
   readonly #parts: PickParts
+  #isAnswered = false
   #isOver = false
 
   constructor(parts: PickParts) {
     this.#parts = parts
-    const { replica, work, begunUs } = parts
-    replica.server.begin(work)
+    const { replica, begunUs, weightTokens, missingTokens, isStream } = parts
+    this.weightTokens = weightTokens
+    this.missingTokens = missingTokens
+    this.isStream = isStream
+    replica.server.begin(this)
     replica.health.begin(begunUs)
   }
 
@@ -72,22 +87,25 @@ export class RunningPick implements ReplicaPick {
   }
 
   explain(): string {
-    const { reason, group } = this.#parts
-    if (reason === null) return `${this.url} is the only one`
+    const { question, choice, group } = this.#parts
     const names = group.members.map(({ replica }) => replica.server.url)
-    return explainReplica(reason.question, reason.choice, names)
+    return explainReplica(question, choice, names)
   }
 
   answered(): void {
-    this.#parts.replica.server.answer(this.#parts.work)
+    if (this.#isAnswered || this.#isOver) return
+    this.#isAnswered = true
+    const { replica, begunUs } = this.#parts
+    replica.server.answer(this)
+    replica.health.answer(begunUs)
   }
 
   end(outcome: string, usage: PickedUsage | null): void {
     if (this.#isOver) return
     this.#isOver = true
-    const { replica, work, begunUs, clock } = this.#parts
+    const { replica, begunUs, clock } = this.#parts
     const nowUs = clock.monotonicUs()
-    replica.server.end(work)
+    replica.server.end(this)
     replica.health.tell(outcome, begunUs, nowUs)
     // Who answers is there, whatever becomes of the readings.
     if (outcome === 'ok') replica.server.see(nowUs)
@@ -108,3 +126,79 @@ export class RunningPick implements ReplicaPick {
 /** Outside of these it is no text: pictures, whose tokens have nothing to do with their bytes. */
 const charactersPerTokenMin = 0.5
 const charactersPerTokenMax = 16
+
+/**
+ * The only address of a provider, of which nobody wants to know what runs there: nothing to choose, nothing to count, and so
+ * one for all requests of a target. Most requests are of this kind.
+ */
+export class OnlyPick implements ReplicaPick {
+  readonly target: TargetTable
+  readonly original: TargetTable
+  readonly url: string
+  readonly hasOthers = false
+
+  constructor(target: TargetTable, original: TargetTable, url: string) {
+    this.target = target
+    this.original = original
+    this.url = url
+    Object.freeze(this)
+  }
+
+  explain(): string {
+    return `${this.url} is the only one`
+  }
+
+  answered(): void {}
+
+  end(): void {}
+}
+
+/** A request at the only address of a provider, which is read, or is one of several to another provider: counted there. */
+export class CountedPick implements ReplicaPick, ReplicaWork {
+  readonly weightTokens: number
+  readonly missingTokens: number
+  readonly isStream: boolean
+  slot = -1
+  readonly #only: OnlyPick
+  readonly #server: ReplicaServer
+  #isOver = false
+
+  constructor(only: OnlyPick, server: ReplicaServer, promptTokens: number, isStream: boolean) {
+    this.#only = only
+    this.#server = server
+    this.weightTokens = promptTokens + requestWeightTokens
+    this.missingTokens = promptTokens
+    this.isStream = isStream
+    server.begin(this)
+  }
+
+  get target(): TargetTable {
+    return this.#only.target
+  }
+
+  get original(): TargetTable {
+    return this.#only.original
+  }
+
+  get url(): string {
+    return this.#only.url
+  }
+
+  get hasOthers(): boolean {
+    return false
+  }
+
+  explain(): string {
+    return this.#only.explain()
+  }
+
+  answered(): void {
+    if (!this.#isOver) this.#server.answer(this)
+  }
+
+  end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#server.end(this)
+  }
+}

@@ -109,17 +109,56 @@ describe('a request', () => {
     expect([one, two].map(({ hasOthers }) => hasOthers)).toEqual([true, true])
   })
 
-  it('goes to the provider itself where that is all there is', () => {
-    const { picker } = makeWorld()
-    const target = makeTarget({ origin: 'http://alone' })
-    const pick = picker.pick({
-      ...{ target, environmentId: 'env_1', operation: 'chat_completions', failed: null, body: bodyOf('hello') },
-    })
+  it('goes to the provider itself where that is all there is, which costs nothing and counts nothing', () => {
+    const { picker, clock } = makeWorld()
+    const target = makeTarget({ origin: 'http://alone', kind: 'openai' })
+    picker.retain([target.provider])
+    const request = { target, environmentId: 'env_1', operation: 'chat_completions', failed: null }
+    let readCount = 0
+    clock.monotonicUs = () => {
+      readCount += 1
+      return 0
+    }
+    const pick = picker.pick({ ...request, body: bodyOf('hello') })
     expect(pick.target).toBe(target)
     expect([pick.hasOthers, pick.explain()]).toEqual([false, 'http://alone/v1 is the only one'])
-    expect(picker.shown(9).at(-1)?.server.inFlightCount).toBe(1)
+    expect([Object.isFrozen(pick), picker.pick({ ...request, body: bodyOf('again') }) === pick]).toEqual([true, true])
+    pick.answered()
     over(pick)
-    expect(picker.shown(9).at(-1)?.server).toMatchObject({ inFlightCount: 0, unansweredTokens: 0 })
+    expect(readCount).toBe(0)
+    expect(picker.shown(9)).toEqual([])
+  })
+
+  it('to the only server of a provider is counted there where it is read, or another provider has it among others', () => {
+    const { picker, target: pool } = makeWorld()
+    const alone = makeTarget({ origin: 'http://alone' })
+    const shared = makeTarget({ origin: 'http://vllm-0:8000', kind: 'openai' })
+    picker.retain([pool.provider, alone.provider, shared.provider])
+    const shownOf = (url: string) => picker.shown(9).find(({ server }) => server.url === `${url}/v1`)?.server
+    for (const [target, url] of [
+      [alone, 'http://alone'],
+      [shared, 'http://vllm-0:8000'],
+    ] as const) {
+      const pick = picker.pick({
+        ...{
+          target,
+          environmentId: 'env_1',
+          operation: 'chat_completions',
+          failed: null,
+          body: bodyOf('x'.repeat(400)),
+        },
+      })
+      expect(pick.target).toBe(target)
+      expect(shownOf(url)).toMatchObject({ inFlightCount: 1, unansweredTokens: 100 })
+      pick.answered()
+      expect(shownOf(url)).toMatchObject({ inFlightCount: 1, unansweredTokens: 0 })
+      over(pick)
+      over(pick)
+      expect(shownOf(url)).toMatchObject({ inFlightCount: 0, inFlightTokens: 0 })
+    }
+    // Once nobody has it among others, nobody pays for the count.
+    picker.retain([alone.provider, shared.provider])
+    expect(shownOf('http://vllm-0:8000')).toBeUndefined()
   })
 
   it('to one that cannot be reached is tried at another, which is not asked again until it is heard', async () => {
@@ -141,6 +180,20 @@ describe('a request', () => {
     hear(first.at, {})
     const again = Array.from({ length: 4 }, (_, i) => send(textOf(`later ${i}`)).at)
     expect(again).toContain(first.at)
+  })
+
+  it('that tries one again lets others in with its first word, however long its stream is', async () => {
+    const { send, clock, picker } = makeWorld()
+    const body = bodyOf(textOf('a'))
+    const first = send('', { body })
+    first.end('connect_error', null)
+    await clock.advance(1_000)
+    const trial = send('', { body })
+    expect(trial.at).toBe(first.at)
+    const isAsked = () => picker.shown(9)[trial.at]?.isHealthy
+    expect(isAsked()).toBe(false)
+    trial.answered()
+    expect(isAsked()).toBe(true)
   })
 
   it('goes somewhere even when nobody can be reached', () => {

@@ -12,9 +12,11 @@ import type { Clock } from '../../../proto/std/clock.js'
 import { randomSecret } from '../../../proto/std/ids.js'
 import { blockCharacters, blocksMax, type Prefix, PrefixBlocks } from './prefix-blocks.js'
 import { type Salt, saltOf } from './prefix-index.js'
+import type { LearnedPrefix } from './prefix-outbox.js'
 import { tellPrompt } from './prompt-text.js'
-import { type ReplicaPick, RunningPick } from './replica-pick.js'
+import { CountedPick, OnlyPick, type ReplicaPick, RunningPick } from './replica-pick.js'
 import {
+  type ProviderReplicas,
   type Replica,
   type ReplicaGroup,
   type ReplicaMember,
@@ -23,7 +25,7 @@ import {
   scrapeMsDefault,
   type WatchedServer,
 } from './replica-registry.js'
-import type { ReplicaServer } from './replica-server.js'
+import type { ReplicaServer, ServerLoad } from './replica-server.js'
 
 /**
  * Which of a provider's replicas serves a request. The decision is `proto/policy/choose-replica`; this gathers its facts:
@@ -38,14 +40,6 @@ export interface ReplicaPickerOptions extends ReplicaRegistryOptions {
   readonly key: Uint32Array
   /** Hears of every prompt that was sent somewhere, for the other request workers: each `learn`s what the others did. */
   readonly onLearned?: (learned: LearnedPrefix) => void
-}
-
-/** A prompt that went to a replica, as names; plain data, a few bytes for a thousand characters. */
-export interface LearnedPrefix {
-  readonly providerId: string
-  readonly url: string
-  readonly names: Uint32Array
-  readonly salt: Salt
 }
 
 export interface ReplicaRequest {
@@ -95,6 +89,7 @@ export class ReplicaPicker {
   readonly #blocks: PrefixBlocks
   readonly #saltHash: PrefixHash
   readonly #salts = new WeakMap<TargetTable, { readonly environmentId: string; readonly salt: Salt }>()
+  readonly #only = new WeakMap<TargetTable, OnlyTarget>()
   readonly #prefixes = new WeakMap<PromptBody, Prefix>()
   readonly #onLearned: ((learned: LearnedPrefix) => void) | undefined
 
@@ -117,12 +112,19 @@ export class ReplicaPicker {
     return this.#registry.retain(providers)
   }
 
-  /** Synchronous; costs half a millisecond for a prompt of 100,000 tokens, once per body. */
-  pick({ target, environmentId, operation, body, failed }: ReplicaRequest): ReplicaPick {
+  /** Synchronous; costs half a millisecond for a prompt of 100,000 tokens, once per body, and nothing where there is no choice. */
+  pick(request: ReplicaRequest): ReplicaPick {
+    if (request.target.provider.replicas.length > 1) return this.#pickOne(request)
+    const { pick, counted, provider } = this.#onlyOf(request.target)
+    if (counted === null) return pick
+    const { body } = request
+    return new CountedPick(pick, counted, body.bytes.length / provider.charactersPerToken.value, body.stream)
+  }
+
+  #pickOne({ target, environmentId, operation, body, failed }: ReplicaRequest): ReplicaPick {
     const nowUs = this.#clock.monotonicUs()
     const group = this.#registry.groupOf(target.provider)
     const { provider, members } = group
-    if (members.length === 1) return this.#pickOnly(group, target, body, nowUs)
     const prefix = operation === 'embeddings' ? nothingOf(body) : this.#prefixOf(body)
     const salt = this.#saltOf(target, environmentId)
     const question = this.#question(group, prefix, salt, failed, nowUs)
@@ -142,41 +144,51 @@ export class ReplicaPicker {
       this.#onLearned?.({ providerId: provider.id, url: replica.server.url, names: prefix.names, salt })
     }
     return new RunningPick({
-      ...{ target: targetAt(member, target), original: target, group, replica, prefix, believedTokens },
-      reason: { question, choice },
-      work: { weightTokens: promptTokens + requestWeightTokens, missingTokens, isStream: body.stream },
-      ...{ begunUs: nowUs, clock: this.#clock },
-    })
-  }
-
-  /** Most providers are one server: it is counted what runs there, and nothing else. */
-  #pickOnly(group: ReplicaGroup, target: TargetTable, body: PromptBody, nowUs: number): ReplicaPick {
-    const member = must(group.members[0], 'a provider has a server')
-    const prefix = nothingOf(body)
-    const promptTokens = prefix.characterCount / group.provider.charactersPerToken.value
-    return new RunningPick({
       target: targetAt(member, target),
       original: target,
       group,
-      replica: member.replica,
-      reason: null,
+      replica,
+      question,
+      choice,
       prefix,
-      believedTokens: 0,
-      work: { weightTokens: promptTokens + requestWeightTokens, missingTokens: promptTokens, isStream: body.stream },
+      believedTokens,
+      weightTokens: promptTokens + requestWeightTokens,
+      missingTokens,
+      isStream: body.stream,
       begunUs: nowUs,
       clock: this.#clock,
     })
+  }
+
+  /** Found again for every request of the target, until what is in effect changes. */
+  #onlyOf(target: TargetTable): OnlyTarget {
+    const { version } = this.#registry
+    const known = this.#only.get(target)
+    if (known !== undefined && known.version === version) return known
+    const { provider, members } = this.#registry.groupOf(target.provider)
+    const member = must(members[0], 'a provider has a server')
+    const { server } = member.replica
+    const pick = new OnlyPick(targetAt(member, target), target, server.url)
+    const made = { version, provider, pick, counted: server.isCounted ? server : null }
+    this.#only.set(target, made)
+    return made
   }
 
   /** What another request worker told. Harmless where the provider or the replica is not in effect here (yet). */
   learn({ providerId, url, names, salt }: LearnedPrefix): void {
     const known = this.#registry.find(providerId, url)
     if (known === null) return
+    known.provider.lastPickedUs = this.#clock.monotonicUs()
     const prefix = { characterCount: 0, isWhole: false, names, blockCount: Math.min(blocksMax, names.length >>> 1) }
     this.#registry.learn(known.provider, known.replica, prefix, salt)
   }
 
-  /** Replicas of providers in effect, at most `countMax`. */
+  /** What the other request workers have running at a server. Harmless where nobody names it here (yet). */
+  hearPeers(load: ServerLoad): void {
+    this.#registry.serverAt(load[0])?.hearPeers(load)
+  }
+
+  /** Replicas of providers in effect, at most `countMax`; not those that are alone and not read, of which nothing is known. */
   shown(countMax: number): readonly ShownReplica[] {
     const nowUs = this.#clock.monotonicUs()
     const shown: ShownReplica[] = []
@@ -184,6 +196,7 @@ export class ReplicaPicker {
       for (const replica of byUrl.values()) {
         if (shown.length >= countMax) return shown
         const { server, index } = replica
+        if (!server.isCounted) continue
         shown.push({ providerId: id, server, isHealthy: isHealthy(replica, nowUs), blockCount: index.size })
       }
     }
@@ -209,8 +222,9 @@ export class ReplicaPicker {
         return {
           healthy: server.url !== failed?.url && isHealthy(replica, nowUs),
           cachedTokens: this.#believedTokens(group, replica, prefix, salt) * replica.beliefRatio,
-          loadTokens: server.inFlightTokens + othersTokens,
-          queuedTokens: server.unansweredTokens + (reading?.othersWaitingCount ?? 0) * provider.missingTokens.value,
+          loadTokens: server.agentTokens + othersTokens,
+          queuedTokens:
+            server.agentUnansweredTokens + (reading?.othersWaitingCount ?? 0) * provider.missingTokens.value,
           kvUsageRatio: reading?.metrics.kvUsageRatio ?? null,
         }
       }),
@@ -242,6 +256,16 @@ export class ReplicaPicker {
     this.#salts.set(target, { environmentId, salt })
     return salt
   }
+}
+
+/** A target whose provider has one address. */
+interface OnlyTarget {
+  /** Of the registry, when it was made. */
+  readonly version: number
+  readonly provider: ProviderReplicas
+  readonly pick: OnlyPick
+  /** Null: what runs there is not counted. */
+  readonly counted: ReplicaServer | null
 }
 
 function isHealthy({ server, health }: Replica, nowUs: number): boolean {

@@ -1,6 +1,6 @@
 import type { ProviderTable, ReplicaPlace, TargetTable } from '../../../proto/policy/tables.js'
 import { assert } from '../../../proto/std/assert.js'
-import { bytesPerBlock } from './block-set.js'
+import { bytesPerBlock, limitSlack } from './block-set.js'
 import { blockCharacters, type Prefix } from './prefix-blocks.js'
 import { PrefixIndex, type Salt } from './prefix-index.js'
 import { ReplicaHealth } from './replica-health.js'
@@ -18,6 +18,8 @@ export interface ReplicaRegistryOptions {
   readonly indexBytesMax: number
   /** What a replica's cache is taken to hold while it does not say. */
   readonly cacheTokensAssumed: number
+  /** Called when what this process has running at a server that is one of several became more or less; costs little. */
+  readonly onLoad?: (server: ReplicaServer) => void
 }
 
 /** The replicas that one provider table names, in its order. */
@@ -59,7 +61,8 @@ export class ReplicaRegistry {
   readonly #servers = new Map<string, ReplicaServer>()
   /** By id. */
   readonly #providers = new Map<string, ProviderReplicas>()
-  readonly #groups = new WeakMap<ProviderTable, ReplicaGroup>()
+  readonly #groups = new WeakMap<ProviderTable, KnownGroup>()
+  #version = 0
   #indexBytes = 0
 
   constructor(options: ReplicaRegistryOptions) {
@@ -73,6 +76,11 @@ export class ReplicaRegistry {
     return this.#indexBytes
   }
 
+  /** Another one whenever what is in effect may have changed: a group found before is then looked for anew. */
+  get version(): number {
+    return this.#version
+  }
+
   get providers(): Iterable<ProviderReplicas> {
     return this.#providers.values()
   }
@@ -84,6 +92,7 @@ export class ReplicaRegistry {
   retain(providers: Iterable<ProviderTable>): readonly WatchedServer[] {
     const named = new Map<string, Set<string>>()
     const intervals = new Map<ReplicaServer, number>()
+    const several = new Set<ReplicaServer>()
     for (const table of providers) {
       const urls = named.get(table.id) ?? new Set<string>()
       named.set(table.id, urls)
@@ -92,7 +101,9 @@ export class ReplicaRegistry {
       for (const { replica } of members) {
         const { server } = replica
         urls.add(server.url)
-        if (isRead) intervals.set(server, Math.min(scrapeMs, intervals.get(server) ?? scrapeMs))
+        if (members.length > 1) several.add(server)
+        if (!isRead) continue
+        intervals.set(server, Math.min(scrapeMs, intervals.get(server) ?? scrapeMs))
       }
     }
     for (const [id, { byUrl }] of this.#providers) {
@@ -106,25 +117,44 @@ export class ReplicaRegistry {
     }
     const used = new Set([...named.values()].flatMap((urls) => [...urls]))
     for (const url of this.#servers.keys()) if (!used.has(url)) this.#servers.delete(url)
+    for (const server of this.#servers.values()) {
+      server.isCounted = intervals.has(server)
+      server.isOneOfSeveral = several.has(server)
+    }
+    this.#version += 1
     return [...intervals].map(([server, intervalMs]) => ({ server, intervalMs }))
   }
 
   groupOf(table: ProviderTable): ReplicaGroup {
     const known = this.#groups.get(table)
-    if (known?.members.every(({ replica }) => this.#isKept(known.provider, replica))) return known
+    if (known !== undefined && this.#isInEffect(known)) return known.group
     const provider = this.#providers.get(table.id) ?? new ProviderReplicas(table.id)
     this.#providers.set(table.id, provider)
     const group: ReplicaGroup = {
       provider,
       members: table.replicas.map((place) => ({
-        replica: this.#replicaOf(provider, place),
+        replica: this.#replicaOf(provider, place, table.replicas.length > 1),
         table: tableAt(table, place),
         targets: new WeakMap(),
       })),
       scrapeMs: table.replicaScrapeMs ?? scrapeMsDefault,
     }
-    this.#groups.set(table, group)
+    this.#groups.set(table, { group, version: this.#version })
     return group
+  }
+
+  /** Looked at once per version, for each pick asks. */
+  #isInEffect(known: KnownGroup): boolean {
+    if (known.version === this.#version) return true
+    const { provider, members } = known.group
+    if (!members.every(({ replica }) => this.#isKept(provider, replica))) return false
+    known.version = this.#version
+    return true
+  }
+
+  /** Null: nobody names such a server. */
+  serverAt(url: string): ReplicaServer | null {
+    return this.#servers.get(url) ?? null
   }
 
   /** Null: no such replica is in effect. */
@@ -162,10 +192,11 @@ export class ReplicaRegistry {
     const { cacheTokensAssumed, indexBytesMax } = this.#options
     const tokens = replica.server.lastReading?.metrics.cacheTokensMax ?? cacheTokensAssumed
     const blocks = Math.max(indexBlocksMin, (tokens * provider.charactersPerToken.value) / blockCharacters)
-    // In steps of an eighth of a doubling: each change of size costs a pass over what is held.
-    const stepped = 2 ** (Math.round(Math.log2(blocks) * 8) / 8)
-    const shareMax = indexBytesMax / (provider.byUrl.size * bytesPerBlock)
-    return Math.max(1, Math.floor(Math.min(indexBlocksMax, shareMax, stepped)))
+    // What is held stays the size while it is less than an eighth of a doubling off: what is guessed of tokens goes up and down.
+    const { countMax } = replica.index
+    const wanted = Math.abs(Math.log2(blocks / countMax)) < 1 / 8 ? countMax : blocks
+    const shareMax = indexBytesMax / (provider.byUrl.size * bytesPerBlock * limitSlack)
+    return Math.max(1, Math.floor(Math.min(indexBlocksMax, shareMax, wanted)))
   }
 
   #eldestBut(asking: ProviderReplicas): ProviderReplicas | null {
@@ -186,16 +217,24 @@ export class ReplicaRegistry {
     return this.#providers.get(provider.id) === provider && provider.byUrl.get(replica.server.url) === replica
   }
 
-  #replicaOf(provider: ProviderReplicas, place: ReplicaPlace): Replica {
+  #replicaOf(provider: ProviderReplicas, place: ReplicaPlace, isOneOfSeveral: boolean): Replica {
     const url = urlOf(place)
+    const server = this.#servers.get(url) ?? new ReplicaServer(place, this.#options.onLoad)
+    server.isCounted ||= isOneOfSeveral
+    server.isOneOfSeveral ||= isOneOfSeveral
+    this.#servers.set(url, server)
     const known = provider.byUrl.get(url)
     if (known !== undefined) return known
-    const server = this.#servers.get(url) ?? new ReplicaServer(place)
-    this.#servers.set(url, server)
     const replica = new Replica(server)
     provider.byUrl.set(url, replica)
     return replica
   }
+}
+
+/** A group, and when it was last found to be what is in effect. */
+interface KnownGroup {
+  readonly group: ReplicaGroup
+  version: number
 }
 
 /** A server as a replica of one provider. */

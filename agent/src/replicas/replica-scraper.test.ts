@@ -183,4 +183,64 @@ describe('readings', () => {
     expect(lines).toEqual(['warn more replicas than are read; nothing is known of the rest'])
     await scraper.stop()
   })
+  it('are shared among environments where there are too many: a small one is read whole', async () => {
+    const { scraper, picker, provider } = makeWorld()
+    await scraper.run()
+    const targetOf = (names: readonly string[]) => {
+      const made = makeTarget({ origin: 'http://pool' })
+      return { ...made, provider: provider(names) }
+    }
+    const many = Array.from({ length: 20 }, (_, i) => targetOf(Array.from({ length: 64 }, (_, j) => `r${i}-${j}`)))
+    const few = targetOf(['s0', 's1', 'r0-0'])
+    const large = makeTables({ routes: { fast: many } }).tables
+    const small = makeTables({ routes: { fast: [few] } }).tables
+    const [first, second] = [[...large.environments.values()][0], [...small.environments.values()][0]]
+    if (first === undefined || second === undefined) throw new Error('each has one environment')
+    scraper.follow({
+      ...large,
+      environments: new Map([
+        ['env_large', first],
+        ['env_small', second],
+      ]),
+    })
+    expect(scraper.serverCount).toBe(1_024)
+    const read = new Set(picker.shown(9_999).flatMap(({ server }) => (scraper.reads(server) ? [server.url] : [])))
+    for (const name of ['s0', 's1', 'r0-0']) expect(read).toContain(`http://${name}/v1`)
+    await scraper.stop()
+  })
+
+  it('that end leave no silence behind: the replica is asked again', async () => {
+    const { clock, source, scraper, provider, picker } = makeWorld()
+    const pool = provider(['a', 'b'])
+    scraper.retain([pool])
+    await scraper.run()
+    source.pages.set(urlOf('a'), 'silent')
+    await clock.advance(5_000)
+    expect(picker.shown(9).map(({ isHealthy }) => isHealthy)).toEqual([false, true])
+    // Still in effect, and read no more.
+    await scraper.stop()
+    expect(picker.shown(9).map(({ isHealthy, server }) => [isHealthy, server.speech])).toEqual([
+      [true, 'unread'],
+      [true, 'unread'],
+    ])
+  })
+
+  it('of pages that are too large come ever less often, and as before once they are not', async () => {
+    const { clock, source, scraper, provider, lines, picker } = makeWorld()
+    source.pages.set(urlOf('a'), 'too_large')
+    scraper.retain([provider(['a', 'b'])])
+    await scraper.run()
+    await clock.advance(300_000)
+    const readsOf = (name: string) => source.reads.filter(({ url }) => url === urlOf(name))
+    expect(readsOf('b').length).toBeGreaterThan(290)
+    expect(readsOf('a').length).toBeLessThan(12)
+    expect(lines).toEqual(["warn a replica's metrics are more than is read: it is chosen without them"])
+    expect(picker.shown(9)[0]).toMatchObject({ isHealthy: true })
+    source.pages.set(urlOf('a'), { text: told })
+    await clock.advance(60_000)
+    source.reads.length = 0
+    await clock.advance(10_000)
+    expect(readsOf('a').length).toBeGreaterThanOrEqual(9)
+    await scraper.stop()
+  })
 })

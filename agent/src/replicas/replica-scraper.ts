@@ -1,10 +1,10 @@
-import type { DecisionTables, ProviderTable } from '../../../proto/policy/tables.js'
+import type { DecisionTables, EnvironmentTable, ProviderTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { readEngineMetrics } from './engine-metrics.js'
 import type { MetricsSource } from './metrics-client.js'
 import type { WatchedServer } from './replica-registry.js'
-import type { ReplicaServer, ServerSpeech } from './replica-server.js'
+import { type ReplicaServer, type ServerSpeech, urlOf } from './replica-server.js'
 
 /**
  * Reads the metrics of every replica that is worth it, each on its own and one reading at a time: a server that is slow to
@@ -27,9 +27,13 @@ export interface ReplicaScraperOptions {
 const serversMax = 1_024
 /** A reading that takes longer found nobody. */
 const readTimeoutMs = 2_000
+/** A page that is too large to be read is asked for ever less often, at last so often. */
+const largePauseMsMax = 60_000
 
 interface Loop {
   intervalMs: number
+  /** Between two tries of a page that is too large; 0: it is not. */
+  largePauseMs: number
   readonly abort: AbortController
   over: Promise<void>
 }
@@ -39,7 +43,9 @@ export class ReplicaScraper implements Service {
   readonly #options: ReplicaScraperOptions
   readonly #loops = new Map<ReplicaServer, Loop>()
   readonly #ending = new Set<Promise<void>>()
+  /** To be read, at most `serversMax`. */
   #watched: readonly WatchedServer[] = []
+  #leftOutCount = 0
   #environments: DecisionTables['environments'] | null = null
   #isRunning = false
   #tooManyCount = 0
@@ -53,16 +59,26 @@ export class ReplicaScraper implements Service {
     return this.#loops.size
   }
 
+  reads(server: ReplicaServer): boolean {
+    return this.#loops.has(server)
+  }
+
   /** The tables in effect: what their routes lead to is in effect. Costs nothing where no route changed. */
   follow(tables: DecisionTables): void {
     if (tables.environments === this.#environments) return
     this.#environments = tables.environments
-    this.retain(providersIn(tables))
+    this.#take([...tables.environments.values()].map(providersOf))
   }
 
   /** Providers in effect: begins to read their replicas, and leaves others alone. */
   retain(providers: Iterable<ProviderTable>): void {
-    this.#watched = this.#options.replicas.retain(providers)
+    this.#take([new Set(providers)])
+  }
+
+  #take(environments: readonly ReadonlySet<ProviderTable>[]): void {
+    const watched = this.#options.replicas.retain(new Set(environments.flatMap((providers) => [...providers])))
+    this.#watched = watched.length <= serversMax ? watched : inTurn(watched, environments, serversMax)
+    this.#leftOutCount = watched.length - this.#watched.length
     if (this.#isRunning) this.#follow()
   }
 
@@ -80,14 +96,14 @@ export class ReplicaScraper implements Service {
   }
 
   #follow(): void {
-    const wanted = new Map(this.#watched.slice(0, serversMax).map(({ server, intervalMs }) => [server, intervalMs]))
+    const wanted = new Map(this.#watched.map(({ server, intervalMs }) => [server, intervalMs]))
     for (const server of [...this.#loops.keys()]) if (!wanted.has(server)) this.#leave(server)
     for (const [server, intervalMs] of wanted) {
       const loop = this.#loops.get(server)
       if (loop === undefined) this.#begin(server, intervalMs)
       else loop.intervalMs = intervalMs
     }
-    this.#tellOfTooMany(this.#watched.length - wanted.size)
+    this.#tellOfTooMany(this.#leftOutCount)
   }
 
   #tellOfTooMany(count: number): void {
@@ -98,7 +114,7 @@ export class ReplicaScraper implements Service {
   }
 
   #begin(server: ReplicaServer, intervalMs: number): void {
-    const loop: Loop = { intervalMs, abort: new AbortController(), over: Promise.resolve() }
+    const loop: Loop = { intervalMs, largePauseMs: 0, abort: new AbortController(), over: Promise.resolve() }
     this.#loops.set(server, loop)
     loop.over = this.#readOn(server, loop)
   }
@@ -108,6 +124,8 @@ export class ReplicaScraper implements Service {
     if (loop === undefined) return
     this.#loops.delete(server)
     loop.abort.abort()
+    // Nobody would hear that it is there again.
+    server.leaveUnread()
     const over = loop.over.finally(() => this.#ending.delete(over))
     this.#ending.add(over)
   }
@@ -118,15 +136,17 @@ export class ReplicaScraper implements Service {
     const pause = (ms: number) => clock.sleep(ms, signal).catch(() => {})
     await pause(loop.intervalMs * random())
     while (!signal.aborted) {
-      await this.#readOnce(server, signal)
-      await pause(loop.intervalMs * (0.9 + 0.2 * random()))
+      const isTooLarge = await this.#readOnce(server, signal)
+      loop.largePauseMs = isTooLarge ? Math.min(largePauseMsMax, 2 * Math.max(loop.largePauseMs, loop.intervalMs)) : 0
+      await pause(Math.max(loop.intervalMs, loop.largePauseMs) * (0.9 + 0.2 * random()))
     }
   }
 
-  async #readOnce(server: ReplicaServer, signal: AbortSignal): Promise<void> {
+  /** True when the page was too large. */
+  async #readOnce(server: ReplicaServer, signal: AbortSignal): Promise<boolean> {
     const { source, clock } = this.#options
     const page = await source.read(server.metricsUrl, readTimeoutMs)
-    if (signal.aborted) return
+    if (signal.aborted) return false
     const nowUs = clock.monotonicUs()
     const said = typeof page === 'string' ? page : readEngineMetrics(page.text)
     const before = server.speech
@@ -134,6 +154,7 @@ export class ReplicaScraper implements Service {
     else if (typeof said === 'string') server.hearNothing(said, nowUs)
     else server.hear(said, nowUs)
     if (server.speech !== before) this.#tell(server, before)
+    return said === 'too_large'
   }
 
   #tell({ url, metricsUrl, speech }: ReplicaServer, before: ServerSpeech) {
@@ -148,6 +169,8 @@ export class ReplicaScraper implements Service {
           fields,
           "a replica's metrics have none of the names we know for its queue and memory: it is chosen without them",
         )
+      case 'too_large':
+        return log.warn(fields, "a replica's metrics are more than is read: it is chosen without them")
       case 'silent':
         return log.warn(fields, 'a replica cannot be reached')
       default:
@@ -156,12 +179,38 @@ export class ReplicaScraper implements Service {
   }
 }
 
-function providersIn({ environments }: DecisionTables): ReadonlySet<ProviderTable> {
+function providersOf({ routes }: EnvironmentTable): ReadonlySet<ProviderTable> {
   const providers = new Set<ProviderTable>()
-  for (const { routes } of environments.values()) {
-    for (const { rules } of routes.values()) {
-      for (const { targets } of rules) for (const { provider } of targets) providers.add(provider)
-    }
+  for (const { rules } of routes.values()) {
+    for (const { targets } of rules) for (const { provider } of targets) providers.add(provider)
   }
   return providers
+}
+
+/** So many of `watched` that no environment has a place more than another that could use one. */
+function inTurn(
+  watched: readonly WatchedServer[],
+  environments: readonly ReadonlySet<ProviderTable>[],
+  countMax: number,
+): readonly WatchedServer[] {
+  const byUrl = new Map(watched.map((each) => [each.server.url, each]))
+  const queues = environments.map((providers) => urlsOf(providers))
+  const chosen = new Set<WatchedServer>()
+  for (let left = queues; left.length > 0 && chosen.size < countMax; ) {
+    left = left.filter((urls) => {
+      for (let next = urls.next(); !next.done; next = urls.next()) {
+        const each = byUrl.get(next.value)
+        // One that another environment has a place for needs no second.
+        if (each === undefined || chosen.has(each)) continue
+        if (chosen.size < countMax) chosen.add(each)
+        return true
+      }
+      return false
+    })
+  }
+  return [...chosen]
+}
+
+function* urlsOf(providers: ReadonlySet<ProviderTable>): Generator<string, undefined> {
+  for (const { replicas } of providers) for (const place of replicas) yield urlOf(place)
 }

@@ -18,7 +18,7 @@ function metrics(more: Partial<EngineMetrics> = {}, counters: Partial<EngineMetr
 }
 
 const work = (missingTokens: number, isStream = true): ReplicaWork => ({
-  ...{ weightTokens: missingTokens + 256, missingTokens, isStream },
+  ...{ slot: -1, weightTokens: missingTokens + 256, missingTokens, isStream },
 })
 
 describe('a server', () => {
@@ -44,6 +44,21 @@ describe('a server', () => {
     server.end(one)
     server.end(two)
     expect(seen()).toEqual([0, 0, 0])
+  })
+
+  it('finds what is not answered again, in whatever order it is', () => {
+    const server = new ReplicaServer(place)
+    const works = Array.from({ length: 9 }, (_, i) => work(2 ** i, i % 3 !== 0))
+    for (const one of works) server.begin(one)
+    server.answer(works[3] as ReplicaWork)
+    server.answer(works[8] as ReplicaWork)
+    server.end(works[0] as ReplicaWork)
+    expect(server.unansweredTokens).toBe(0b0_1111_0110)
+    server.hear(metrics({ runningCount: 6 }), 0)
+    // The sixth is a whole answer.
+    expect(server.unansweredTokens).toBe(0b0_1011_0110)
+    for (const one of works.slice(1)) server.end(one)
+    expect([server.inFlightCount, server.inFlightTokens, server.unansweredTokens]).toEqual([0, 0, 0])
   })
 
   it('takes for others’ work what a reading shows beyond ours', () => {
@@ -87,6 +102,13 @@ describe('a server', () => {
     server.hearSilence()
     server.see(8)
     expect([server.silentCount, server.heardUs]).toEqual([0, 8])
+  })
+
+  it('that is read no more is not silent any more', () => {
+    const server = new ReplicaServer(place)
+    for (let i = 0; i < 5; i++) server.hearSilence()
+    server.leaveUnread()
+    expect([server.silentCount, server.speech]).toEqual([0, 'unread'])
   })
 
   it('has begun anew when what only rises fell', () => {

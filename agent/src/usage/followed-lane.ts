@@ -27,8 +27,11 @@ export class FollowedLane extends LaneBook {
   #openFirst: number | null = null
   #faulted = false
   #moving = false
+  /** Under which its files may still lie while they move. */
+  #epochsBefore: number[] = []
   /** Drops that were asked for, as far as they are not stored: they come, and are no holes. */
   readonly #asked = new RangeSet()
+  #askedDrops: readonly AskedDrop[] = []
 
   constructor(options: FollowedLaneOptions) {
     super(options.onBytes)
@@ -54,6 +57,16 @@ export class FollowedLane extends LaneBook {
 
   get readable(): boolean {
     return !this.#moving
+  }
+
+  /** Boot epochs that its files may still have in their names; none but while they move. */
+  get epochsBefore(): readonly number[] {
+    return this.#epochsBefore
+  }
+
+  /** Drops that were asked for and are not stored; whether they were written is not known. */
+  get askedDrops(): readonly AskedDrop[] {
+    return this.#askedDrops
   }
 
   /** True only of the smallest running one and of what a drop was asked for: more is not asked. */
@@ -88,11 +101,13 @@ export class FollowedLane extends LaneBook {
     if (broke) this.#options.onFault(new Error('the disk refused a write of a request worker'))
     if (!this.#moving) return
     this.#moving = false
+    this.#epochsBefore = []
     this.#options.onMoved()
   }
 
   drop(first: number, last: number, reason: string): void {
     this.#asked.add(first, last + 1)
+    this.#askedDrops = [...this.#askedDrops, { first, last, reason }]
     this.#options.ask({ order: 'drop', first, last, reason })
   }
 
@@ -103,6 +118,7 @@ export class FollowedLane extends LaneBook {
   override markStored(nextSequence: number, nowMs: number): void {
     super.markStored(nextSequence, nowMs)
     this.#asked.forgetBelow(nextSequence)
+    if (this.#askedDrops.length > 0) this.#askedDrops = this.#askedDrops.filter(({ last }) => last >= nextSequence)
   }
 
   override remove(segment: LaneBook['segments'][number]): void {
@@ -113,6 +129,7 @@ export class FollowedLane extends LaneBook {
   /** The writing process renames the files; until it has told where they are, they are nowhere. */
   rekey(bootEpoch: number): void {
     const bytes = this.bytes
+    this.#epochsBefore.push(this.#key.bootEpoch)
     this.#key = { ...this.#key, bootEpoch }
     this.#moving = true
     this.segments.length = 0
@@ -129,4 +146,10 @@ export class FollowedLane extends LaneBook {
   retry(): boolean {
     return false
   }
+}
+
+export interface AskedDrop {
+  readonly first: number
+  readonly last: number
+  readonly reason: string
 }

@@ -4,14 +4,23 @@ import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import { afterTurn } from '../../../proto/std/turn.js'
-import { calendarEpoch, takeBootEpoch, writeFileDurably } from './boot-epoch.js'
-import { FollowedLane } from './followed-lane.js'
+import { calendarEpoch, syncFolder, takeBootEpoch, writeFileDurably } from './boot-epoch.js'
+import { type AskedDrop, FollowedLane } from './followed-lane.js'
 import { frameHeaderBytes } from './frame.js'
 import { interruptedRecord } from './interrupted-record.js'
 import { recordBytesMax, SpoolLane, type WriteCall, writePlainly } from './lane.js'
 import type { LaneBook } from './lane-book.js'
+import { type LaneMove, LaneMoves } from './lane-moves.js'
 import type { LaneOrder } from './lane-telling.js'
-import { type LaneKey, laneName, parseSegmentFileName, type SegmentInfo, type SpoolClass } from './segment.js'
+import {
+  type LaneKey,
+  laneName,
+  parseLaneName,
+  parseSegmentFileName,
+  type SegmentInfo,
+  type SpoolClass,
+  segmentFileName,
+} from './segment.js'
 import { SyncGroup } from './sync-group.js'
 
 export interface SpoolOptions {
@@ -40,9 +49,10 @@ export interface SpoolOptions {
 /**
  * `nearly_full`: hours left at the present rate are in the detail. `full`: new requests are refused. `disk_fault`: the
  * disk refused a write. `lost`: sequences that no segment holds were declared gone. `damaged`: a checksum did not match.
+ * `left`: the lane of a request worker that ended could not be recovered; the next start of the agent does it.
  */
 export interface SpoolAlarm {
-  readonly code: 'nearly_full' | 'full' | 'disk_fault' | 'lost' | 'damaged'
+  readonly code: 'nearly_full' | 'full' | 'disk_fault' | 'lost' | 'damaged' | 'left'
   readonly detail: Readonly<Record<string, string | number>>
 }
 
@@ -109,6 +119,7 @@ export class Spool implements Service {
   readonly #live = new Set<LaneBook>()
   /** Names of lanes that were begun in this life. */
   readonly #begun = new Set<string>()
+  readonly #moves: LaneMoves
   #bootEpoch = 0
   #owner: SpoolOwner = { agentId: null, floors: {} }
   #diskBytes: Record<SpoolClass, number> = { usage: 0, spans: 0 }
@@ -128,6 +139,7 @@ export class Spool implements Service {
   constructor(options: SpoolOptions) {
     this.#options = options
     this.directory = options.directory
+    this.#moves = new LaneMoves(options.directory)
     this.#clock = options.clock
     this.#log = options.log.child({ service: this.name })
     this.usageBytesMax = options.usageBytesMax ?? 4 * 2 ** 30
@@ -190,30 +202,43 @@ export class Spool implements Service {
     return this.#lanes.get(laneName(key)) ?? null
   }
 
+  /** A lane of that name holds a segment or may get one, also one that moves. */
+  has(name: string): boolean {
+    return this.#lanes.has(name)
+  }
+
   /** It is being written, under a key that this life took. */
   isLive(lane: LaneBook): boolean {
     return this.#live.has(lane)
+  }
+
+  /** Its key was taken by this life; it may have ended since. */
+  hasBegun(lane: LaneBook): boolean {
+    return this.#begun.has(laneName(lane.key))
   }
 
   /** Takes a new boot epoch, recovers what a killed life left, opens this life's lanes. Blocks for at most two segments' reading per unfinished lane. */
   async run(): Promise<void> {
     if (this.#running) return
     fs.mkdirSync(this.directory, { recursive: true, mode: 0o700 })
+    for (const move of this.#moves.load()) this.#finishMove(move)
+    this.#saveMoves()
     const files = this.#segmentFiles()
     const seenMax = files.reduce((max, file) => Math.max(max, file.key.bootEpoch), 0)
     this.#bootEpoch = takeBootEpoch(this.directory, seenMax, this.#clock)
     const watermarks = this.#readWatermarks()
     this.#owner = readOwner(path.join(this.directory, 'owner.json'))
-    for (const name of new Set(files.map((file) => laneName(file.key)))) {
+    for (const [name, key] of new Map(files.map((file) => [laneName(file.key), file.key]))) {
       this.#recoverLane(
+        key,
         files.filter((file) => laneName(file.key) === name),
-        watermarks,
+        { watermark: watermarks[name] ?? 0, floor: 0, drops: [] },
       )
     }
     if (this.#options.ownLanes ?? true) {
       this.#usage = this.#makeLane({ bootEpoch: this.#bootEpoch, lane: 0, class: 'usage' })
       this.#spans = this.#makeLane({ bootEpoch: this.#bootEpoch, lane: 0, class: 'spans' })
-      for (const lane of [this.#usage, this.#spans]) this.#live.add(lane)
+      for (const lane of [this.#usage, this.#spans]) this.#noteBegun(lane)
     }
     this.#running = true
     this.#growth = { atUs: this.#clock.monotonicUs(), bytes: this.#usageUnstoredBytes, bytesPerHour: 0 }
@@ -276,7 +301,8 @@ export class Spool implements Service {
    */
   follow(lane: number, ask: (of: SpoolClass, order: LaneOrder) => void): FollowedLanes {
     assert(this.#running, 'spool: runs')
-    if (this.#begun.has(laneName({ bootEpoch: this.#bootEpoch, lane, class: 'usage' }))) this.#takeNextEpoch()
+    const hasHad = (of: SpoolClass) => this.#begun.has(laneName({ bootEpoch: this.#bootEpoch, lane, class: of }))
+    if (hasHad('usage') || hasHad('spans')) this.#takeNextEpoch()
     const follow = (of: SpoolClass) => this.#followLane({ bootEpoch: this.#bootEpoch, lane, class: of }, ask)
     const lanes = { usage: follow('usage'), spans: follow('spans') }
     this.#lanesListener()
@@ -285,11 +311,12 @@ export class Spool implements Service {
 
   /**
    * The process that wrote `lanes` has ended, so that nothing is added to them any more. What it did not seal is recovered:
-   * requests that ran become interrupted records. Blocks for at most two segments' reading per lane.
+   * requests that ran become interrupted records. Blocks for at most two segments' reading per lane. A lane that the disk does
+   * not let be recovered stays as it is for the next start of the agent, which is an alarm.
    */
   unfollow(lanes: FollowedLanes): void {
     for (const lane of [lanes.usage, lanes.spans]) {
-      if (this.#live.delete(lane)) this.#recoverFollowed(lane)
+      if (this.#live.delete(lane)) this.#leaveFollowed(lane)
     }
     this.#recount()
     this.#judge()
@@ -350,15 +377,31 @@ export class Spool implements Service {
     this.#saveWatermarks()
   }
 
-  /** An epoch of this life turns out to be taken: moves its lanes, with all that is in them, to one that cannot be. */
-  rekey(bootEpoch: number): void {
+  /**
+   * An epoch of this life turns out to be taken: moves its lanes of which `isUnsent` holds, with all that is in them, to one
+   * that cannot be, whether they are written still or not. That they move is on the disk before the first file does.
+   */
+  rekey(bootEpoch: number, isUnsent: (lane: LaneBook) => boolean = () => true): void {
+    const moving = [...this.#lanes.values()].filter(
+      (lane) => lane.key.bootEpoch === bootEpoch && this.hasBegun(lane) && isUnsent(lane),
+    )
     this.#takeNextEpoch(calendarEpoch(this.#clock))
-    for (const lane of this.#live) {
-      if (lane.key.bootEpoch !== bootEpoch) continue
+    this.#moves.begin(
+      moving.map(({ key }) => ({ from: laneName(key), to: laneName({ ...key, bootEpoch: this.#bootEpoch }) })),
+    )
+    for (const lane of moving) {
       this.#lanes.delete(laneName(lane.key))
-      lane.rekey(this.#bootEpoch)
-      this.#addLane(lane)
+      try {
+        lane.rekey(this.#bootEpoch)
+        if (lane.readable) this.#moves.end(laneName(lane.key))
+      } catch (fault) {
+        // It goes on under its new name; a file that kept the earlier one is known by its path, and renamed at the next start.
+        this.#onFault(fault as Error)
+      }
+      this.#lanes.set(laneName(lane.key), lane)
+      this.#begun.add(laneName(lane.key))
     }
+    this.#saveMoves()
   }
 
   // — inside —
@@ -367,33 +410,68 @@ export class Spool implements Service {
     this.#bootEpoch = takeBootEpoch(this.directory, Math.max(this.#bootEpoch, atLeast), this.#clock)
   }
 
-  #addLane(lane: LaneBook): void {
-    this.#lanes.set(laneName(lane.key), lane)
+  /** It is written from now on, under a key of this life. */
+  #noteBegun(lane: LaneBook): void {
     this.#begun.add(laneName(lane.key))
+    this.#live.add(lane)
   }
 
   #followLane(key: LaneKey, ask: (of: SpoolClass, order: LaneOrder) => void): FollowedLane {
-    const lane = new FollowedLane({
+    const lane: FollowedLane = new FollowedLane({
       key,
       directory: this.directory,
       ask: (order) => ask(key.class, order),
       onBytes: (deltaBytes) => this.#onBytes(key.class, deltaBytes),
       onFault: (fault) => this.#onFault(fault),
-      onMoved: () => this.#lanesListener(),
+      onMoved: () => {
+        this.#moves.end(laneName(lane.key))
+        this.#saveMoves()
+        this.#lanesListener()
+      },
     })
-    this.#addLane(lane)
-    this.#live.add(lane)
+    this.#lanes.set(laneName(key), lane)
+    this.#noteBegun(lane)
     return lane
+  }
+
+  #leaveFollowed(lane: FollowedLane): void {
+    const name = laneName(lane.key)
+    this.#lanes.delete(name)
+    this.#onBytes(lane.key.class, -lane.bytes)
+    try {
+      this.#recoverFollowed(lane)
+    } catch (fault) {
+      // A part of a lane is worse than none: what it lacks would be taken for lost.
+      const partial = this.#lanes.get(name)
+      this.#lanes.delete(name)
+      if (partial !== undefined) this.#onBytes(lane.key.class, -partial.bytes)
+      this.#alarm({ code: 'left', detail: { lane: name, message: String((fault as Error).message) } })
+    }
   }
 
   /** What lies on the disk says what the ended process wrote; what it told of it is only how far that is. */
   #recoverFollowed(lane: FollowedLane): void {
     const name = laneName(lane.key)
-    this.#lanes.delete(name)
-    this.#onBytes(lane.key.class, -lane.bytes)
+    if (!lane.readable) {
+      this.#finishMove({ to: name, from: lane.epochsBefore.map((bootEpoch) => laneName({ ...lane.key, bootEpoch })) })
+      this.#moves.end(name)
+      this.#saveMoves()
+    }
     const files = this.#segmentFiles().filter((file) => laneName(file.key) === name)
-    if (files.length === 0) return
-    this.#recoverLane(files, { [name]: lane.storedNext }, lane.floor)
+    const drops = lane.askedDrops
+    if (files.length === 0 && drops.length === 0) return
+    this.#recoverLane(lane.key, files, { watermark: lane.storedNext, floor: lane.floor, drops })
+  }
+
+  /** Gives files that still have an earlier name of a lane the one that it has now. */
+  #finishMove({ from, to }: LaneMove): void {
+    const key = parseLaneName(to)
+    if (key === null) return
+    for (const file of this.#segmentFiles()) {
+      if (!from.includes(laneName(file.key))) continue
+      fs.renameSync(file.path, path.join(this.directory, segmentFileName(key, file.number)))
+    }
+    syncFolder(this.directory)
   }
 
   #segmentFiles(): { key: LaneKey; number: number; path: string }[] {
@@ -407,19 +485,23 @@ export class Spool implements Service {
   }
 
   #recoverLane(
-    files: readonly { key: LaneKey; number: number; path: string }[],
-    watermarks: Readonly<Record<string, number>>,
-    floor = 0,
+    key: LaneKey,
+    files: readonly { number: number; path: string }[],
+    { watermark, floor, drops }: { watermark: number; floor: number; drops: readonly AskedDrop[] },
   ): void {
-    const key = (files[0] as (typeof files)[number]).key
     const lane = this.#makeLane(key)
     const { damagedBytes } = lane.load(files)
     if (damagedBytes > 0) this.#alarm({ code: 'damaged', detail: { lane: laneName(key), damagedBytes } })
     const { interruptedCount } = lane.recover(interruptedRecord)
     this.#interruptedCount += interruptedCount
+    if (drops.length > 0) {
+      // Asked for and perhaps not written before the end; whoever is told one twice knows it once.
+      for (const { first, last, reason } of drops) lane.drop(first, last, reason)
+      lane.finish()
+    }
     if (interruptedCount > 0) this.#log.warn({ lane: laneName(key), interruptedCount }, 'requests were interrupted')
     lane.floor = Math.max(floor, this.#owner.floors[laneName(key)] ?? 0)
-    lane.markStored(watermarks[laneName(key)] ?? 0, this.#clock.nowMs())
+    lane.markStored(watermark, this.#clock.nowMs())
     this.#forgetEmpty(lane)
   }
 
@@ -435,7 +517,7 @@ export class Spool implements Service {
       onBytes: (deltaBytes) => this.#onBytes(key.class, deltaBytes),
       onFault: (fault) => this.#onFault(fault),
     })
-    this.#addLane(lane)
+    this.#lanes.set(laneName(key), lane)
     return lane
   }
 
@@ -483,10 +565,10 @@ export class Spool implements Service {
     else this.#alarmed.delete(alarm.code)
   }
 
-  /** Once per episode; losses and damage each time. */
+  /** Once per episode; what befalls a lane each time. */
   #alarm(alarm: SpoolAlarm): void {
     if (this.#alarmed.has(alarm.code)) return
-    if (alarm.code !== 'lost' && alarm.code !== 'damaged') this.#alarmed.add(alarm.code)
+    if (!ofLanes.has(alarm.code)) this.#alarmed.add(alarm.code)
     this.#log.error({ alarm: alarm.code, ...alarm.detail }, alarmSentences[alarm.code])
     this.#options.onAlarm?.(alarm)
   }
@@ -585,6 +667,17 @@ export class Spool implements Service {
     this.#usageUnstoredBytes = sum
   }
 
+  #saveMoves(): void {
+    try {
+      this.#moves.save()
+    } catch (fault) {
+      this.#log.debug(
+        { fault: (fault as Error).message },
+        'ended moves of lanes could not be forgotten; that harms nobody',
+      )
+    }
+  }
+
   get #watermarkFile(): string {
     return path.join(this.directory, 'stored.json')
   }
@@ -612,12 +705,15 @@ export class Spool implements Service {
   }
 }
 
+const ofLanes: ReadonlySet<SpoolAlarm['code']> = new Set(['lost', 'damaged', 'left'])
+
 const alarmSentences: Readonly<Record<SpoolAlarm['code'], string>> = {
   nearly_full: 'the usage spool is nearly full: is the control plane reachable?',
   full: 'the usage spool is full: new requests are refused with usage_spool_full',
   disk_fault: 'the disk refused a write of the usage spool: new requests are refused until it recovers',
   lost: 'usage records are missing from the spool and were declared lost',
   damaged: 'a segment of the usage spool is damaged; its readable records are kept',
+  left: 'what a request worker left behind could not be recovered: it is kept on the disk for the next start of the agent',
 }
 
 /** Missing: nothing was ever reported from here. */

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { ApiKeyTable, EnvironmentTable } from '../../../proto/policy/tables.js'
@@ -121,6 +123,38 @@ describe('a key at several workers', () => {
     expect(workers.urgentCount).toBe(0)
     workers.ask(0, 0)?.()
     expect(workers.urgentCount).toBeGreaterThan(0)
+  })
+
+  it('is as urgent to tell of when it gives back as when it took', () => {
+    const workers = new Workers(2, { inFlightMax: 1 })
+    const end = workers.ask(0, 0)
+    workers.exchange(0)
+    workers.urgentCount = 0
+    end?.()
+    expect(workers.urgentCount).toBe(1)
+    workers.exchange(0)
+    expect(workers.ask(1, 0)).not.toBeNull()
+  })
+
+  it('is kept as numbers: tables that are in effect no more can go', async () => {
+    const uses = new KeyUses({ index: 0, count: 2 }, () => {})
+    const environments = Array.from({ length: 4 }, (_, i) => {
+      const key = {
+        ...makeKey(4, 60),
+        id: `key_${i}`,
+        environment: { name: 'of old tables' } as unknown as EnvironmentTable,
+      }
+      uses.learn([[key.id, 1, 1]])
+      expect(uses.left(key).inFlightMax).toBe(3)
+      uses.open(key.id)
+      return new WeakRef(key.environment)
+    })
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    await new Promise((resolve) => setImmediate(resolve))
+    collect()
+    expect(environments.map((environment) => environment.deref())).toEqual([undefined, undefined, undefined, undefined])
+    expect(uses.size).toBe(4)
   })
 
   it('counts an end once, however often it is said', () => {

@@ -4,16 +4,26 @@ import type { OthersTelling, UseTelling } from './messages.js'
 /** What this worker and, as far as it was told, the others do for one key. */
 interface KeyUse {
   readonly id: string
-  /** The key as it is configured, of the tables that it was last looked up in; null: not looked up here yet. */
-  key: ApiKeyTable | null
+  /**
+   * Limits as they were when the key was last looked up; -1: not looked up here yet. Numbers, and never the key: it leads to the
+   * whole tables that it is of, and what is known here outlives them.
+   */
+  inFlightMax: number
+  requestsPerMinuteMax: number
   running: number
   /** Since the last telling. */
   takes: number
   othersRunning: number
   /** Within the last minute. */
   othersTakes: number
-  /** `key` with what the others leave of its limits; null: to be made, or the same. */
-  left: ApiKeyTable | null
+  /** Another number whenever the others were heard of. */
+  hearing: number
+}
+
+/** A key with what the others leave of its limits, as of a hearing. */
+interface KeyLeft {
+  readonly key: ApiKeyTable
+  readonly hearing: number
 }
 
 /** Keys that were quiet when this many are known are forgotten; doubled where more are in use. */
@@ -34,8 +44,12 @@ export class KeyUses {
   readonly #onUrgent: () => void
   readonly #uses = new Map<string, KeyUse>()
   #usesMark = usesMarkMin
+  /** What is made of a key goes with it. */
+  readonly #left = new WeakMap<ApiKeyTable, KeyLeft>()
   /** Of which there is something to tell. */
   #changed = new Set<KeyUse>()
+  /** Never the same again, so that a key forgotten and met anew is not mistaken. */
+  #hearing = 0
 
   /** `onUrgent`: a key comes near its limit, or moved by a good part of it since the last telling. */
   constructor(worker: { readonly index: number; readonly count: number }, onUrgent: () => void) {
@@ -59,13 +73,14 @@ export class KeyUses {
 
   left(key: ApiKeyTable): ApiKeyTable {
     const use = this.#use(key.id)
-    if (use.key !== key) {
-      use.key = key
-      use.left = null
-    }
+    use.inFlightMax = key.inFlightMax
+    use.requestsPerMinuteMax = key.requestsPerMinuteMax
     if (use.othersRunning === 0 && use.othersTakes === 0) return key
-    use.left ??= this.#makeLeft(key, use)
-    return use.left
+    const known = this.#left.get(key)
+    if (known !== undefined && known.hearing === use.hearing) return known.key
+    const made = this.#makeLeft(key, use)
+    this.#left.set(key, { key: made, hearing: use.hearing })
+    return made
   }
 
   /** A request of the key was opened; the returned function says that it is closed, and a second call of it nothing. */
@@ -74,13 +89,14 @@ export class KeyUses {
     if (use === undefined) return nothing
     use.running += 1
     use.takes += 1
-    this.#note(use)
+    this.#note(use, use.running)
     let isOpen = true
     return () => {
       if (!isOpen) return
       isOpen = false
       use.running -= 1
-      this.#note(use)
+      // What was given back is as urgent as what was taken: others refuse by it.
+      this.#note(use, use.running + 1)
     }
   }
 
@@ -89,7 +105,7 @@ export class KeyUses {
     const use = this.#uses.get(apiKeyId)
     if (use === undefined) return
     use.takes += 1
-    this.#note(use)
+    this.#note(use, use.running)
   }
 
   /** What to tell the others; what does not fit is in the next. */
@@ -110,7 +126,7 @@ export class KeyUses {
       const use = this.#use(id)
       use.othersRunning = running
       use.othersTakes = takes
-      use.left = null
+      use.hearing = ++this.#hearing
     }
   }
 
@@ -118,16 +134,20 @@ export class KeyUses {
     const known = this.#uses.get(id)
     if (known !== undefined) return known
     if (this.#uses.size >= this.#usesMark) this.#forgetQuiet()
-    const use = { id, key: null, running: 0, takes: 0, othersRunning: 0, othersTakes: 0, left: null }
+    const use: KeyUse = {
+      ...{ id, inFlightMax: -1, requestsPerMinuteMax: -1 },
+      ...{ running: 0, takes: 0, othersRunning: 0, othersTakes: 0, hearing: ++this.#hearing },
+    }
     this.#uses.set(id, use)
     return use
   }
 
-  #note(use: KeyUse): void {
+  /** `runningMost`: the larger of what ran before and what runs now. */
+  #note(use: KeyUse, runningMost: number): void {
     this.#changed.add(use)
-    if (use.key === null) return
-    const { inFlightMax, requestsPerMinuteMax } = use.key
-    const isNear = use.running + use.othersRunning >= inFlightMax / 2
+    const { inFlightMax, requestsPerMinuteMax } = use
+    if (inFlightMax === -1) return
+    const isNear = runningMost + use.othersRunning >= inFlightMax / 2
     if (isNear || use.takes >= requestsPerMinuteMax / (4 * this.#worker.count)) this.#onUrgent()
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { AgentMetrics } from '../telemetry/metrics.js'
 import { AgentMetricsOfAll } from './agent-metrics-of-all.js'
 import { countedOf, formatMetrics, mergeMetrics, parseMetrics } from './merge-metrics.js'
+import { ServingMetrics } from './serving-metrics.js'
 
 const merged = (...texts: string[]) => formatMetrics(mergeMetrics(texts.map(parseMetrics)))
 
@@ -84,6 +85,7 @@ describe('the metrics of an agent with workers', () => {
       get restartCount() {
         return restartCount
       },
+      droppedPrefixCount: 0,
     })
     expect(await valuesIn(metrics)).toEqual(['12', '3', '0'])
     answers.delete(1)
@@ -91,7 +93,48 @@ describe('the metrics of an agent with workers', () => {
     metrics.workerEnded(1)
     restartCount = 1
     expect(await valuesIn(metrics)).toEqual(['12', '1', '1'])
-    answers.set(1, counter(1) + gauge(2))
+    // The next process of the same worker.
+    answers.set(2, counter(1) + gauge(2))
     expect(await valuesIn(metrics)).toEqual(['13', '3', '1'])
+  })
+
+  it('count nothing twice when a worker ends while they are gathered', async () => {
+    const metrics = new AgentMetricsOfAll()
+    let answer: (texts: ReadonlyMap<number, string>) => void = () => {}
+    let scrapeCount = 0
+    metrics.watchWorkers({
+      scrape: () => {
+        scrapeCount += 1
+        return new Promise((resolve) => {
+          answer = resolve
+        })
+      },
+      ...{ restartCount: 0, droppedPrefixCount: 0 },
+    })
+    const scrape = async (texts: readonly [number, string][], meanwhile = () => {}) => {
+      // Several who ask at once get one answer, so that an older one never comes after a newer one.
+      const values = Promise.all([valuesIn(metrics), valuesIn(metrics)])
+      meanwhile()
+      answer(new Map(texts))
+      const [first, second] = await values
+      expect(second).toEqual(first)
+      return first
+    }
+    expect(await scrape([[0, counter(5) + gauge(1)]])).toEqual(['5', '1', '0'])
+    expect(await scrape([[0, counter(8) + gauge(1)]], () => metrics.workerEnded(0))).toEqual(['8', undefined, '0'])
+    expect(await scrape([[1, counter(2) + gauge(4)]])).toEqual(['10', '4', '0'])
+    // One that ends without having answered again.
+    expect(await scrape([], () => metrics.workerEnded(1))).toEqual(['10', undefined, '0'])
+    expect(scrapeCount).toBe(4)
+  })
+
+  it('show sums that others keep as counters, which stay', async () => {
+    const metrics = new ServingMetrics()
+    metrics.counter('cache_kept_total', 'Answers kept.', () => 3)
+    const text = await metrics.text()
+    expect(text).toContain(
+      '# HELP switchyard_agent_cache_kept_total Answers kept.\n# TYPE switchyard_agent_cache_kept_total counter\nswitchyard_agent_cache_kept_total 3\n',
+    )
+    expect([...countedOf(parseMetrics(text)).keys()]).toContain('switchyard_agent_cache_kept_total')
   })
 })

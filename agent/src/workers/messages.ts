@@ -1,4 +1,5 @@
 import type { VaultSecret } from '../config/credential-vault.js'
+import type { ReplicaTelling } from '../replicas/replica-telling.js'
 import type { AgentSettings } from '../settings.js'
 import type { LaneOrder } from '../usage/lane-telling.js'
 import type { SpoolClass } from '../usage/segment.js'
@@ -17,6 +18,8 @@ export type ToWorker =
   /** Open the door for clients, once every parcel before has been applied. */
   | { readonly kind: 'serve' }
   | { readonly kind: 'others'; readonly use: OthersTelling }
+  /** Of providers with several replicas: what the other workers sent where, and what they have running. */
+  | { readonly kind: 'replicas'; readonly telling: ReplicaTelling }
   | { readonly kind: 'accepting'; readonly accepting: boolean }
   | { readonly kind: 'lane'; readonly of: SpoolClass; readonly order: LaneOrder }
   | { readonly kind: 'rejected'; readonly credential: CredentialReport }
@@ -36,6 +39,7 @@ export type ToPrimary =
   | { readonly kind: 'lanes'; readonly tellings: LaneTellings }
   /** Also the sign of life: once a second at least. */
   | { readonly kind: 'use'; readonly use: UseTelling }
+  | { readonly kind: 'replicas'; readonly telling: ReplicaTelling }
   | { readonly kind: 'rejected'; readonly credential: CredentialReport }
   | { readonly kind: 'scraped'; readonly number: number; readonly text: string }
   | { readonly kind: 'drained' }
@@ -50,6 +54,8 @@ export interface WorkerBeginning {
   readonly spoolDirectory: string
   readonly bootEpoch: number
   readonly accepting: boolean
+  /** Under which beginnings of prompts are named: the same in all workers of an agent. */
+  readonly prefixKey: Uint32Array
 }
 
 /** All but what only the primary needs: how to enrol, what opens the state folder, variables that credentials name. */

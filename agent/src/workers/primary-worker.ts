@@ -1,7 +1,10 @@
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Effect } from '../config/build-tables.js'
+import { PrefixOutbox } from '../replicas/prefix-outbox.js'
+import type { ServerLoad } from '../replicas/replica-server.js'
 import type { FollowedLanes } from '../usage/spool.js'
 import type { ToPrimary, ToWorker, WorkerBeginning } from './messages.js'
+import { Relay } from './relay.js'
 import type { TablesChange } from './tables-parcel.js'
 import type { WorkerEnd, WorkerHandle } from './worker-handle.js'
 
@@ -10,6 +13,8 @@ export type WorkerState = 'starting' | 'serving' | 'ended'
 
 export interface PrimaryWorkerOptions {
   readonly index: number
+  /** Which of all processes that there were; never the same again. */
+  readonly life: number
   readonly handle: WorkerHandle
   readonly clock: Clock
   /** Called for each message that concerns more than this worker. */
@@ -21,6 +26,8 @@ export interface PrimaryWorkerOptions {
 /** To apply a change: so long, and so much more for each MiB of it. */
 const applyMs = 10_000
 const applyMsPerMib = 1_000
+/** From being told to serve until its door is open. */
+const serveMs = 60_000
 
 /**
  * One request worker in the primary, for one life of its process: what it was told, what it still has to answer, and when it
@@ -28,7 +35,10 @@ const applyMsPerMib = 1_000
  */
 export class PrimaryWorker {
   readonly index: number
+  readonly life: number
   readonly pid: number
+  /** For it to learn from the others. */
+  readonly prefixes = new PrefixOutbox()
   state: WorkerState = 'starting'
   /** Set with its beginning. */
   lanes: FollowedLanes | null = null
@@ -45,9 +55,10 @@ export class PrimaryWorker {
   #changing: Promise<void> = Promise.resolve()
   #nextNumber = 1
   readonly #answers = new Map<string, () => void>()
-  readonly #scrapes = new Map<number, (text: string) => void>()
-  #relaying = false
-  #relayWanted: (() => ToWorker | null) | null = null
+  readonly #scrapes = new Map<number, (text: string | null) => void>()
+  readonly #useRelay: Relay
+  readonly #replicaRelay: Relay
+  #isToServe = false
   #end: Promise<WorkerEnd>
   #hasEnded: (how: WorkerEnd) => void = () => {}
 
@@ -55,8 +66,11 @@ export class PrimaryWorker {
     this.#options = options
     this.#handle = options.handle
     this.index = options.index
+    this.life = options.life
     this.pid = options.handle.pid
     this.lastHeardUs = options.clock.monotonicUs()
+    this.#useRelay = new Relay((message) => this.#handle.send(message))
+    this.#replicaRelay = new Relay((message) => this.#handle.send(message))
     this.#end = new Promise((resolve) => {
       this.#hasEnded = resolve
     })
@@ -65,6 +79,7 @@ export class PrimaryWorker {
       this.state = 'ended'
       for (const settle of this.#answers.values()) settle()
       this.#answers.clear()
+      for (const settle of this.#scrapes.values()) settle(null)
       this.#hasEnded(how)
     })
   }
@@ -77,6 +92,11 @@ export class PrimaryWorker {
   /** It has begun: whatever all are told, it is told. */
   get hasBegun(): boolean {
     return this.lanes !== null && this.state !== 'ended'
+  }
+
+  /** Clients are served by it, or may be any moment: it was told to open its door. */
+  get mayServe(): boolean {
+    return this.#isToServe && this.state !== 'ended'
   }
 
   /** Resolves when it listens to messages, or is gone. */
@@ -100,18 +120,26 @@ export class PrimaryWorker {
     return this.#changing
   }
 
-  /** Opens its door once every change before is applied; resolves when clients are served, or it is gone. */
+  /**
+   * Opens its door once every change before is applied; resolves when clients are served, or it is gone: one whose door is not
+   * open in time is killed.
+   */
   async serve(): Promise<void> {
+    this.#isToServe = true
     await this.#changing
     const serving = this.#answer('serving')
     this.tell({ kind: 'serve' })
+    const cancel = this.#options.clock.after(serveMs, () => this.giveUp(`its door was not open within ${serveMs} ms`))
     await serving
+    cancel()
   }
 
-  /** Resolves when nothing runs in it any more and its lanes are told, or it is gone. */
+  /** Resolves when nothing runs in it any more and its lanes are told, or it is gone. Of one that `mayServe`. */
   drain(deadlineMs: number): Promise<void> {
     const drained = this.#answer('drained')
     this.tell({ kind: 'drain', deadlineMs })
+    // One that was just opening its door leaves it closed, and says nothing of it.
+    this.#settle('serving')
     return drained
   }
 
@@ -131,21 +159,19 @@ export class PrimaryWorker {
     })
   }
 
-  /** Sends what `next` makes, now or when what was relayed before is handed over: one message is under way at a time. */
-  relay(next: () => ToWorker | null): void {
-    if (!this.hasBegun) return
-    this.#relayWanted = next
-    if (!this.#relaying) void this.#relay()
+  /** What the others use: `next` makes it when there is nothing of it under way. */
+  relayUse(next: () => ToWorker | null): void {
+    if (this.hasBegun) this.#useRelay.offer(() => (this.hasBegun ? next() : null))
   }
 
-  async #relay(): Promise<void> {
-    this.#relaying = true
-    for (let next = this.#relayWanted; next !== null && this.hasBegun; next = this.#relayWanted) {
-      this.#relayWanted = null
-      const message = next()
-      if (message !== null) await this.#handle.send(message)
-    }
-    this.#relaying = false
+  /** What waits in `prefixes`, and `loads` made when there is nothing of it under way. */
+  relayReplicas(loads: () => readonly ServerLoad[]): void {
+    if (!this.hasBegun) return
+    this.#replicaRelay.offer(() => {
+      if (!this.hasBegun) return null
+      const telling = { prefixes: this.prefixes.take(), loads: loads() }
+      return telling.prefixes.length === 0 && telling.loads.length === 0 ? null : { kind: 'replicas', telling }
+    })
   }
 
   /** Ends it at once; `why` is for the log. */

@@ -70,4 +70,18 @@ describe('the board of what workers use', () => {
     expect(board.keyCount).toBe(1)
     expect(board.tell(0, use([['c', 0, 1]]), 70 * secondUs)).toBe(0)
   })
+  it('tells of so many keys at a time, the longest known first, and of the rest in the next', () => {
+    const board = new UseBoard(2)
+    const names = Array.from({ length: 4_500 }, (_, i) => `k${i}`)
+    board.tell(0, use(names.map((name) => [name, 1, 1] as const)), 0)
+    const told: string[] = []
+    for (const count of [2_000, 2_000, 500]) {
+      expect(board.hasNewsFor(1)).toBe(true)
+      const keys = board.newsFor(1)?.keys ?? []
+      expect(keys).toHaveLength(count)
+      told.push(...keys.map(([id]) => id))
+    }
+    expect(told).toEqual(names)
+    expect([board.hasNewsFor(1), board.newsFor(1)]).toEqual([false, null])
+  })
 })

@@ -12,6 +12,9 @@ const slotsMax = 13
 /** Beyond this many keys in use within a minute, further ones are not shared: each worker then gives their whole limit. */
 const keysMax = 100_000
 
+/** Keys in one telling: a worker that begins is told of all that are in use, and one message must not hold up the next. */
+const keysPerTellingMax = 2_000
+
 interface KeyRow {
   readonly running: number[]
   /** By worker, by slot. */
@@ -100,7 +103,12 @@ export class UseBoard {
     for (const [id, row] of this.#keys) this.#age(id, row)
   }
 
-  /** What `worker` does not know yet of the others; null: nothing. */
+  /** There is something that `worker` does not know yet of keys. */
+  hasNewsFor(worker: number): boolean {
+    return (this.#news[worker]?.size ?? 0) > 0
+  }
+
+  /** What `worker` does not know yet of the others, as much as fits into one telling; null: nothing. */
   newsFor(worker: number): OthersTelling | null {
     const connections = sum(this.#connections) - (this.#connections[worker] ?? 0)
     const inFlight = sum(this.#inFlight) - (this.#inFlight[worker] ?? 0)
@@ -110,13 +118,14 @@ export class UseBoard {
     if (news.size === 0 && told.connections === connections && told.inFlight === inFlight) return null
     const keys: [string, number, number][] = []
     for (const id of news) {
+      if (keys.length >= keysPerTellingMax) break
+      news.delete(id)
       const row = this.#keys.get(id)
       if (row === undefined) keys.push([id, 0, 0])
       else {
         keys.push([id, sum(row.running) - (row.running[worker] ?? 0), sum(row.taken) - (row.taken[worker] ?? 0)])
       }
     }
-    news.clear()
     this.#told[worker] = { connections, inFlight }
     return { connections, inFlight, keys }
   }

@@ -96,7 +96,14 @@ const useOf = (keys: (readonly [string, number, number])[] = []): ToPrimary => (
   use: { connections: 1, inFlight: 0, keys },
 })
 
-function makePool(options: { count?: number; behave?: (process: FakeProcess) => void } = {}) {
+interface PoolOptions {
+  readonly count?: number
+  readonly behave?: (process: FakeProcess) => unknown
+  /** Called before the disk is used: what it throws, the disk does. */
+  readonly onDisk?: (what: 'follow' | 'unfollow') => void
+}
+
+function makePool(options: PoolOptions = {}) {
   const clock = new VirtualClock()
   const log = new KeptLog()
   const processes: FakeProcess[] = []
@@ -129,6 +136,7 @@ function makePool(options: { count?: number; behave?: (process: FakeProcess) => 
         setAccepting = listener
       },
       follow: (lane, ask) => {
+        options.onDisk?.('follow')
         const bootEpoch = epoch++
         followed.push(`${bootEpoch}/${lane}`)
         const lanes = (of: SpoolClass) => ({
@@ -138,7 +146,10 @@ function makePool(options: { count?: number; behave?: (process: FakeProcess) => 
         })
         return { usage: lanes('usage'), spans: lanes('spans') } as unknown as FollowedLanes
       },
-      unfollow: (lanes) => void unfollowed.push(`${lanes.usage.key.bootEpoch}/${lanes.usage.key.lane}`),
+      unfollow: (lanes) => {
+        options.onDisk?.('unfollow')
+        unfollowed.push(`${lanes.usage.key.bootEpoch}/${lanes.usage.key.lane}`)
+      },
     },
     vault: {
       values: () => [['crd_1', 1, 'secret']],
@@ -146,7 +157,8 @@ function makePool(options: { count?: number; behave?: (process: FakeProcess) => 
       reportAccepted: (id, version) => void reported.push(`accepted ${id}@${version}`),
     },
     output: () => () => {},
-    onEnded: (index) => void ended.push(index),
+    onEnded: (life) => void ended.push(life),
+    prefixKey: new Uint32Array([1, 2, 3]),
   })
   /** The newest process of a number. */
   const worker = (index: number) =>
@@ -164,6 +176,18 @@ function makePool(options: { count?: number; behave?: (process: FakeProcess) => 
     ...{ pool, clock, log, processes, worker, start, followed, unfollowed, registered, reported, orders, ended },
     setAccepting: (accepting: boolean) => setAccepting(accepting),
   }
+}
+
+/** Ends the newest process of a number and waits for the next one to have been told what it is told at once. */
+async function restart({ worker, clock }: ReturnType<typeof makePool>, index: number): Promise<FakeProcess> {
+  const before = worker(index)
+  before.end({ code: 1, signal: null })
+  await settle()
+  while (worker(index) === before) await clock.advance(5)
+  await settle()
+  await clock.advance(5)
+  await settle()
+  return worker(index)
 }
 
 /** What is in effect after each of so many generations. */
@@ -245,6 +269,117 @@ describe('request workers', () => {
     await published
   })
 
+  it('one that does not serve yet holds up no change, and serves by it', async () => {
+    const made = makePool({ behave: (process) => process.life > 0 && process.ignores.add('tables').add('serve') })
+    const { pool, worker, start } = made
+    const [first, second, third] = await effects(3)
+    await pool.publish(must(first, 'one'))
+    await start()
+    const slow = await restart(made, 1)
+    const apply = async () => {
+      slow.act(must(slow.told.at(-1), 'told'))
+      await settle()
+    }
+    expect(slow.kinds).toEqual(['begin', 'credentials', 'tables'])
+    // A revocation, for example: the one that serves has swapped.
+    expect(await isSettled(pool.publish(must(second, 'two')))).toBe(true)
+    expect(worker(0).generations).toEqual([1, 2])
+    await apply()
+    expect([slow.generations, slow.kinds.includes('serve')]).toEqual([[1, 2], false])
+    await apply()
+    expect(slow.kinds).toEqual(['begin', 'credentials', 'tables', 'serve'])
+    // From here on its door may be open, whatever was heard of it.
+    const published = pool.publish(must(third, 'three'))
+    expect(await isSettled(published)).toBe(false)
+    expect(slow.generations).toEqual([1, 2, 3])
+    await apply()
+    await published
+  })
+
+  it('one whose door is not open in time is killed', async () => {
+    const made = makePool({ behave: (process) => process.life > 0 && process.ignores.add('serve') })
+    await made.start()
+    const stuck = await restart(made, 1)
+    await made.clock.advance(59_000)
+    expect([stuck.kinds.at(-1), stuck.wasKilled]).toEqual(['serve', false])
+    await made.clock.advance(2_000)
+    expect(stuck.wasKilled).toBe(true)
+  })
+
+  it('one that the disk does not let begin is started anew, later and later', async () => {
+    let isBroken = false
+    const { pool, clock, worker, start, log } = makePool({
+      onDisk: (what) => {
+        if (isBroken && what === 'follow') throw new Error('ENOSPC')
+      },
+    })
+    await start()
+    isBroken = true
+    worker(1).end({ code: 1, signal: null })
+    await clock.advance(3_000)
+    expect(worker(1).life).toBeGreaterThan(2)
+    expect(worker(1).life).toBeLessThan(8)
+    expect(log.lines.find(({ fields }) => String(fields['why']).includes('ENOSPC'))?.level).toBe('error')
+    expect(worker(1).kinds).not.toContain('begin')
+    isBroken = false
+    await clock.advance(30_000)
+    expect(pool.servingCount).toBe(2)
+  })
+
+  it('one whose lanes cannot be recovered is an alarm, and the next one begins all the same', async () => {
+    const made = makePool({
+      onDisk: (what) => {
+        if (what === 'unfollow') throw new Error('EIO')
+      },
+    })
+    const { pool, start, log, registered } = made
+    await start()
+    await restart(made, 1)
+    expect(log.at('error')).toContain(
+      'what a request worker left could not be recovered; the next start of the agent does it',
+    )
+    expect(pool.servingCount).toBe(2)
+    expect(registered).toHaveLength(2)
+  })
+
+  it('tell each other what they sent to which replica and have running there, within 20 ms and in one message', async () => {
+    const { worker, start, clock } = makePool({ count: 3 })
+    await start()
+    const learned = (url: string) => ({
+      ...{ providerId: 'prv_1', url, names: new Uint32Array([1, 2]), salt: { high: 3, low: 4 } },
+    })
+    expect(worker(0).told.find(({ kind }) => kind === 'begin')).toMatchObject({
+      begin: { prefixKey: new Uint32Array([1, 2, 3]) },
+    })
+    worker(0).say({ kind: 'replicas', telling: { prefixes: [learned('a')], loads: [['r', 2, 900, 1, 500]] } })
+    worker(1).say({ kind: 'replicas', telling: { prefixes: [learned('b')], loads: [] } })
+    await clock.advance(20)
+    const urls = (index: number) =>
+      worker(index).told.flatMap((message) =>
+        message.kind === 'replicas' ? [message.telling.prefixes.map(({ url }) => url)] : [],
+      )
+    expect([0, 1, 2].map(urls)).toEqual([[['b']], [['a']], [['a', 'b']]])
+    const loads = (index: number) =>
+      worker(index).told.flatMap((message) => (message.kind === 'replicas' ? message.telling.loads : []))
+    expect([0, 1, 2].map(loads)).toEqual([[], [['r', 2, 900, 1, 500]], [['r', 2, 900, 1, 500]]])
+    worker(0).end({ code: 1, signal: null })
+    await settle()
+    await clock.advance(20)
+    expect(loads(2).at(-1)).toEqual(['r', 0, 0, 0, 0])
+  })
+
+  it('that take no prefixes lose the oldest, which is counted, also when they are gone', async () => {
+    const { pool, worker, start, clock } = makePool()
+    await start()
+    const names = new Uint32Array(1_024)
+    const learned = { providerId: 'prv_1', url: 'a', names, salt: { high: 3, low: 4 } }
+    for (let i = 0; i < 20; i++) worker(0).say({ kind: 'replicas', telling: { prefixes: [learned], loads: [] } })
+    expect(pool.droppedPrefixCount).toBe(4)
+    worker(1).end({ code: 1, signal: null })
+    await clock.advance(5_000)
+    expect(pool.droppedPrefixCount).toBe(4)
+  })
+
   it('one that does not swap in time is killed, and serves again by nothing but the newest', async () => {
     const { pool, clock, worker, start, log, unfollowed } = makePool()
     const [first, second, third] = await effects(3)
@@ -315,7 +450,8 @@ describe('request workers', () => {
     expect(pool.restartCount).toBe(4)
     expect(unfollowed).toHaveLength(4)
     expect(new Set(followed).size).toBe(6)
-    expect(ended).toEqual([1, 1, 1, 1])
+    // Each life by a number of its own; the first two are those of the start.
+    expect(ended).toEqual([1, 2, 3, 4])
     expect(log.at('warn')).toContain('a request worker ended; it is started anew')
     expect(registered).toHaveLength(2)
     // One that was well for a while begins with the first wait again.
@@ -425,6 +561,12 @@ describe('request workers', () => {
     const scrape = pool.scrape()
     await clock.advance(2_000)
     expect([...(await scrape)]).toEqual([[1, 'of 1']])
+    // Who ends meanwhile is not waited for, and the next process of its number has a number of its own.
+    const another = pool.scrape()
+    worker(0).end({ code: 1, signal: null })
+    expect(await isSettled(another)).toBe(true)
+    await clock.advance(1_000)
+    expect([...(await pool.scrape()).keys()].sort()).toEqual([1, 2])
   })
 
   it('drain before anything of the agent ends; who ends meanwhile stays down', async () => {
@@ -439,6 +581,44 @@ describe('request workers', () => {
     await drained
     expect(processes).toHaveLength(2)
     expect(pool.restartCount).toBe(0)
+  })
+
+  it('one that becomes ready while others drain never serves, and one that has not begun is told nothing of it', async () => {
+    const made = makePool({
+      count: 3,
+      behave: (process) => {
+        if (process.life === 0) return
+        process.ignores.add('tables')
+        // Its first word does not come.
+        if (process.index === 2) process.say = () => {}
+      },
+    })
+    const { pool, clock, worker, start, log } = made
+    await pool.publish(must((await effects(1))[0], 'one'))
+    await start()
+    const late = await restart(made, 1)
+    const early = await restart(made, 2)
+    expect([late.kinds, early.kinds]).toEqual([['begin', 'credentials', 'tables'], []])
+    await pool.drain(1_000)
+    late.act(must(late.told.at(-1), 'told'))
+    await clock.advance(100)
+    expect([late.kinds, early.kinds]).toEqual([['begin', 'credentials', 'tables'], []])
+    expect(worker(0).kinds.at(-1)).toBe('drain')
+    await pool.stop()
+    expect([late.kinds.at(-1), early.kinds.at(-1)]).toEqual(['stop', 'stop'])
+    expect(log.at('error')).toEqual([])
+  })
+
+  it('one that is opening its door when others drain is told so, and is waited for no longer', async () => {
+    const made = makePool({ behave: (process) => process.life > 0 && process.ignores.add('serve') })
+    const { pool, clock, start, log } = made
+    await start()
+    const opening = await restart(made, 1)
+    expect(opening.kinds.at(-1)).toBe('serve')
+    await pool.drain(1_000)
+    expect(opening.kinds.at(-1)).toBe('drain')
+    await clock.advance(70_000)
+    expect([opening.wasKilled, log.at('error')]).toEqual([false, []])
   })
 
   it('that do not drain hold nobody up for ever', async () => {

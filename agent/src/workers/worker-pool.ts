@@ -8,6 +8,7 @@ import type { VaultSecret } from '../config/credential-vault.js'
 import type { LaneOrder } from '../usage/lane-telling.js'
 import type { SpoolClass } from '../usage/segment.js'
 import type { FollowedLanes } from '../usage/spool.js'
+import { LoadBoard } from './load-board.js'
 import type { CredentialReport, CredentialValue, ToPrimary, WorkerSettings } from './messages.js'
 import { PrimaryWorker } from './primary-worker.js'
 import { TablesChange } from './tables-parcel.js'
@@ -41,7 +42,10 @@ export interface WorkerPoolOptions {
   readonly vault: CredentialsOfAll
   /** Takes a worker's output; called for each start of a worker. */
   readonly output: () => (chunk: Buffer) => void
-  readonly onEnded: (index: number) => void
+  /** The process of that life has ended. */
+  readonly onEnded: (life: number) => void
+  /** Under which workers name beginnings of prompts. */
+  readonly prefixKey: Uint32Array
   readonly clock: Clock
   readonly random: () => number
   readonly log: Log
@@ -68,6 +72,8 @@ const lookMs = 1_000
 const lateLookMs = 5_000
 /** What one worker tells reaches the others no later than this, and in no more messages. */
 const relayMs = 5
+/** The same for replicas: no more of prompts in so long than an outbox holds. */
+const replicaRelayMs = 20
 const scrapeMs = 2_000
 /** After the deadline of running requests: their last bytes, flush, the telling. */
 const drainedMs = 10_000
@@ -83,6 +89,7 @@ export class WorkerPool implements Service {
   readonly #log: Log
   readonly #slots: readonly Slot[]
   readonly #board: UseBoard
+  readonly #loads: LoadBoard
   readonly #stopping = new AbortController()
   /** Endings that are being seen to. */
   readonly #ending = new Set<Promise<void>>()
@@ -94,6 +101,10 @@ export class WorkerPool implements Service {
   #draining = false
   #cancelLook: (() => void) | null = null
   #cancelRelay: (() => void) | null = null
+  #cancelReplicaRelay: (() => void) | null = null
+  /** Of workers that have ended. */
+  #droppedPrefixCount = 0
+  #lifeCount = 0
   #lookedUs: number
   #crowded = false
   /** All workers served at once, by a configuration. */
@@ -103,6 +114,7 @@ export class WorkerPool implements Service {
     this.#options = options
     this.#log = options.log.child({ service: this.name })
     this.#board = new UseBoard(options.count)
+    this.#loads = new LoadBoard(options.count)
     this.#lookedUs = options.clock.monotonicUs()
     const limits = { minMs: restartMinMs, maxMs: restartMaxMs }
     this.#slots = Array.from({ length: options.count }, (_, index) => ({
@@ -130,13 +142,18 @@ export class WorkerPool implements Service {
     return this.#restartCount
   }
 
+  /** Beginnings of prompts that workers did not hear of, because more came than they took. */
+  get droppedPrefixCount(): number {
+    return this.#live().reduce((sum, { prefixes }) => sum + prefixes.droppedCount, this.#droppedPrefixCount)
+  }
+
   /** Why no client would be served; null when one would. In the beginning: until every worker serves, by a configuration. */
   get unreadyReason(): string | null {
     if (this.#wasReady) return this.servingCount > 0 ? null : 'no_request_worker'
     return this.#slots.some((slot) => !slot.served) ? 'starting' : 'no_configuration'
   }
 
-  /** Resolves when all workers serve. Refuses (RefusalError) when one cannot, with what it says. */
+  /** Resolves when all workers serve, or, while draining, when none will any more. Refuses (RefusalError) when one cannot, with what it says. */
   async run(): Promise<void> {
     const { spool } = this.#options
     spool.onAccepting((accepting) => this.#tellAll((worker) => worker.tell({ kind: 'accepting', accepting })))
@@ -144,18 +161,21 @@ export class WorkerPool implements Service {
     await Promise.all(
       this.#slots.map(async (slot) => {
         const worker = await this.#start(slot)
-        if (worker?.state !== 'serving' && !this.#stopping.signal.aborted) {
+        if (worker?.state !== 'serving' && !this.#draining) {
           throwRefusal('request_worker_failed', this.#failure ?? 'a request worker ended before it served')
         }
       }),
     )
   }
 
-  /** Resolves when every worker serves by `effect`; one that does not in time is killed and starts anew, with it. */
+  /**
+   * Resolves when nobody is served by anything but `effect`: every worker whose door may be open has swapped, and one that has
+   * not in time is killed and starts anew. One that is still starting is not waited for: it takes the newest before it serves.
+   */
   async publish(effect: Effect): Promise<void> {
     const change = new TablesChange(effect, pauseEvery(2, this.#options.clock))
     this.#change = change
-    await Promise.all(this.#live().map((worker) => (worker.hasBegun ? worker.change(change) : undefined)))
+    await Promise.all(this.#live().map((worker) => (worker.mayServe ? worker.change(change) : undefined)))
     this.#noteReady()
   }
 
@@ -168,13 +188,13 @@ export class WorkerPool implements Service {
     this.#tellAll((worker) => worker.tell({ kind: 'credentials', values: [[credentialId, version, value]] }))
   }
 
-  /** Texts of those that answer in time. */
+  /** By life, texts of those that answer in time. */
   async scrape(): Promise<ReadonlyMap<number, string>> {
     const texts = new Map<number, string>()
     await Promise.all(
       this.#live().map(async (worker) => {
         const text = await worker.scrape(scrapeMs)
-        if (text !== null) texts.set(worker.index, text)
+        if (text !== null) texts.set(worker.life, text)
       }),
     )
     return texts
@@ -185,7 +205,8 @@ export class WorkerPool implements Service {
     this.#draining = true
     const { clock } = this.#options
     const late = new AbortController()
-    const drained = Promise.all(this.#live().map((worker) => worker.drain(deadlineMs)))
+    // Where no door is open or will be there is nothing to drain.
+    const drained = Promise.all(this.#live().map((worker) => (worker.mayServe ? worker.drain(deadlineMs) : undefined)))
     await Promise.race([drained, clock.sleep(deadlineMs + drainedMs, late.signal).catch(() => {})])
     late.abort()
   }
@@ -195,6 +216,7 @@ export class WorkerPool implements Service {
     this.#stopping.abort()
     this.#cancelLook?.()
     this.#cancelRelay?.()
+    this.#cancelReplicaRelay?.()
     await Promise.all(
       this.#live().map(async (worker) => {
         worker.tell({ kind: 'stop' })
@@ -214,16 +236,29 @@ export class WorkerPool implements Service {
     for (const worker of this.#live()) if (worker.hasBegun) tell(worker)
   }
 
-  /** One life of a worker, up to where it serves or has ended. Null: there is not even a process. */
+  /** One life of a worker, up to where it serves or has ended, or is not to serve. Null: there is not even a process. */
   async #start(slot: Slot): Promise<PrimaryWorker | null> {
-    const { source, registry, clock, spool, vault, settings, tls, count, output } = this.#options
+    const worker = this.#fork(slot)
+    if (worker === null) return null
+    try {
+      await this.#begin(worker)
+    } catch (fault) {
+      // A disk that takes no boot epoch, for example. Once it has ended it is started anew, later and later.
+      worker.giveUp(`it could not be begun: ${String(fault)}`)
+      await worker.end
+    }
+    return worker
+  }
+
+  #fork(slot: Slot): PrimaryWorker | null {
+    const { source, clock, output } = this.#options
     const { index } = slot
     let worker: PrimaryWorker
     try {
       const handle = source.start(index)
       handle.onOutput(output())
       worker = new PrimaryWorker({
-        ...{ index, handle, clock },
+        ...{ index, life: this.#lifeCount++, handle, clock },
         onMessage: (message) => this.#take(worker, message),
         onStuck: (why) =>
           this.#log.error({ worker: index, pid: handle.pid, why }, 'a request worker is stuck; it is killed'),
@@ -234,17 +269,27 @@ export class WorkerPool implements Service {
       return null
     }
     slot.worker = worker
-    const ending = worker.end
+    const ending: Promise<void> = worker.end
       .then((how) => this.#seeToEnd(slot, worker, how))
+      .catch((fault) =>
+        this.#log.error({ worker: index, fault: String(fault) }, 'a fault of ours at the end of a worker'),
+      )
       .finally(() => this.#ending.delete(ending))
     this.#ending.add(ending)
+    return worker
+  }
+
+  /** Everything from its first word until it serves. */
+  async #begin(worker: PrimaryWorker): Promise<void> {
+    const { registry, clock, spool, vault, settings, tls, count, prefixKey } = this.#options
+    const { index } = worker
     const cancelUp = clock.after(upMs, () => worker.giveUp(`it was not up within ${upMs} ms`))
     await Promise.all([worker.up(), this.#register(registry, worker)])
     cancelUp()
-    if (worker.state === 'ended' || this.#stopping.signal.aborted) return worker
+    if (worker.state === 'ended' || this.#draining) return
     const lanes = spool.follow(index, (of, order) => worker.tell({ kind: 'lane', of, order }))
     worker.begin(lanes, {
-      ...{ index, count, settings, tls, spoolDirectory: spool.directory },
+      ...{ index, count, settings, tls, prefixKey, spoolDirectory: spool.directory },
       ...{ bootEpoch: lanes.usage.key.bootEpoch, accepting: spool.accepting },
     })
     worker.tell({ kind: 'credentials', values: [...vault.values()] })
@@ -253,9 +298,13 @@ export class WorkerPool implements Service {
       await worker.change(change)
       if (change === this.#change) break
     }
+    // Who would serve from now on would soon cut off what it let in.
+    if (this.#draining) return
+    // What it heard of use and of replicas before it began went nowhere.
+    this.#scheduleRelay()
+    this.#scheduleReplicaRelay()
     await worker.serve()
     this.#noteReady()
-    return worker
   }
 
   async #register(registry: WorkerPoolOptions['registry'], worker: PrimaryWorker): Promise<void> {
@@ -303,6 +352,14 @@ export class WorkerPool implements Service {
         this.#scheduleRelay()
         break
       }
+      case 'replicas':
+        this.#loads.tell(worker.index, message.telling.loads)
+        for (const other of this.#live()) {
+          if (other === worker || !other.hasBegun) continue
+          for (const learned of message.telling.prefixes) other.prefixes.add(learned)
+        }
+        this.#scheduleReplicaRelay()
+        break
       case 'rejected':
         this.#learnRejection(worker, message.credential, vault)
         break
@@ -322,10 +379,21 @@ export class WorkerPool implements Service {
   async #seeToEnd(slot: Slot, worker: PrimaryWorker, how: WorkerEnd): Promise<void> {
     const { spool, registry, clock, onEnded } = this.#options
     slot.worker = null
-    if (worker.lanes !== null) spool.unfollow(worker.lanes)
+    this.#droppedPrefixCount += worker.prefixes.droppedCount
+    try {
+      if (worker.lanes !== null) spool.unfollow(worker.lanes)
+    } catch (fault) {
+      // The next start of the agent finds it on the disk as it is.
+      this.#log.error(
+        { worker: worker.index, fault: String(fault) },
+        'what a request worker left could not be recovered; the next start of the agent does it',
+      )
+    }
     this.#board.forget(worker.index)
+    this.#loads.forget(worker.index)
     this.#scheduleRelay()
-    onEnded(worker.index)
+    this.#scheduleReplicaRelay()
+    onEnded(worker.life)
     await registry.remove(worker.pid).catch((fault) => {
       this.#log.warn({ fault: String(fault) }, 'the list of request workers could not be written')
     })
@@ -347,6 +415,7 @@ export class WorkerPool implements Service {
     const { signal } = this.#stopping
     clock.sleep(slot.backoff.nextMs(), signal).then(
       () => {
+        // Never rejects: what fails ends the worker, and its end is seen to.
         if (!this.#draining) void this.#start(slot)
       },
       () => {},
@@ -376,9 +445,23 @@ export class WorkerPool implements Service {
     this.#cancelRelay ??= this.#options.clock.after(relayMs, () => {
       this.#cancelRelay = null
       for (const worker of this.#live()) {
-        worker.relay(() => {
+        worker.relayUse(() => {
           const use = this.#board.newsFor(worker.index)
+          if (this.#board.hasNewsFor(worker.index)) this.#scheduleRelay()
           return use === null ? null : { kind: 'others', use }
+        })
+      }
+    })
+  }
+
+  #scheduleReplicaRelay(): void {
+    this.#cancelReplicaRelay ??= this.#options.clock.after(replicaRelayMs, () => {
+      this.#cancelReplicaRelay = null
+      for (const worker of this.#live()) {
+        worker.relayReplicas(() => {
+          const loads = this.#loads.newsFor(worker.index)
+          if (this.#loads.hasNewsFor(worker.index)) this.#scheduleReplicaRelay()
+          return loads
         })
       }
     })

@@ -6,6 +6,7 @@ import { must } from '../../../proto/std/assert.js'
 import { VirtualClock } from '../../../proto/std/clock.js'
 import { KeptLog, startApplier, temporaryFolder } from '../config/config-fixture.js'
 import { draft, lookup, sign, updateTo } from '../config/snapshot-fixture.js'
+import type { LearnedPrefix } from '../replicas/prefix-outbox.js'
 import type { ToPrimary, ToWorker, WorkerBeginning } from './messages.js'
 import { parcelsOf } from './tables-parcel.js'
 import { type ServingParts, WorkerProcess } from './worker-process.js'
@@ -22,6 +23,7 @@ function start(options: { openDoor?: () => Promise<void> } = {}) {
   const said: ToPrimary[] = []
   const exits: number[] = []
   const door = { isOpen: false, connectionCount: 0, inFlightCount: 0, drainedMs: -1, dropCount: 0 }
+  const learned: LearnedPrefix[] = []
   let parts: ServingParts | null = null
   let tell: (message: ToWorker) => void = () => {}
   new WorkerProcess({
@@ -59,17 +61,19 @@ function start(options: { openDoor?: () => Promise<void> } = {}) {
         countDroppedConnection: () => {
           door.dropCount += 1
         },
+        learn: ({ prefixes }) => void learned.push(...prefixes),
       }
     },
     exit: (code) => exits.push(code),
   }).run()
   const begin: WorkerBeginning = {
     ...{ index: 0, count: 2, tls: null, spoolDirectory: directory, bootEpoch: 7, accepting: true },
+    prefixKey: new Uint32Array([1, 2, 3]),
     settings: { spoolSegmentBytes: 65_536, connectionsMax: 10, inFlightMax: 10 } as WorkerBeginning['settings'],
   }
   const settle = () => new Promise((resolve) => setImmediate(resolve))
   return {
-    ...{ clock, said, exits, door, begin, settle },
+    ...{ clock, said, exits, door, begin, settle, learned },
     kinds: () => said.map(({ kind }) => kind),
     parts: () => must(parts, 'it has begun'),
     tell: async (message: ToWorker) => {
@@ -175,6 +179,51 @@ describe('a request worker’s process', () => {
     await expect.poll(() => worker.exits).toEqual([0])
     const last = worker.said.findLast((message) => message.kind === 'lanes')
     expect(last?.tellings.usage?.segments.map(({ final }) => final)).toEqual([true])
+  })
+
+  it('that drains opens no door any more', async () => {
+    const worker = start()
+    await worker.tell({ kind: 'begin', begin: worker.begin })
+    void worker.tell({ kind: 'drain', deadlineMs: 1_000 })
+    await worker.tell({ kind: 'serve' })
+    await expect.poll(() => worker.kinds().at(-1)).toBe('drained')
+    expect([worker.door.isOpen, worker.kinds().includes('serving')]).toEqual([false, false])
+  })
+
+  it('that drains while its door opens does not say that it serves', async () => {
+    let open = () => {}
+    const worker = start({
+      openDoor: () =>
+        new Promise((resolve) => {
+          open = resolve
+        }),
+    })
+    await worker.tell({ kind: 'begin', begin: worker.begin })
+    await worker.tell({ kind: 'serve' })
+    await worker.tell({ kind: 'drain', deadlineMs: 1_000 })
+    open()
+    await worker.settle()
+    await worker.settle()
+    expect(worker.kinds()).not.toContain('serving')
+  })
+
+  it('tells what it sent to which replica within 20 ms, together, and learns what others did', async () => {
+    const worker = start()
+    await worker.tell({ kind: 'begin', begin: worker.begin })
+    const { peers } = worker.parts()
+    expect(peers?.key).toEqual(worker.begin.prefixKey)
+    const learned = (url: string): LearnedPrefix => ({
+      ...{ providerId: 'prv_1', url, names: new Uint32Array([1, 2]), salt: { high: 3, low: 4 } },
+    })
+    peers?.teller.onLearned(learned('http://a/v1'))
+    peers?.teller.onLearned(learned('http://b/v1'))
+    await worker.clock.advance(20)
+    expect(worker.said.filter(({ kind }) => kind === 'replicas')).toEqual([
+      { kind: 'replicas', telling: { prefixes: [learned('http://a/v1'), learned('http://b/v1')], loads: [] } },
+    ])
+    await worker.tell({ kind: 'replicas', telling: { prefixes: [learned('http://c/v1')], loads: [] } })
+    expect(worker.learned).toEqual([learned('http://c/v1')])
+    expect(worker.said.filter(({ kind }) => kind === 'replicas')).toHaveLength(1)
   })
 
   it('answers a scrape', async () => {

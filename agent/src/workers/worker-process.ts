@@ -4,6 +4,7 @@ import { pauseEvery } from '../../../proto/std/pause.js'
 import { RefusalError } from '../../../proto/std/refusal.js'
 import type { Log } from '../../../proto/std/service.js'
 import { TablesHolder } from '../config/decision-tables.js'
+import { ReplicaTeller, type ReplicaTelling } from '../replicas/replica-telling.js'
 import type { CredentialSource, UsageMeter } from '../request/ports.js'
 import type { DoorLimits } from '../server/http-server.js'
 import { Meter } from '../usage/meter.js'
@@ -27,6 +28,15 @@ export interface RequestServing {
   stop(): Promise<void>
   metricsText(): Promise<string>
   countDroppedConnection(): void
+  /** What other workers sent to which replicas, and have running there. */
+  learn(telling: ReplicaTelling): void
+}
+
+/** The way to other workers of the agent, for what they need to know of replicas. */
+export interface ReplicaPeers {
+  /** Under which all of them name beginnings of prompts. */
+  readonly key: Uint32Array
+  readonly teller: ReplicaTeller
 }
 
 /** What a request worker gives to what serves in it. */
@@ -39,6 +49,8 @@ export interface ServingParts {
   readonly meter: UsageMeter
   /** Of several workers the first does what once per agent is enough. */
   readonly isFirst: boolean
+  /** Null: there are no other workers. */
+  readonly peers: ReplicaPeers | null
   readonly clock: Clock
   readonly log: Log
 }
@@ -62,6 +74,8 @@ export interface PrimaryChannel {
 const tellMs = 250
 const tellUrgentMs = 5
 const signOfLifeMs = 1_000
+/** What goes to replicas, and what has ended there, is told to the others this late at most. */
+const tellReplicasMs = 20
 const sliceMs = 2
 
 /**
@@ -80,6 +94,10 @@ export class WorkerProcess {
   #telling: 'not' | 'later' | 'soon' | 'now' = 'not'
   #soonAgain = false
   #stopped = false
+  #draining = false
+  readonly #teller = new ReplicaTeller(() => this.#scheduleTellingReplicas())
+  #cancelTellReplicas: (() => void) | null = null
+  #isTellingReplicas = false
   #lastTold = { connections: -1, inFlight: -1, atUs: Number.NEGATIVE_INFINITY }
 
   constructor(options: WorkerProcessOptions) {
@@ -118,6 +136,9 @@ export class WorkerProcess {
         this.#begun.others.connections = message.use.connections
         this.#begun.others.inFlight = message.use.inFlight
         this.#begun.uses.learn(message.use.keys)
+        break
+      case 'replicas':
+        this.#begun.serving.learn(message.telling)
         break
       case 'accepting':
         this.#begun.spool.setAccepting(message.accepting)
@@ -162,6 +183,7 @@ export class WorkerProcess {
       ...{ settings, tls: begin.tls, tables, vault: credentials, clock, log },
       limits: new DoorLimitsLeft(settings, others),
       meter: new CountingMeter(new Meter(spool, log), uses),
+      peers: { key: begin.prefixKey, teller: this.#teller },
       isFirst: index === 0,
     })
     const told = new ToldTables(
@@ -179,6 +201,8 @@ export class WorkerProcess {
 
   async #serve(): Promise<void> {
     const { spool, serving, settings, others } = this.#begun
+    // A door that opened now would only cut off what it let in.
+    if (this.#draining) return
     await spool.run()
     try {
       await serving.run()
@@ -195,10 +219,12 @@ export class WorkerProcess {
       own: () => serving.connectionCount,
       onDrop: () => serving.countDroppedConnection(),
     })
+    if (this.#draining) return
     await this.#say({ kind: 'serving', ...serving.address })
   }
 
   async #drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
     const { serving, spool } = this.#begun
     await serving.drain(deadlineMs)
     await spool.drain()
@@ -209,6 +235,7 @@ export class WorkerProcess {
     const parts = this.#parts
     this.#stopped = true
     this.#cancelTell?.()
+    this.#cancelTellReplicas?.()
     if (parts !== null) {
       parts.release()
       await parts.serving.stop()
@@ -227,6 +254,20 @@ export class WorkerProcess {
   }
 
   // — what the others need to know —
+
+  /** One telling is under way at a time; what is learned meanwhile waits, as much as there is room for. */
+  #scheduleTellingReplicas(): void {
+    if (this.#stopped || this.#isTellingReplicas) return
+    this.#cancelTellReplicas ??= this.#options.clock.after(tellReplicasMs, () => void this.#tellReplicas())
+  }
+
+  async #tellReplicas(): Promise<void> {
+    this.#cancelTellReplicas = null
+    this.#isTellingReplicas = true
+    await this.#say({ kind: 'replicas', telling: this.#teller.take() })
+    this.#isTellingReplicas = false
+    if (this.#teller.hasNews) this.#scheduleTellingReplicas()
+  }
 
   #scheduleTelling(urgent: boolean): void {
     if (this.#stopped) return
