@@ -117,13 +117,20 @@ export function ageStateOf(policy: CacheTable, classes: readonly string[], ageSe
   return ageSeconds <= Math.min(freshSeconds + policy.staleSeconds, ageMaxOf(policy)) ? 'stale' : 'dead'
 }
 
-/** Seconds after which nobody may give it any more, not even as a last resort. */
+function freshUpTo(policy: CacheTable, classes: readonly string[]): number {
+  if (classes.length > 0) return freshSecondsOf(policy, classes)
+  let seconds = policy.otherTtlSeconds
+  for (const other of policy.ttlSeconds.values()) if (other > seconds) seconds = other
+  return Math.min(seconds, ageMaxOf(policy))
+}
+
+/** Seconds after which nobody may give it any more, not even as a last resort. No classes: they are not known yet. */
 export function keptSecondsOf(
   policy: CacheTable | null,
   classes: readonly string[],
   lastResortSeconds: number,
 ): number {
-  const given = policy === null ? 0 : freshSecondsOf(policy, classes) + policy.staleSeconds
+  const given = policy === null ? 0 : freshUpTo(policy, classes) + policy.staleSeconds
   return Math.min(Math.max(given, lastResortSeconds), ageMaxOf(policy))
 }
 

@@ -37,6 +37,8 @@ export interface AnswerCacheOptions {
 export const bodyBytesMax = 1024 * 1024
 /** Looked at with each answer that is kept, from the oldest on: purged ones go even if nobody asks for them. */
 const sweptCount = 16
+/** Who stays is left in peace: what nobody has asked for lately is in no cache of the processor either. */
+const enoughCount = 2
 
 /**
  * Answers that are given again. The request path asks once per request (`consult`), and gets null where the cache has
@@ -148,7 +150,7 @@ export class AnswerCache {
 
   #sweep(environment: EnvironmentTable): void {
     const nowMs = this.#options.clock.nowMs()
-    this.#memory.sweep(sweptCount, (kept: KeptAnswer) => {
+    this.#memory.sweep(sweptCount, enoughCount, (kept: KeptAnswer) => {
       if (nowMs - kept.bornAtMs > kept.keptSeconds * 1000) return true
       const isOurs = kept.origin.environmentId === environment.environmentId
       return isOurs && this.#purges.isPurged(kept, environment, nowMs, true)

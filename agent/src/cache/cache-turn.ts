@@ -14,7 +14,7 @@ import type { Follower, Lead } from './flights.js'
 import type { CacheQuestion, FoundAnswer, KeptAnswer, ToldAnswer } from './kept-answer.js'
 import { keyDigest } from './key-digest.js'
 import { StreamRecord } from './stream-record.js'
-import { isWorthKeeping } from './worth-keeping.js'
+import { isStreamWorthKeeping, isWholeWorthKeeping } from './worth-keeping.js'
 
 export interface TurnOptions {
   readonly question: CacheQuestion
@@ -130,7 +130,7 @@ export class CacheTurn {
     if (found === null) return this.#miss()
     this.#lead?.land(found)
     const ageSeconds = this.#ageOf(found.kept)
-    return this.#hit(found, ageSeconds, policy, ageStateOf(policy, found.kept.classes, ageSeconds))
+    return this.#hit(found, ageSeconds, policy, ageStateOf(policy, this.#classesOf(found.kept), ageSeconds))
   }
 
   /**
@@ -144,7 +144,7 @@ export class CacheTurn {
     if (this.#ageOf(kept) > ageMaxOf(policy)) return 'dead'
     // As of when it was asked for: what took long to make did not go out of date by that.
     const ageSeconds = Math.max(0, Math.floor((startedAtMs - kept.bornAtMs) / 1_000))
-    const state = ageStateOf(policy, kept.classes, ageSeconds)
+    const state = ageStateOf(policy, this.#classesOf(kept), ageSeconds)
     if (similarity === null) return state
     const isNear = policy.semantic !== null && similarity >= policy.semantic.threshold
     return isNear && state === 'fresh' ? state : 'dead'
@@ -154,7 +154,7 @@ export class CacheTurn {
     const entry = this.#usableHere(this.#key)
     if (entry === null) return null
     const { kept, ageSeconds } = entry
-    const state = ageStateOf(policy, kept.classes, ageSeconds)
+    const state = ageStateOf(policy, this.#classesOf(kept), ageSeconds)
     return state === 'dead' ? null : this.#hit({ kept, similarity: null }, ageSeconds, policy, state)
   }
 
@@ -182,7 +182,7 @@ export class CacheTurn {
 
   async #lookInShared(policy: CacheTable): Promise<FoundAnswer | null> {
     const kept = this.#isShared ? await this.#getShared(this.#key) : null
-    if (kept === null || ageStateOf(policy, kept.classes, this.#ageOf(kept)) === 'dead') return null
+    if (kept === null || ageStateOf(policy, this.#classesOf(kept), this.#ageOf(kept)) === 'dead') return null
     return { kept, similarity: null }
   }
 
@@ -229,7 +229,7 @@ export class CacheTurn {
   }
 
   #answers(text: string, { kept, ageSeconds }: UsableAnswer, policy: CacheTable): boolean {
-    if (kept.question === null || ageStateOf(policy, kept.classes, ageSeconds) !== 'fresh') return false
+    if (kept.question === null || ageStateOf(policy, this.#classesOf(kept), ageSeconds) !== 'fresh') return false
     if (findDifference(text, kept.question) === null) return true
     this.#tools.counts.guarded += 1
     return false
@@ -246,7 +246,7 @@ export class CacheTurn {
   keepWhole(target: TargetTable, body: Buffer | string, told: ToldAnswer) {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
     if (length > this.#tools.limits.answerBytesMax) return this.fail()
-    if (!isWorthKeeping(this.#options.question.operation, body, false)) return this.fail()
+    if (!isWholeWorthKeeping(this.#options.question.operation, body, told.parsed ?? null)) return this.fail()
     // Of exactly its length: small buffers are views of a larger page, which would stay with them.
     const bytes = Buffer.allocUnsafeSlow(length)
     if (typeof body === 'string') bytes.write(body, 'utf8')
@@ -262,7 +262,7 @@ export class CacheTurn {
   /** To be called with a stream that came to its end. */
   keepStream(target: TargetTable, record: StreamRecord, tail: Buffer | null, told: ToldAnswer) {
     const all = record.finish(tail ?? noBytes)
-    if (all === null || !isWorthKeeping(this.#options.question.operation, all.bytes, true)) return this.fail()
+    if (all === null || !isStreamWorthKeeping(this.#options.question.operation, all.bytes)) return this.fail()
     this.#keep(target, all.bytes, all.tailAt, told)
   }
 
@@ -282,7 +282,7 @@ export class CacheTurn {
     const { counts, spaces, renewing, sweep } = this.#tools
     const { question, policy, lastResortSeconds, tags, documents, reading } = this.#options
     const { operation, body, key, route, prompt, startedAtMs } = question
-    const classes = this.#classes()
+    const classes = policy !== null && policy.semantic !== null ? this.#classes() : nothing
     // Member by member, not by spreading: this is made for every answer that is kept.
     const kept: KeptAnswer = {
       stream: body.stream,
@@ -319,6 +319,14 @@ export class CacheTurn {
       this.#lead?.land({ kept, similarity: null })
     } else this.fail()
     sweep(key.environment)
+  }
+
+  /**
+   * Of the prompt that was answered. Where only the very same one is given the answer nobody looks at it before somebody asks
+   * again: most answers are never asked for again, and looking costs more than keeping.
+   */
+  #classesOf({ classes }: KeptAnswer): readonly string[] {
+    return classes.length > 0 ? classes : this.#classes()
   }
 
   /** Of the prompt: what says how long its answer is fresh. */

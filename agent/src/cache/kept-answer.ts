@@ -1,5 +1,6 @@
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { ApiKeyTable, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
+import type { JsonObject } from '../conversation/json-object.js'
 import type { RequestBody, UpstreamOperation } from '../providers/provider-dialect.js'
 
 /** What the cache is asked about: one request of one client, after its targets were chosen and before any is asked. */
@@ -32,6 +33,8 @@ export interface ToldAnswer {
   readonly usage: TokenUsage | null
   /** As the vendor called it. */
   readonly model: string | null
+  /** The body as JSON, where somebody has parsed it already. */
+  readonly parsed?: JsonObject | null
   /** As the response's headers said it: what of the request was left out, and what was lowered. Null or left out: nothing. */
   readonly dropped?: string | null
   readonly capped?: string | null
@@ -57,7 +60,7 @@ export interface KeptAnswer {
   readonly capped: string | null
   /** When the request came in that it answered. */
   readonly bornAtMs: number
-  /** Of the prompt: what decides how long it is fresh. */
+  /** Of the prompt: what decides how long it is fresh. Empty where that is to be seen when the very same is asked again. */
   readonly classes: readonly string[]
   readonly keptSeconds: number
   readonly origin: KeptOrigin

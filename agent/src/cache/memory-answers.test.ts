@@ -88,7 +88,7 @@ describe('answers in memory', () => {
     const memory = new MemoryAnswers({ bytesMax: 1 << 30, entriesMax: 100 })
     for (const key of ['k1', 'k2', 'k3', 'k4']) memory.put(key, kept(), 0)
     let looked = 0
-    memory.sweep(3, () => {
+    memory.sweep(3, 3, () => {
       looked += 1
       return looked !== 2
     })
@@ -110,7 +110,7 @@ describe('answers in memory', () => {
           if (one.kind === 'put') memory.put(key, kept(one.bytes, `t${one.tenant}`), 0)
           else if (one.kind === 'get') memory.get(key)
           else if (one.kind === 'delete') memory.delete(key)
-          else memory.sweep(one.key, (entry) => entry.bytes.length % 2 === 0)
+          else memory.sweep(one.key, one.key, (entry) => entry.bytes.length % 2 === 0)
           expect(memory.bytes).toBeLessThanOrEqual(16_000)
           expect(memory.size).toBeLessThanOrEqual(8)
         }

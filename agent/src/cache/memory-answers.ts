@@ -70,12 +70,14 @@ export class MemoryAnswers {
     if (entry !== undefined) this.#remove(entry)
   }
 
-  /** Up to `count` entries from the oldest on, those that `isGone` says so of removed. */
-  sweep(count: number, isGone: (kept: KeptAnswer) => boolean): void {
+  /** Removes those of the oldest that `isGone` says so of: up to `count`, and until `enough` were looked at that are not. */
+  sweep(count: number, enough: number, isGone: (kept: KeptAnswer) => boolean): void {
     let entry = this.#all.oldest
-    for (let left = count; left > 0 && entry !== null; left--) {
+    let stays = 0
+    for (let left = count; left > 0 && stays < enough && entry !== null; left--) {
       const next: Entry | null = entry.newerOfAll
       if (isGone(entry.kept)) this.#remove(entry)
+      else stays += 1
       entry = next
     }
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { UpstreamOperation } from '../providers/provider-dialect.js'
-import { isWorthKeeping } from './worth-keeping.js'
+import { isStreamWorthKeeping, isWholeWorthKeeping } from './worth-keeping.js'
 
 const chat = (choice: object) => ({ choices: [{ message: { content: 'x' }, finish_reason: 'stop', ...choice }] })
 const message = (over: object) => ({
@@ -64,7 +64,7 @@ describe('a whole answer', () => {
     ['a count', 'count_tokens', { input_tokens: 1 }, false],
     ['no object', 'chat_completions', [1], false],
   ])('%s (%s)', (_name, operation, answer, expected) => {
-    expect(isWorthKeeping(operation, Buffer.from(JSON.stringify(answer)), false)).toBe(expected)
+    expect(isWholeWorthKeeping(operation, Buffer.from(JSON.stringify(answer)))).toBe(expected)
   })
 })
 
@@ -125,6 +125,6 @@ describe('a stream', () => {
     ['nothing said', 'responses', events({ type: 'response.completed' }), false],
     ['of vectors', 'embeddings', events({ data: [] }), false],
   ])('%s (%s)', (_name, operation, text, expected) => {
-    expect(isWorthKeeping(operation, Buffer.from(text), true)).toBe(expected)
+    expect(isStreamWorthKeeping(operation, Buffer.from(text))).toBe(expected)
   })
 })

@@ -7,10 +7,17 @@ import type { UpstreamOperation } from '../providers/provider-dialect.js'
  *
  * Read from the bytes that the client got, in the words of its door.
  */
-export function isWorthKeeping(operation: UpstreamOperation, said: Buffer | string, isStream: boolean): boolean {
-  return isStream
-    ? isStreamWorthKeeping(operation, typeof said === 'string' ? said : said.toString('latin1'))
-    : isWholeWorthKeeping(operation, typeof said === 'string' ? said : said.toString('utf8'))
+export function isStreamWorthKeeping(operation: UpstreamOperation, said: Buffer): boolean {
+  return isStreamGood(operation, said.toString('latin1'))
+}
+
+/** The same of a whole one. `parsed`: what it says, where somebody has looked already. */
+export function isWholeWorthKeeping(
+  operation: UpstreamOperation,
+  said: Buffer | string,
+  parsed: JsonObject | null = null,
+): boolean {
+  return isAnswerGood(operation, parsed ?? parseJsonObject(typeof said === 'string' ? said : said.toString('utf8')))
 }
 
 const endings: Readonly<Record<string, ReadonlySet<unknown>>> = Object.freeze({
@@ -18,8 +25,7 @@ const endings: Readonly<Record<string, ReadonlySet<unknown>>> = Object.freeze({
   stop_reason: new Set(['end_turn', 'stop_sequence', 'tool_use']),
 })
 
-function isWholeWorthKeeping(operation: UpstreamOperation, text: string): boolean {
-  const answer = parseJsonObject(text)
+function isAnswerGood(operation: UpstreamOperation, answer: JsonObject | null): boolean {
   if (answer === null || hasValue(answer['error'])) return false
   switch (operation) {
     case 'chat_completions':
@@ -75,7 +81,7 @@ function hasValue(value: unknown): boolean {
  * A quote inside a JSON text is always escaped, so what looks like a member is one, wherever the text came from. Every ending
  * in the stream has to be good, and there has to be one.
  */
-function isStreamWorthKeeping(operation: UpstreamOperation, text: string): boolean {
+function isStreamGood(operation: UpstreamOperation, text: string): boolean {
   switch (operation) {
     case 'chat_completions':
       return (

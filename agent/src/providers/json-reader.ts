@@ -19,12 +19,12 @@ import { findMembers, nameOf, type Span } from './json-members.js'
  * the look.
  */
 export function readMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
-  if (bytes.length <= parsedBytesMax) return parsedMembers(bytes)
+  if (isShort(bytes)) return parseMembers(bytes)
   if (bytes.length > judgedBytesMax) return soughtMembers(bytes, names)
   const spans = new Map<string, Span>()
   const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, spans))
   // Where only the depth was too much for us, the judge is asked itself.
-  if (end === tooDeep) return parsedMembers(bytes)
+  if (end === tooDeep) return parseMembers(bytes)
   if (end !== bytes.length) return null
   return valuesOf(bytes, spans)
 }
@@ -55,8 +55,13 @@ function valuesOf(bytes: Buffer, spans: ReadonlyMap<string, Span>): Record<strin
   return members
 }
 
-/** Everything parsed; more members than were asked for. */
-function parsedMembers(bytes: Buffer): Readonly<Record<string, unknown>> | null {
+/** So short that parsing it takes less than looking at it. */
+export function isShort(bytes: Buffer): boolean {
+  return bytes.length <= parsedBytesMax
+}
+
+/** All members of a JSON object; null for anything else. */
+export function parseMembers(bytes: Buffer): Readonly<Record<string, unknown>> | null {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'))
     return isJsonObject(value) ? value : null

@@ -4,6 +4,7 @@ import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { ChatEventReader } from '../conversation/chat-event.js'
 import type { Conversation } from '../conversation/conversation.js'
 import type { EmbeddingAnswer, EmbeddingRequest } from '../conversation/embedding.js'
+import type { JsonObject } from '../conversation/json-object.js'
 import type { Losses } from '../conversation/losses.js'
 import type { Members } from './json-members.js'
 
@@ -79,6 +80,8 @@ export interface StreamReader {
 export interface Answer {
   readonly usage: TokenUsage | null
   readonly model: string | null
+  /** All of it, where it had to be parsed for that. */
+  readonly parsed?: JsonObject | null
 }
 
 /** Where an operation is found at a provider, and what its requests say besides who asks. */

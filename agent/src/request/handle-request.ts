@@ -385,7 +385,8 @@ class Handler implements RequestHandler {
     const { cache } = request
     if (httpStatus !== 200 || cache === null) return
     const { usage, model } = answer
-    cache.keepWhole(target, answer.body, { usage, model, dropped: head.dropped, capped: head.capped })
+    const { dropped, capped } = head
+    cache.keepWhole(target, answer.body, { usage, model, parsed: answer.parsed ?? null, dropped, capped })
   }
 
   /** An upstream's own "no" to what the client asked goes to the client, in the client's own words. */

@@ -3,6 +3,7 @@ import type { RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
 import type { EmbeddingRequest } from '../conversation/embedding.js'
+import type { JsonObject } from '../conversation/json-object.js'
 import { type Loss, Losses } from '../conversation/losses.js'
 import type {
   ChatWire,
@@ -44,6 +45,8 @@ export interface PlannedAnswer {
   readonly model: string | null
   /** For the client. */
   readonly body: Buffer | string
+  /** `body` as JSON, where somebody has parsed it already. */
+  readonly parsed?: JsonObject | null
 }
 
 /** What a request was found to say, once it had to be translated: read at most once. */
@@ -155,7 +158,7 @@ class NativeHop implements HopPlan {
 
   readAnswer(bytes: Buffer): PlannedAnswer | null {
     const answer = this.#wire.readAnswer(bytes)
-    return answer && { usage: answer.usage, model: answer.model, body: bytes }
+    return answer && { usage: answer.usage, model: answer.model, body: bytes, parsed: answer.parsed ?? null }
   }
 
   readRefusal(bytes: Buffer): Buffer {

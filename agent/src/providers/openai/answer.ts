@@ -1,6 +1,6 @@
 import type { TokenUsage } from '../../../../proto/policy/price-usage.js'
 import { countOf, isJsonObject, type JsonObject } from '../../conversation/json-object.js'
-import { readMembers } from '../json-reader.js'
+import { isShort, parseMembers, readMembers } from '../json-reader.js'
 import type { Answer } from '../provider-dialect.js'
 
 const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as const
@@ -10,9 +10,10 @@ const memberNames = ['usage', 'model', 'prompt_eval_count', 'eval_count'] as con
  * values: an answer of a thousand embeddings is read, not built.
  */
 export function readAnswer(bytes: Buffer): Answer | null {
-  const fields = readMembers(bytes, memberNames)
+  const parsed = isShort(bytes) ? parseMembers(bytes) : null
+  const fields = parsed ?? readMembers(bytes, memberNames)
   if (fields === null) return null
-  return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null }
+  return { usage: usageOf(fields), model: typeof fields['model'] === 'string' ? fields['model'] : null, parsed }
 }
 
 /** Usage in an answer or chunk: OpenAI's `usage`, or Ollama's own counts where only those are present. */
