@@ -13,6 +13,7 @@ import { Identity } from './config/identity.js'
 import { LastKnownGood } from './config/last-known-good.js'
 import { Quarantine } from './config/quarantine.js'
 import { StateFolder } from './config/state-folder.js'
+import { HeapBound } from './heap.js'
 import { newPrefixKey } from './replicas/replica-picker.js'
 import { RequestWorker } from './request-worker.js'
 import { OpsServer } from './server/ops-server.js'
@@ -158,6 +159,7 @@ export class Agent {
     await this.#run(vault)
     const quarantine = new Quarantine(folder, agentVersion)
     await quarantine.load()
+    const heap = new HeapBound()
     const limits = { contentBytesMax: settings.snapshotBytesMax, resourcesMax: settings.resourcesMax }
     const applier = new SnapshotApplier({
       tables,
@@ -168,6 +170,7 @@ export class Agent {
       pause: pauseEvery(sliceMs, clock),
       log: log.child({ service: 'apply-snapshot' }),
       onEffect: async (effect) => {
+        heap.adapt()
         await pool?.publish(effect)
         // Only now is there no worker that would look for what is forgotten.
         const sections = [...effect.compiled.sections.values()]

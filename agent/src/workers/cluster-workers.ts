@@ -62,11 +62,11 @@ export function isRequestWorker(): boolean {
 
 const workerArgument = 'request-worker'
 /**
- * Of each worker, beside the collector for `HeapBound`: a young generation of at most 3 × 8 MiB instead of 3 × 16. Measured: a
+ * Of each worker: a young generation of at most 3 × 8 MiB instead of 3 × 16. Measured: a
  * request takes a tenth more at full load, and at half of it nothing; with 3 × 4 it was a quarter, for then most of what
  * belongs to a request is moved into the old generation before it dies.
  */
-const memoryFlags = ['--expose-gc', '--max-semi-space-size=8']
+const memoryFlags = ['--max-semi-space-size=8']
 
 /** In a request worker: the way to its primary. */
 export function primaryChannel(): PrimaryChannel {
