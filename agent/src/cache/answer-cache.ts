@@ -70,6 +70,7 @@ export class AnswerCache {
     this.#tools = {
       ...{ clock, limits, memory: this.#memory, spaces: this.#spaces, flights: this.#flights, counts: this.counts },
       ...{ shared: options.shared, embedder: options.embedder, renewing: new Map(), purges: this.#purges },
+      origins: new WeakMap(),
       scratch: new Uint8Array(scratchBytes),
       sweep: (environment) => this.#sweep(environment),
     }

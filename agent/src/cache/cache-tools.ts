@@ -1,7 +1,8 @@
-import type { EnvironmentTable } from '../../../proto/policy/tables.js'
+import type { EnvironmentTable, RouteTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Embedder } from './embedder.js'
 import type { Flights } from './flights.js'
+import type { KeptOrigin } from './kept-answer.js'
 import type { MemoryAnswers } from './memory-answers.js'
 import type { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
@@ -22,6 +23,8 @@ export interface CacheTools {
   /** Keys of stale answers that somebody makes anew, and until when that is believed (monotonic, microseconds). */
   readonly renewing: Map<string, number>
   readonly counts: CacheCounts
+  /** Of answers that nobody has labelled, the last environment's of each route. */
+  readonly origins: WeakMap<RouteTable, KeptOrigin>
   /** Memory that a key is written into before it is hashed. */
   readonly scratch: Uint8Array
   /** Looks at a few of the oldest answers. */

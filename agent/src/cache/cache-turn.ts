@@ -11,7 +11,7 @@ import { type BodyReading, hints, lastSaid } from './body-parts.js'
 import type { CacheTools } from './cache-tools.js'
 import type { EmbeddingHop } from './embedder.js'
 import type { Follower, Lead } from './flights.js'
-import type { CacheQuestion, FoundAnswer, KeptAnswer, ToldAnswer } from './kept-answer.js'
+import type { CacheQuestion, FoundAnswer, KeptAnswer, KeptOrigin, ToldAnswer } from './kept-answer.js'
 import { keyDigest } from './key-digest.js'
 import { StreamRecord } from './stream-record.js'
 import { isStreamWorthKeeping, isWholeWorthKeeping } from './worth-keeping.js'
@@ -280,8 +280,8 @@ export class CacheTurn {
 
   #keep(target: TargetTable, bytes: Buffer, tailAt: number, told: ToldAnswer) {
     const { counts, spaces, renewing, sweep } = this.#tools
-    const { question, policy, lastResortSeconds, tags, documents, reading } = this.#options
-    const { operation, body, key, route, prompt, startedAtMs } = question
+    const { question, policy, lastResortSeconds, reading } = this.#options
+    const { operation, body, key, startedAtMs } = question
     const classes = policy !== null && policy.semantic !== null ? this.#classes() : nothing
     // Member by member, not by spreading: this is made for every answer that is kept.
     const kept: KeptAnswer = {
@@ -296,15 +296,7 @@ export class CacheTurn {
       bornAtMs: startedAtMs,
       classes,
       keptSeconds: keptSecondsOf(policy, classes, lastResortSeconds),
-      origin: {
-        tenantId: key.environment.tenantId,
-        environmentId: key.environment.environmentId,
-        routeId: route.id,
-        promptId: prompt?.id ?? null,
-        promptVersion: prompt?.version ?? null,
-        tags: joined(policy?.tags ?? nothing, ownLabels(tags)),
-        documents: ownLabels(documents),
-      },
+      origin: this.#origin(),
       question: reading.question?.text ?? null,
     }
     // Who answered is whose key it is: a fallback's answer is not the first target's.
@@ -319,6 +311,28 @@ export class CacheTurn {
       this.#lead?.land({ kept, similarity: null })
     } else this.fail()
     sweep(key.environment)
+  }
+
+  /** One for all answers of a route that nobody has labelled: what is kept long is to be few objects. */
+  #origin(): KeptOrigin {
+    const { question, policy, tags, documents } = this.#options
+    const { key, route, prompt } = question
+    const { tenantId, environmentId } = key.environment
+    const isPlain = prompt === null && tags.length === 0 && documents.length === 0
+    const known = isPlain ? this.#tools.origins.get(route) : undefined
+    // A default route is one route of many environments.
+    if (known?.environmentId === environmentId) return known
+    const origin = Object.freeze({
+      tenantId,
+      environmentId,
+      routeId: route.id,
+      promptId: prompt?.id ?? null,
+      promptVersion: prompt?.version ?? null,
+      tags: joined(policy?.tags ?? nothing, ownLabels(tags)),
+      documents: ownLabels(documents),
+    })
+    if (isPlain) this.#tools.origins.set(route, origin)
+    return origin
   }
 
   /**

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { systemClock, VirtualClock } from '../../../proto/std/clock.js'
 import { type TestRedis, testRedis } from '../../../test/harness/redis.js'
+import { describeSharedStore } from '../../../test/harness/shared-store-contract.js'
 import { KeptLog } from '../config/config-fixture.js'
 import { AnswerCache } from './answer-cache.js'
 import { answerOf, limits, policyOf, questionOf, target, told } from './cache-fixture.js'
@@ -36,36 +37,16 @@ async function untilReady(): Promise<void> {
   }
 }
 
-test('what was put is got, with a time to live, and nothing else is', async () => {
-  const bytes = Buffer.from([0, 255, 10, 13])
-  await store.put('a', bytes, { seconds: 60, bornAtMs: 1 })
-  expect(await store.get('a', 4)).toEqual(bytes)
-  expect(await store.get('b', 4)).toBeNull()
-  await store.put('short', bytes, { seconds: 0.4, bornAtMs: 1 })
-  expect(await store.get('short', 4)).toEqual(bytes)
-})
-
-test('an older answer does not take the place of a newer, and one of the same age does', async () => {
-  const put = (text: string, bornAtMs: number) => store.put('aged', Buffer.from(text), { seconds: 60, bornAtMs })
-  const read = async () => (await store.get('aged', 99))?.toString()
-  const bornAtMs = 1_780_000_000_000
-  await put('new', bornAtMs)
-  await put('old', bornAtMs - 1)
-  expect(await read()).toBe('new')
-  await put('again', bornAtMs)
-  expect(await read()).toBe('again')
-  await put('newer', bornAtMs + 1)
-  expect(await read()).toBe('newer')
-})
+describeSharedStore(() => store)
 
 test('of what somebody else put there no more is read than an answer may be, and it is none', async () => {
   await store.put('long', Buffer.alloc(5_000_000, 1), { seconds: 60, bornAtMs: 1 })
   expect(await store.get('long', 1_000)).toBeNull()
   const stranger = new Redis(redis.url)
-  await stranger.set('short', 'x')
-  await stranger.lpush('list', 'x')
+  await stranger.set('switchyard:cache:short', 'x')
+  await stranger.lpush('switchyard:cache:list', 'x')
   // Whatever it is, an answer may take its place.
-  await stranger.set('words', 'sixteen letters.')
+  await stranger.set('switchyard:cache:words', 'sixteen letters.')
   stranger.disconnect()
   expect([await store.get('short', 1_000), await store.get('words', 1_000)]).toEqual([null, null])
   await expect(store.get('list', 1_000)).rejects.toThrow()

@@ -9,6 +9,8 @@ const connectTimeoutMs = 2_000
 const answerTimeoutMs = 2_000
 const keepAliveMs = 10_000
 
+/** Before each name: whoever looks into the Redis sees what it is. */
+const namePrefix = 'switchyard:cache:'
 /** Before each answer, in the clear: when it was born, so that an older one never takes its place. */
 const bornLength = 16
 const putNewer = `
@@ -65,13 +67,13 @@ export class RedisStore implements SharedStore, Service {
 
   async get(name: string, bytesMax: number): Promise<Buffer | null> {
     // One byte more than fits: whoever else writes into this Redis may have put anything there, of any length.
-    const found = await this.#ready().getrangeBuffer(name, 0, bornLength + bytesMax)
+    const found = await this.#ready().getrangeBuffer(namePrefix + name, 0, bornLength + bytesMax)
     return found.length <= bornLength || found.length > bornLength + bytesMax ? null : found.subarray(bornLength)
   }
 
   async put(name: string, bytes: Buffer, options: { seconds: number; bornAtMs: number }): Promise<void> {
     const born = String(Math.max(0, Math.floor(options.bornAtMs))).padStart(bornLength, '0')
-    await this.#ready().eval(putNewer, 1, name, born, bytes, Math.max(1, Math.ceil(options.seconds)))
+    await this.#ready().eval(putNewer, 1, namePrefix + name, born, bytes, Math.max(1, Math.ceil(options.seconds)))
   }
 
   /** Once, until it is back. */

@@ -7,6 +7,7 @@ import { clockSkewMs } from './purges.js'
 import { decodeAnswer, encodeAnswer, SharedAnswers, type SharedStore, sharedDeadlineMs } from './shared-answers.js'
 
 class PlantedStore implements SharedStore {
+  valueBytesMax = Number.POSITIVE_INFINITY
   readonly stored = new Map<string, { bytes: Buffer; seconds: number; bornAtMs: number }>()
   isAway = false
   /** Answers only when told. */
@@ -88,7 +89,7 @@ describe('an answer that one agent made', () => {
     const fleet = new Fleet()
     fleet.agent().make('A secret answer', { body: chat('A secret question'), tenantId: 'ten_secret' })
     const all = [...fleet.store.stored].map(([name, { bytes }]) => name + bytes.toString('latin1')).join()
-    expect(all).toMatch(/^switchyard:cache:/)
+    for (const name of fleet.store.stored.keys()) expect(name).toMatch(/^[A-Za-z0-9_-]{43}$/)
     for (const word of ['secret', 'ten_', 'env_', 'rte_', 'Paris', 'content']) expect(all).not.toContain(word)
   })
 
@@ -220,6 +221,16 @@ describe('what is on its way to a store that takes it slowly', () => {
     for (let index = 0; index < 2; index++) agent.make('x'.repeat(20_000_000), ask(index))
     expect(fleet.store.putCount).toBe(1)
   })
+})
+
+test('an answer that is longer than its store takes is not given to it', () => {
+  const fleet = new Fleet()
+  const agent = fleet.agent(secret, 1 << 25)
+  fleet.store.valueBytesMax = 1 << 20
+  agent.make('x'.repeat(1 << 20))
+  expect([fleet.store.stored.size, agent.shared.skippedCount]).toEqual([0, 1])
+  agent.make('x'.repeat(900_000), { body: chat('shorter') })
+  expect(fleet.store.stored.size).toBe(1)
 })
 
 test('an answer that is longer than any of ours is none', async () => {

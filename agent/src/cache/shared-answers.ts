@@ -7,7 +7,9 @@ import { ownCopy } from './stream-record.js'
 
 /** A store that several agents reach. Its promises are few: it may be away, slow, emptied, or read by somebody else. */
 export interface SharedStore {
-  /** Null: not there, or longer than `bytesMax`, of which no more is read. Settles within seconds; may reject. */
+  /** A longer value it does not take; without it, any. */
+  readonly valueBytesMax?: number
+  /** `name`: 32 bytes in base64url. Null: not there, or longer than `bytesMax`, of which no more is read. Settles within seconds; may reject. */
   get(name: string, bytesMax: number): Promise<Buffer | null>
   /** Nothing where what is there was born later. Settles within seconds, when it is stored or lost; may reject. */
   put(name: string, bytes: Buffer, options: { readonly seconds: number; readonly bornAtMs: number }): Promise<void>
@@ -95,7 +97,8 @@ export class SharedAnswers {
   }
 
   get #sealedBytesMax(): number {
-    return this.#options.bytesMax + headBytesMax
+    const { bytesMax, store } = this.#options
+    return Math.min(bytesMax + headBytesMax, store.valueBytesMax ?? Number.POSITIVE_INFINITY)
   }
 
   #ask(name: string): Promise<Buffer | null> {
@@ -123,7 +126,7 @@ export class SharedAnswers {
   }
 
   #nameOf(key: string): string {
-    return `switchyard:cache:${createHmac('sha256', this.#nameKey).update(key).digest('base64url')}`
+    return createHmac('sha256', this.#nameKey).update(key).digest('base64url')
   }
 }
 
