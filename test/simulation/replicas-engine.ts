@@ -104,6 +104,7 @@ export class SimulatedEngine {
         ...{ promptTokens: this.promptTokens, generationTokens: this.generatedTokens },
         ...{ prefixQueriedTokens: this.promptTokens, prefixHitTokens: this.cachedTokens },
         ...{ firstTokenSecondsSum: null, firstTokenCount: null, interTokenSecondsSum: null, interTokenCount: null },
+        ...{ queueSecondsSum: null, queueCount: null },
       },
     }
   }

@@ -24,6 +24,9 @@ vllm:time_to_first_token_seconds_sum${labels} 2.5
 vllm:time_to_first_token_seconds_count${labels} 10.0
 vllm:inter_token_latency_seconds_sum${labels} 4.0
 vllm:inter_token_latency_seconds_count${labels} 200.0
+vllm:request_queue_time_seconds_bucket{engine="0",le="0.3",model_name="m"} 8.0
+vllm:request_queue_time_seconds_sum${labels} 1.5
+vllm:request_queue_time_seconds_count${labels} 10.0
 `
 const read = (text: string) => readEngineMetrics(text) as EngineMetrics
 
@@ -35,6 +38,7 @@ describe('what an engine says of itself', () => {
       counters: {
         ...{ promptTokens: 1_234_000, generationTokens: 5_678, prefixQueriedTokens: 1_000, prefixHitTokens: 250 },
         ...{ firstTokenSecondsSum: 2.5, firstTokenCount: 10, interTokenSecondsSum: 4, interTokenCount: 200 },
+        ...{ queueSecondsSum: 1.5, queueCount: 10 },
       },
     })
   })

@@ -33,6 +33,9 @@ export interface EngineCounters {
   readonly firstTokenCount: number | null
   readonly interTokenSecondsSum: number | null
   readonly interTokenCount: number | null
+  /** Time that requests waited for a place in a batch. */
+  readonly queueSecondsSum: number | null
+  readonly queueCount: number | null
 }
 
 export type Engine = 'vllm' | 'sglang' | 'llama.cpp'
@@ -60,6 +63,8 @@ const measures: ReadonlyMap<string, Measure> = new Map<string, Measure>([
   ['vllm:inter_token_latency_seconds_count', 'interTokenCount'],
   ['vllm:time_per_output_token_seconds_sum', 'interTokenSecondsSum'],
   ['vllm:time_per_output_token_seconds_count', 'interTokenCount'],
+  ['vllm:request_queue_time_seconds_sum', 'queueSecondsSum'],
+  ['vllm:request_queue_time_seconds_count', 'queueCount'],
   ['sglang:num_running_reqs', 'running'],
   ['sglang:num_queue_reqs', 'waiting'],
   ['sglang:token_usage', 'kv'],
@@ -126,6 +131,8 @@ export function readEngineMetrics(text: string): EngineMetrics | EngineRefusal {
       firstTokenCount: sumOf(sums, 'firstTokenCount'),
       interTokenSecondsSum: sumOf(sums, 'interTokenSecondsSum'),
       interTokenCount: sumOf(sums, 'interTokenCount'),
+      queueSecondsSum: sumOf(sums, 'queueSecondsSum'),
+      queueCount: sumOf(sums, 'queueCount'),
     }),
   })
 }

@@ -84,6 +84,11 @@ const gauges: readonly (readonly [name: string, help: string, read: Read])[] = [
     ({ server }) => server.riseRatio('interTokenSecondsSum', 'interTokenCount'),
   ],
   [
+    'replica_batch_wait_seconds',
+    'Mean time that a request waited there for its place in a batch, between the last two readings.',
+    ({ server }) => server.riseRatio('queueSecondsSum', 'queueCount'),
+  ],
+  [
     'replica_prefix_blocks',
     'Blocks of prompts that it is believed to have in its prefix cache.',
     ({ blockCount }) => blockCount,

@@ -59,6 +59,7 @@ function makeWorld(options: { indexBytesMax?: number; replicas?: string[] } = {}
 const nothingTold = {
   ...{ promptTokens: null, generationTokens: null, prefixQueriedTokens: null, prefixHitTokens: null },
   ...{ firstTokenSecondsSum: null, firstTokenCount: null, interTokenSecondsSum: null, interTokenCount: null },
+  ...{ queueSecondsSum: null, queueCount: null },
 }
 
 function bodyOf(text: string): PromptBody {

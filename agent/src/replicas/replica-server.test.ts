@@ -12,6 +12,7 @@ function metrics(more: Partial<EngineMetrics> = {}, counters: Partial<EngineMetr
     counters: {
       ...{ promptTokens: null, generationTokens: null, prefixQueriedTokens: null, prefixHitTokens: null },
       ...{ firstTokenSecondsSum: null, firstTokenCount: null, interTokenSecondsSum: null, interTokenCount: null },
+      ...{ queueSecondsSum: null, queueCount: null },
       ...counters,
     },
   }

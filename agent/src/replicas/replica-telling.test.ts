@@ -72,6 +72,7 @@ describe('request workers of one agent', () => {
         counters: {
           ...{ promptTokens: null, generationTokens: null, prefixQueriedTokens: null, prefixHitTokens: null },
           ...{ firstTokenSecondsSum: null, firstTokenCount: null, interTokenSecondsSum: null, interTokenCount: null },
+          ...{ queueSecondsSum: null, queueCount: null },
         },
       },
       0,
