@@ -5,6 +5,7 @@ import { randomUnit } from '../../proto/std/ids.js'
 import { pauseEvery } from '../../proto/std/pause.js'
 import { throwRefusal } from '../../proto/std/refusal.js'
 import type { Log, Service } from '../../proto/std/service.js'
+import { ControlPlaneStore } from './cache/control-plane-store.js'
 import { SnapshotApplier } from './config/apply-snapshot.js'
 import { ConfigClient } from './config/config-client.js'
 import { CredentialVault } from './config/credential-vault.js'
@@ -194,7 +195,8 @@ export class Agent {
         clock,
         log,
       }
-      const alone = new RequestWorker({ ...serving, metrics, health: this.#health })
+      const sharedStore = settings.cacheStore === 'control-plane' ? this.#controlPlaneStore(identity) : null
+      const alone = new RequestWorker({ ...serving, metrics, health: this.#health, sharedStore })
       this.#door = alone
       await this.#run(alone)
     } else {
@@ -306,6 +308,14 @@ export class Agent {
         this.#log.warn({ service: service.name, fault: String(fault) }, 'a service did not stop cleanly')
       }
     }
+  }
+
+  #controlPlaneStore(identity: Identity): ControlPlaneStore {
+    const { reconnectMinMs, reconnectMaxMs, keepaliveIntervalMs, keepaliveTimeoutMs } = this.#settings
+    return new ControlPlaneStore({
+      ...{ identity, clock: this.#clock, random: randomUnit, log: this.#log },
+      ...{ reconnectMinMs, reconnectMaxMs, keepaliveIntervalMs, keepaliveTimeoutMs },
+    })
   }
 
   async #run(service: Service): Promise<void> {

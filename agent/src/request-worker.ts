@@ -3,7 +3,7 @@ import type { Service } from '../../proto/std/service.js'
 import { AnswerCache } from './cache/answer-cache.js'
 import { RouteEmbedder } from './cache/embedder.js'
 import { RedisStore } from './cache/redis-store.js'
-import { SharedAnswers } from './cache/shared-answers.js'
+import { SharedAnswers, type SharedStore } from './cache/shared-answers.js'
 import { AccessTokens } from './providers/access-tokens.js'
 import { Dialects } from './providers/dialects.js'
 import { TokenClient } from './providers/token-client.js'
@@ -34,6 +34,7 @@ export class RequestWorker implements RequestServing {
   readonly #parts: ServingParts
   readonly #metrics: ServingMetrics
   readonly #health: AgentHealth
+  readonly #sharedStore: (SharedStore & Service) | null
   /** In order of start. */
   readonly #running: { readonly name: string; stop(): Promise<void> }[] = []
   #http: HttpServer | null = null
@@ -42,9 +43,19 @@ export class RequestWorker implements RequestServing {
   #draining = false
   #stopped = false
 
-  /** Without `health` (the agent's, where there is one in this process) it has its own. */
-  constructor(parts: ServingParts & { readonly metrics?: ServingMetrics; readonly health?: AgentHealth }) {
+  /**
+   * Without `health` (the agent's, where there is one in this process) it has its own. `sharedStore`: of answers; null or
+   * none makes the one that settings name.
+   */
+  constructor(
+    parts: ServingParts & {
+      readonly metrics?: ServingMetrics
+      readonly health?: AgentHealth
+      readonly sharedStore?: (SharedStore & Service) | null
+    },
+  ) {
     this.#parts = parts
+    this.#sharedStore = parts.sharedStore ?? null
     this.#metrics = parts.metrics ?? new ServingMetrics()
     this.#health = parts.health ?? new AgentHealth()
   }
@@ -106,7 +117,7 @@ export class RequestWorker implements RequestServing {
     tables.onSwap((next) => scraper.follow(next))
     if (tables.current !== null) scraper.follow(tables.current)
     const { cacheRedisUrl, cacheSecret, cacheAnswerBytesMax } = settings
-    const store = cacheRedisUrl === null ? null : new RedisStore({ url: cacheRedisUrl, log })
+    const store = this.#sharedStore ?? (cacheRedisUrl === null ? null : new RedisStore({ url: cacheRedisUrl, log }))
     if (store !== null) await this.#run(store)
     const cache = new AnswerCache({
       clock,

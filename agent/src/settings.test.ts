@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { describeAgentSettings, readAgentSettings, settingsTable } from './settings.js'
 
 const least = { SWITCHYARD_CONTROL_PLANE: 'localhost:7402' }
+const cacheSecret = Buffer.alloc(32, 1).toString('base64')
+const sharing = { SWITCHYARD_AGENT_CACHE_STORE: 'control-plane', SWITCHYARD_AGENT_CACHE_SECRET: cacheSecret }
 
 describe('the settings', () => {
   it('need only the control plane', () => {
@@ -38,9 +40,36 @@ describe('the settings', () => {
       'SWITCHYARD_WORKERS is at most',
     ],
     ['no worker', { SWITCHYARD_WORKERS: '0' }, 'SWITCHYARD_WORKERS is "0": expected an integer'],
+    [
+      'a secret for nobody to share with',
+      { SWITCHYARD_AGENT_CACHE_SECRET: cacheSecret },
+      'SWITCHYARD_AGENT_CACHE_REDIS_URL and SWITCHYARD_AGENT_CACHE_SECRET are set together',
+    ],
+    [
+      'a control plane that would read answers',
+      { SWITCHYARD_AGENT_CACHE_STORE: 'control-plane' },
+      'SWITCHYARD_AGENT_CACHE_STORE=control-plane needs SWITCHYARD_AGENT_CACHE_SECRET',
+    ],
+    [
+      'two places to share answers in',
+      { ...sharing, SWITCHYARD_AGENT_CACHE_REDIS_URL: 'redis://h:1' },
+      'SWITCHYARD_AGENT_CACHE_REDIS_URL and SWITCHYARD_AGENT_CACHE_STORE=control-plane exclude each other',
+    ],
+    [
+      'workers that could not share',
+      { ...sharing, SWITCHYARD_WORKERS: '2' },
+      'SWITCHYARD_WORKERS is 1 with SWITCHYARD_AGENT_CACHE_STORE=control-plane',
+    ],
     ['a relative folder', { SWITCHYARD_AGENT_CREDENTIAL_FOLDERS: 'secrets' }, 'absolute'],
   ])('refuse %s', (_, over, message) => {
     expect(() => readAgentSettings({ ...least, ...over })).toThrow(message)
+  })
+
+  it('let agents share answers in a Redis, or with the control plane', () => {
+    expect(readAgentSettings(least)).toMatchObject({ cacheStore: 'redis', cacheRedisUrl: null, cacheSecret: null })
+    const redis = { SWITCHYARD_AGENT_CACHE_REDIS_URL: 'redis://h:1', SWITCHYARD_AGENT_CACHE_SECRET: cacheSecret }
+    expect(readAgentSettings({ ...least, ...redis, SWITCHYARD_WORKERS: '2' })).toMatchObject({ cacheStore: 'redis' })
+    expect(readAgentSettings({ ...least, ...sharing })).toMatchObject({ cacheStore: 'control-plane', cacheSecret })
   })
 
   it('never show a secret, not even a wrong one', () => {

@@ -182,6 +182,12 @@ export const settingsTable = {
     max: 64 * 1024 * 1024 * 1024,
     sentence: 'Bytes of vectors by which each request worker finds questions that mean the same.',
   }),
+  cacheStore: setting.choice('SWITCHYARD_AGENT_CACHE_STORE', {
+    fallback: 'redis',
+    among: ['redis', 'control-plane'],
+    sentence:
+      'Where agents share answers, once there is a secret: in a Redis, or with the control plane, which has to be in the region of the cluster and keeps them by cluster.',
+  }),
   cacheRedisUrl: setting.text('SWITCHYARD_AGENT_CACHE_REDIS_URL', {
     fallback: null,
     secret: true,
@@ -345,10 +351,28 @@ function checkRelations(values: SettingsOf<typeof settingsTable>): void {
   if (values.cacheAnswerBytesMax > values.cacheBytesMax / 4) {
     faults.push('SWITCHYARD_AGENT_CACHE_ANSWER_BYTES_MAX is at most a quarter of SWITCHYARD_AGENT_CACHE_BYTES_MAX')
   }
-  if ((values.cacheRedisUrl === null) !== (values.cacheSecret === null)) {
-    faults.push('SWITCHYARD_AGENT_CACHE_REDIS_URL and SWITCHYARD_AGENT_CACHE_SECRET are set together or not at all')
+  if (values.cacheStore === 'control-plane') faults.push(...controlPlaneStoreFaults(values))
+  else if ((values.cacheRedisUrl === null) !== (values.cacheSecret === null)) {
+    faults.push(
+      'SWITCHYARD_AGENT_CACHE_REDIS_URL and SWITCHYARD_AGENT_CACHE_SECRET are set together or not at all, unless SWITCHYARD_AGENT_CACHE_STORE is control-plane',
+    )
   }
   if (faults.length > 0) throw new SettingsError(faults.join('\n'))
+}
+
+function controlPlaneStoreFaults(values: SettingsOf<typeof settingsTable>): readonly string[] {
+  const faults: string[] = []
+  const store = 'SWITCHYARD_AGENT_CACHE_STORE=control-plane'
+  if (values.cacheRedisUrl !== null) {
+    faults.push(`SWITCHYARD_AGENT_CACHE_REDIS_URL and ${store} exclude each other: answers are shared in one place`)
+  }
+  if (values.cacheSecret === null) faults.push(`${store} needs SWITCHYARD_AGENT_CACHE_SECRET`)
+  if (values.workers > 1) {
+    faults.push(
+      `SWITCHYARD_WORKERS is 1 with ${store}: other processes of an agent have no certificate; share in a Redis instead`,
+    )
+  }
+  return faults
 }
 
 /** A sentence for each variable that looks like a setting of an agent and is none. */

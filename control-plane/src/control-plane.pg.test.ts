@@ -7,9 +7,11 @@ import { createClient } from 'graphql-ws'
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
+import { loadContract, unaryCall } from '../../agent/src/config/grpc-client.js'
 import { isApiKeyText } from '../../proto/policy/api-key-text.js'
 import { systemClock } from '../../proto/std/clock.js'
 import type { Log } from '../../proto/std/service.js'
+import { enrolAt, TestAgent } from '../../test/harness/fleet.js'
 import { type TestDatabase, testDatabase } from '../../test/harness/postgres.js'
 import { ControlPlane } from './control-plane.js'
 import { loadSettings } from './settings.js'
@@ -41,6 +43,7 @@ function settingsOf(overrides: Record<string, string> = {}) {
     SWITCHYARD_ENROL_PORT: '0',
     SWITCHYARD_GRAPHQL_BODY_BYTES_MAX: '20000',
     SWITCHYARD_AUDIT_POLL_MS: '50',
+    SWITCHYARD_REGION: 'eu-central-1',
     SWITCHYARD_SUBSCRIPTION_RECHECK_MS: '100',
     ...overrides,
   })
@@ -352,6 +355,37 @@ describe('what agents will follow', () => {
     expect(revokeApiKey.apiKey).toEqual({ state: 'REVOKED', abortOnRevoke: true })
     expect(BigInt(revokeApiKey.intentRevision)).toBeGreaterThan(BigInt(rotateApiKey.intentRevision))
   })
+})
+
+test('the answers of agents in its region are kept, and nobody else’s', async () => {
+  const callFrom = async (region: string) => {
+    const input = { name: `answers-${region}`, kind: 'EGRESS', cloud: 'test', region }
+    const { createCluster } = await made<{ createCluster: { cluster: { id: string } } }>(
+      'mutation ($input: CreateClusterInput!) { createCluster(input: $input) { cluster { id } } }',
+      { input },
+    )
+    const { createJoinToken } = await made<{ createJoinToken: { secret: string } }>(
+      'mutation ($input: CreateJoinTokenInput!) { createJoinToken(input: $input) { secret } }',
+      { input: { clusterId: createCluster.cluster.id } },
+    )
+    const [enrolPort, fleetPort] = [plane.addresses.enrol, plane.addresses.fleet].map((at) => Number(at.split(':')[1]))
+    const agent = new TestAgent(await enrolAt(enrolPort ?? 0, createJoinToken.secret))
+    const { CacheService } = loadContract()
+    const client = new CacheService(`localhost:${fleetPort}`, agent.channelCredentials)
+    try {
+      const name = Buffer.alloc(32, 1)
+      await unaryCall((done) =>
+        client.put({ name, value: Buffer.from('sealed'), ttlSeconds: 60, bornAtUnixMs: systemClock.nowMs() }, done),
+      )
+      return await unaryCall((done) => client.get({ name, bytesMax: 100 }, done))
+    } finally {
+      client.close()
+    }
+  }
+  expect(await callFrom('eu-central-1')).toMatchObject({ value: Buffer.from('sealed') })
+  await expect(callFrom('us-east-1')).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' })
+  const metrics = await (await fetch(`http://${plane.addresses.metrics}/metrics`)).text()
+  expect(metrics).toContain('shared_answer_calls_total{call="get",outcome="hit"} 1')
 })
 
 test('HTTPS when a certificate is given', async () => {

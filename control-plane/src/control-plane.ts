@@ -17,6 +17,9 @@ import { CachingReader } from './caching/caching-reader.js'
 import { CachingResolver, RouteCacheResolver } from './caching/caching-resolver.js'
 import { CachingService } from './caching/caching-service.js'
 import { CachingStore } from './caching/caching-store.js'
+import { SharedAnswerService } from './caching/shared-answer-service.js'
+import { SharedAnswerStore } from './caching/shared-answer-store.js'
+import { SharedAnswerSweeper } from './caching/shared-answer-sweeper.js'
 import { applyMigrations } from './database/apply-migrations.js'
 import { Database } from './database/database.js'
 import { AgentStatusStore } from './fleet/agent-status-store.js'
@@ -213,6 +216,7 @@ export class ControlPlane {
       url: settings.databaseUrl,
       poolMax: settings.databasePoolMax,
       sqlPoolMax: settings.databaseSqlPoolMax,
+      answersPoolMax: settings.databaseAnswersPoolMax,
       clock,
     })
     this.#own('database', { stop: () => database.close() })
@@ -250,11 +254,30 @@ export class ControlPlane {
       gauge.set(delivery.streamCount),
     )
     const enrolment = new Enrolment({ database, authority, signingKeys, audit, clock, log })
+    const answers = await this.#startAnswers({ clock, log, metrics, database })
     return {
       ...{ authority, signingKeys, gate, bell: reconciler },
-      registrations: [delivery.registration(), enrolment.registration(contract)],
+      registrations: [delivery.registration(), enrolment.registration(contract), answers.registration(contract)],
       fleetBell: { ring: () => [gate, facts].forEach((listener) => void listener.ring()) },
     }
+  }
+
+  /** What the agents of a cluster share. */
+  async #startAnswers({
+    clock,
+    log,
+    metrics,
+    database,
+  }: Pick<Machinery, 'clock' | 'log' | 'metrics' | 'database'>): Promise<SharedAnswerService> {
+    const { region, answersClusterBytesMax: clusterBytesMax, databaseAnswersPoolMax } = this.#settings
+    const store = new SharedAnswerStore(database)
+    const fleet = new FleetReader({ database, clock })
+    await this.#run(new SharedAnswerSweeper({ store, clusterBytesMax, clock, log }))
+    return new SharedAnswerService({
+      ...{ store, region, clusterBytesMax, metrics, clock },
+      regionOf: async (clusterId) => (await fleet.findCluster(clusterId))?.region ?? null,
+      putsAtOnceMax: Math.floor(databaseAnswersPoolMax / 2),
+    })
   }
 
   /** Reports become rows, rows become sums. */

@@ -30,6 +30,12 @@ export const settingsTable = {
     min: 2,
     max: 500,
   }),
+  databaseAnswersPoolMax: setting.integer('SWITCHYARD_DATABASE_ANSWERS_POOL_MAX', {
+    sentence: 'Connections for answers that agents share, made when there are any; half of them at most write.',
+    fallback: 4,
+    min: 2,
+    max: 500,
+  }),
   databaseWaitMs: setting.integer('SWITCHYARD_DATABASE_WAIT_MS', {
     sentence: 'How long to wait at start for a database that is not up yet.',
     fallback: 30_000,
@@ -238,6 +244,19 @@ export const settingsTable = {
     min: 20,
     max: 60_000,
   }),
+  region: setting.text('SWITCHYARD_REGION', {
+    sentence:
+      'Region that this control plane and its database are in, as clusters name theirs; without it no answers are kept for agents.',
+    shape: '1 to 63 of a-z, 0-9 and -',
+    pattern: /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    fallback: null,
+  }),
+  answersClusterBytesMax: setting.integer('SWITCHYARD_ANSWERS_CLUSTER_BYTES_MAX', {
+    sentence: 'Bytes in the database that the shared answers of one cluster take; beyond it the oldest go.',
+    fallback: 1_073_741_824,
+    min: 16_777_216,
+    max: 1_099_511_627_776,
+  }),
   providerPrivateAddresses: setting.flag('SWITCHYARD_PROVIDER_PRIVATE_ADDRESSES', {
     sentence: 'Whether testing a provider may call loopback and private networks; false where strangers are tenants.',
     fallback: true,
@@ -280,7 +299,7 @@ export function loadSettings(environment: Readonly<Record<string, string | undef
 }
 
 /** All of ours but the agent's, the command line's and the tests'. */
-const ownNames = /^SWITCHYARD_(?!AGENT_|TEST_|(?:CONTROL_PLANE|ENROL|JOIN_TOKEN|WORKERS|URL|TOKEN)$)/
+const ownNames = /^SWITCHYARD_(?!AGENT_|TEST_|(?:CONTROL_PLANE|ENROL|JOIN_TOKEN|WORKERS|URL|(?:CLASSIFIER_)?TOKEN)$)/
 
 /** A sentence for each variable that looks like a setting and is none. */
 export function describeMisspelt(

@@ -95,6 +95,17 @@ describe('backup and restore', () => {
     expect((await run(target.url, again)).rows[0].id).toBe('4')
   })
 
+  test('leave out what agents may lose: answers that they share', async () => {
+    const answer = `INSERT INTO "SharedAnswer" VALUES ('clu_a', sha256('a'), 'sealed', now(), now(), now() + interval '1 day');
+      INSERT INTO "SharedAnswerShelf" VALUES ('clu_a', 518)`
+    await run(source.url, answer)
+    const manifest = await save()
+    expect(manifest.tables.filter((table) => table.name.startsWith('SharedAnswer'))).toEqual([])
+    await restore({ url: target.url, folder })
+    expect((await run(target.url, 'SELECT FROM "SharedAnswer"')).rowCount).toBe(0)
+    await run(target.url, answer)
+  })
+
   test('raise the epoch, unless told that nothing ran since', async () => {
     await save()
     const epoch = `SELECT epoch, "caKey", octet_length("caCertificate") AS size FROM "Installation"`

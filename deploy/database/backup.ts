@@ -25,7 +25,7 @@ export interface BackupOptions {
  * repeatable-read transaction reads every table. Needs no program of Postgres (the npm package ships no pg_dump) and no
  * superuser.
  *
- * Not in it: queues (`bullmq`), which are transport and forget by design, and the keys of SWITCHYARD_WRAP_KEYS, without
+ * Not in it: queues (`bullmq`), which are transport and forget by design, answers that agents share, and the keys of SWITCHYARD_WRAP_KEYS, without
  * which the credentials in a backup are noise. That is on purpose: keep them apart.
  */
 export async function backUp(options: BackupOptions): Promise<Manifest> {
@@ -97,12 +97,13 @@ interface Table {
   columns: string[]
 }
 
-/** Every table of ours, parents first. */
+/** Every table of ours but the unlogged, parents first. What a crash of Postgres may empty (kept answers) is no record. */
 async function loadTables(client: pg.Client): Promise<Table[]> {
   const { rows: tables } = await client.query<Table>(
     `SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> '_prisma_migrations'
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p'
+       AND c.relname <> '_prisma_migrations'
      GROUP BY c.relname ORDER BY c.relname`,
   )
   const { rows: references } = await client.query<{ child: string; parent: string }>(

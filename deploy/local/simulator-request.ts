@@ -69,18 +69,13 @@ export function parseChat(body: unknown, models: readonly SimulatedModel[]): Cha
   if (messages === undefined) return missing('messages')
   if (!Array.isArray(messages)) return wrong('messages', 'expected an array of messages')
   if (messages.length === 0) return wrong('messages', 'expected an array with at least one message')
-  let promptTokens = 3
-  for (const [index, message] of messages.entries()) {
-    const counted = countMessage(message, `messages[${index}]`)
-    if (typeof counted !== 'number') return counted
-    promptTokens += counted
-  }
+  const said = countPrompt(messages, body['tools'])
+  if (typeof said !== 'number') return said
+  const promptTokens = said + generationPromptTokens
   const generation = parseGeneration(body, ['max_completion_tokens', 'max_tokens'])
   if (isApiError(generation)) return generation
   const toolCall = chooseTool(body)
   if (toolCall !== null && isApiError(toolCall)) return toolCall
-  if (Array.isArray(body['tools']) && body['tools'].length > 0)
-    promptTokens += tokensOf(JSON.stringify(body['tools'])).length
   const tooLong = checkLength(model, promptTokens, generation.outputTokensMax, 'messages')
   if (tooLong) return tooLong
   return {
@@ -92,6 +87,48 @@ export function parseChat(body: unknown, models: readonly SimulatedModel[]): Cha
     toolCall,
     jsonSchema: jsonSchemaOf(body['response_format']),
   }
+}
+
+/** What a template says last: that it is the assistant's turn. */
+const generationPromptTokens = 3
+
+function countPrompt(messages: readonly unknown[], tools: unknown): number | ApiError {
+  let tokenCount = 0
+  for (const [index, message] of messages.entries()) {
+    const counted = countMessage(message, `messages[${index}]`)
+    if (typeof counted !== 'number') return counted
+    tokenCount += counted
+  }
+  if (Array.isArray(tools) && tools.length > 0) tokenCount += tokensOf(JSON.stringify(tools)).length
+  return tokenCount
+}
+
+/**
+ * The tokens that vLLM's `/tokenize` is asked for in `body`, of a prompt or of messages, or the error that vLLM would answer.
+ * Without a model it is the first one. A prompt beyond the model's context is tokenized all the same.
+ */
+export function parseTokenize(
+  body: unknown,
+  models: readonly SimulatedModel[],
+): { readonly model: SimulatedModel; readonly tokens: readonly string[] } | ApiError {
+  if (!isObject(body)) return apiError(400, 'We could not parse the JSON body of your request: expected an object.')
+  const id = body['model'] ?? models[0]?.id
+  const model = models.find((candidate) => candidate.id === id)
+  if (model === undefined) {
+    return apiError(404, `The model \`${String(id)}\` does not exist.`, { param: 'model', code: 'model_not_found' })
+  }
+  const { prompt, messages } = body
+  if (typeof prompt === 'string') return { model, tokens: tokensOf(prompt) }
+  if (!Array.isArray(messages)) return missing('prompt')
+  const generates = body['add_generation_prompt'] ?? true
+  if (typeof generates !== 'boolean') return wrong('add_generation_prompt', 'expected a boolean')
+  if (generates && body['continue_final_message'] === true) {
+    return apiError(400, 'Cannot set both `continue_final_message` and `add_generation_prompt` to True.')
+  }
+  const said = countPrompt(messages, body['tools'])
+  if (typeof said !== 'number') return said
+  const length = said + (generates ? generationPromptTokens : 0)
+  return { model, tokens: Array.from({ length }, (_, index) => `${index} ${JSON.stringify(messages)}`) }
 }
 
 /** What OpenAI and vLLM generate where nobody says how much. */

@@ -463,3 +463,27 @@ test('tokenize counts as the usage does', async () => {
   const counted = (await (await post('/tokenize', { prompt: 'Say hello to the world.' })).json()) as { count: number }
   expect(counted.count).toBe(6)
 })
+
+test('tokenize counts a conversation as its usage does, and one that is too long, too', async () => {
+  const client = await startSimulator({ models: [{ id: 'm', kind: 'chat', contextTokensMax: 100 }] })
+  const tools = [{ type: 'function' as const, function: { name: 'look', parameters: { type: 'object' } } }]
+  const messages = [
+    { role: 'system' as const, content: 'Be brief.' },
+    { role: 'user' as const, content: [{ type: 'text' as const, text: 'Say hello to the world.' }] },
+  ]
+  const tokenize = async (body: object) => {
+    const response = await post('/tokenize', body)
+    const told = (await response.json()) as { count: number; max_model_len: number; tokens: number[] }
+    return { status: response.status, ...told }
+  }
+  const { usage } = await client.chat.completions.create({ model: 'm', messages, tools })
+  const told = await tokenize({ model: 'm', messages, tools })
+  expect(told).toMatchObject({ status: 200, count: usage?.prompt_tokens, max_model_len: 100 })
+  expect(told.tokens).toHaveLength(told.count)
+  const bare = await tokenize({ model: 'm', messages, tools, add_generation_prompt: false })
+  expect(bare.count).toBeLessThan(told.count)
+  expect((await tokenize({ messages: [{ role: 'user', content: 'word '.repeat(500) }] })).count).toBeGreaterThan(500)
+  expect((await tokenize({ model: 'other', messages })).status).toBe(404)
+  expect((await tokenize({ model: 'm', messages, continue_final_message: true })).status).toBe(400)
+  expect((await tokenize({ model: 'm' })).status).toBe(400)
+})

@@ -15,9 +15,10 @@ import {
   parseChat,
   parseCompletion,
   parseEmbeddings,
+  parseTokenize,
   type SimulatedModel,
 } from './simulator-request.js'
-import { seedOf, tokensOf } from './simulator-text.js'
+import { seedOf } from './simulator-text.js'
 
 export interface SimulatorOptions {
   /** 0 takes any free port; `url` tells which. */
@@ -285,19 +286,12 @@ export class Simulator {
 
   async #tokenize(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await readJson(request)
-    if (typeof body !== 'object' || body === null || body instanceof Error)
-      return refuse(response, apiError(400, 'We could not parse the JSON body of your request.'))
-    const { prompt, messages, model } = body as { prompt?: unknown; messages?: unknown; model?: unknown }
-    const used = this.#models.find((candidate) => candidate.id === model) ?? this.#models[0]
-    const texts =
-      typeof prompt === 'string'
-        ? [prompt]
-        : Array.isArray(messages)
-          ? messages.map((message: { content?: unknown }) => String(message.content ?? ''))
-          : null
-    if (!texts) return refuse(response, apiError(400, "Missing required parameter: 'prompt'.", { param: 'prompt' }))
-    const tokens = texts.flatMap(tokensOf).map((token) => seedOf(token) % 128_000)
-    answerJson(response, 200, { count: tokens.length, max_model_len: used?.contextTokensMax ?? 0, tokens })
+    if (body instanceof Error) return refuse(response, apiError(400, body.message))
+    const parsed = parseTokenize(body, this.#models)
+    if (isApiError(parsed)) return refuse(response, parsed)
+    const { model, tokens } = parsed
+    const ids = tokens.map((token) => seedOf(token) % 128_000)
+    answerJson(response, 200, { count: ids.length, max_model_len: model.contextTokensMax, tokens: ids })
   }
 
   async #setBehaviour(request: IncomingMessage, response: ServerResponse): Promise<void> {

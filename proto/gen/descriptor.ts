@@ -7,6 +7,76 @@ export const descriptor = {
    "nested": {
     "v1": {
      "nested": {
+      "CacheService": {
+       "methods": {
+        "Get": {
+         "requestType": "CacheGetRequest",
+         "responseType": "CacheGetResponse"
+        },
+        "Put": {
+         "requestType": "CachePutRequest",
+         "responseType": "CachePutResponse"
+        }
+       }
+      },
+      "CacheGetRequest": {
+       "fields": {
+        "name": {
+         "type": "bytes",
+         "id": 1
+        },
+        "bytesMax": {
+         "type": "uint32",
+         "id": 2
+        }
+       }
+      },
+      "CacheGetResponse": {
+       "oneofs": {
+        "_value": {
+         "oneof": [
+          "value"
+         ]
+        }
+       },
+       "fields": {
+        "value": {
+         "type": "bytes",
+         "id": 1,
+         "options": {
+          "proto3_optional": true
+         }
+        }
+       }
+      },
+      "CachePutRequest": {
+       "fields": {
+        "name": {
+         "type": "bytes",
+         "id": 1
+        },
+        "value": {
+         "type": "bytes",
+         "id": 2
+        },
+        "ttlSeconds": {
+         "type": "uint32",
+         "id": 3
+        },
+        "bornAtUnixMs": {
+         "type": "int64",
+         "id": 4
+        }
+       }
+      },
+      "CachePutResponse": {
+       "fields": {
+        "kept": {
+         "type": "bool",
+         "id": 1
+        }
+       }
+      },
       "EnrolmentService": {
        "methods": {
         "Enrol": {
@@ -1460,6 +1530,22 @@ export const descriptor = {
         "defaultRouteId": {
          "type": "string",
          "id": 9
+        },
+        "classifier": {
+         "type": "Classifier",
+         "id": 10
+        }
+       }
+      },
+      "Classifier": {
+       "fields": {
+        "providerId": {
+         "type": "string",
+         "id": 1
+        },
+        "timeoutMs": {
+         "type": "uint32",
+         "id": 2
         }
        }
       },

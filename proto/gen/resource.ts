@@ -6,6 +6,7 @@ import type { Breaker as _switchyard_v1_Breaker, Breaker__Output as _switchyard_
 import type { CachePolicy as _switchyard_v1_CachePolicy, CachePolicy__Output as _switchyard_v1_CachePolicy__Output } from './switchyard/v1/CachePolicy.js';
 import type { CachePurge as _switchyard_v1_CachePurge, CachePurge__Output as _switchyard_v1_CachePurge__Output } from './switchyard/v1/CachePurge.js';
 import type { CacheTtl as _switchyard_v1_CacheTtl, CacheTtl__Output as _switchyard_v1_CacheTtl__Output } from './switchyard/v1/CacheTtl.js';
+import type { Classifier as _switchyard_v1_Classifier, Classifier__Output as _switchyard_v1_Classifier__Output } from './switchyard/v1/Classifier.js';
 import type { ClusterResource as _switchyard_v1_ClusterResource, ClusterResource__Output as _switchyard_v1_ClusterResource__Output } from './switchyard/v1/ClusterResource.js';
 import type { DenyResource as _switchyard_v1_DenyResource, DenyResource__Output as _switchyard_v1_DenyResource__Output } from './switchyard/v1/DenyResource.js';
 import type { EnvironmentResource as _switchyard_v1_EnvironmentResource, EnvironmentResource__Output as _switchyard_v1_EnvironmentResource__Output } from './switchyard/v1/EnvironmentResource.js';
@@ -35,6 +36,7 @@ export interface ProtoGrpcType {
       CachePolicy: MessageTypeDefinition<_switchyard_v1_CachePolicy, _switchyard_v1_CachePolicy__Output>
       CachePurge: MessageTypeDefinition<_switchyard_v1_CachePurge, _switchyard_v1_CachePurge__Output>
       CacheTtl: MessageTypeDefinition<_switchyard_v1_CacheTtl, _switchyard_v1_CacheTtl__Output>
+      Classifier: MessageTypeDefinition<_switchyard_v1_Classifier, _switchyard_v1_Classifier__Output>
       ClusterResource: MessageTypeDefinition<_switchyard_v1_ClusterResource, _switchyard_v1_ClusterResource__Output>
       DenyResource: MessageTypeDefinition<_switchyard_v1_DenyResource, _switchyard_v1_DenyResource__Output>
       EnvironmentResource: MessageTypeDefinition<_switchyard_v1_EnvironmentResource, _switchyard_v1_EnvironmentResource__Output>

@@ -130,6 +130,25 @@ describe('compiled tables', () => {
     expect(compiled).toMatchObject([{ code, section: env, path }])
   })
 
+  it('hold who measures the prompts of a route', () => {
+    const judge = named('provider/prv_2', { provider: { id: 'prv_2', kind: 'classifier', baseUrl: 'http://judge/x' } })
+    const asking = named('route/rte_1', {
+      route: { ...route().resource.route, classifier: { providerId: 'prv_2', timeoutMs: 50 } },
+    })
+    const of = (...more: ReturnType<typeof named>[]) =>
+      compileTables(header(1), [{ name: env, changed: [environment, provider(), model(), ...more] }])
+    const compiled = of(judge, asking)
+    if (!isCompiled(compiled)) throw new Error(JSON.stringify(compiled))
+    expect(compiled.tables.environments.get(env)?.routes.get('fast')?.classifier).toMatchObject({
+      provider: { id: 'prv_2', origin: 'http://judge', basePath: '/x' },
+      timeoutMs: 50,
+    })
+    const plain = of(route())
+    if (!isCompiled(plain)) throw new Error(JSON.stringify(plain))
+    expect(plain.tables.environments.get(env)?.routes.get('fast')?.classifier).toBeNull()
+    expect(of(asking)).toMatchObject([{ code: 'classifier_provider_missing', path: 'classifier.providerId' }])
+  })
+
   it('share every key and environment when a key is denied', () => {
     const before = start(
       { name: env, changed: [environment, provider(), model(), route(), key('key_1'), key('key_2')] },

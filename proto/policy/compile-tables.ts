@@ -2,6 +2,7 @@ import type { ApiKeyResource__Output } from '../gen/switchyard/v1/ApiKeyResource
 import type { Breaker__Output } from '../gen/switchyard/v1/Breaker.js'
 import type { CachePolicy__Output } from '../gen/switchyard/v1/CachePolicy.js'
 import type { CachePurge__Output } from '../gen/switchyard/v1/CachePurge.js'
+import type { Classifier__Output } from '../gen/switchyard/v1/Classifier.js'
 import type { Hedging__Output } from '../gen/switchyard/v1/Hedging.js'
 import type { LastResort__Output } from '../gen/switchyard/v1/LastResort.js'
 import type { ModelResource__Output } from '../gen/switchyard/v1/ModelResource.js'
@@ -18,6 +19,7 @@ import type {
   BreakerTable,
   CachePurgeTable,
   CacheTable,
+  ClassifierTable,
   ClusterTable,
   DecisionTables,
   DenyTable,
@@ -58,6 +60,7 @@ export interface CompileRefusal {
     | 'default_route_missing'
     | 'target_provider_missing'
     | 'target_model_missing'
+    | 'classifier_provider_missing'
     | 'condition_invalid'
     | 'word_unknown'
     | 'weights_missing'
@@ -519,7 +522,10 @@ function joinRoutes(
     if (route.defaultRouteId && (defaults === undefined || defaults.route === route)) {
       report('default_route_missing', `route ${route.defaultRouteId} is not there`, name, 'defaultRouteId')
     }
-    routes.set(route.name, routeTable(name, route, rules, defaults?.rules ?? [], report))
+    const classifier = classifierTable(route.classifier, joined, (code, message, field) =>
+      report(code, message, name, `classifier.${field}`),
+    )
+    routes.set(route.name, routeTable(name, route, { rules, defaults: defaults?.rules ?? [], classifier }, report))
   }
   return routes
 }
@@ -530,11 +536,18 @@ interface OwnRoute {
   readonly rules: readonly RuleTable[]
 }
 
+/** What of a route its resource only names. */
+interface JoinedRoute {
+  /** Its own. */
+  readonly rules: readonly RuleTable[]
+  readonly defaults: readonly RuleTable[]
+  readonly classifier: ClassifierTable | null
+}
+
 function routeTable(
   name: string,
   route: RouteResource__Output,
-  own: readonly RuleTable[],
-  defaults: readonly RuleTable[],
+  { rules: own, defaults, classifier }: JoinedRoute,
   report: Report,
 ): RouteTable {
   const conducts = ['refuse', 'drop'] as const
@@ -550,6 +563,7 @@ function routeTable(
     lastResort: lastResortTable(route.lastResort),
     hedging: hedgingTable(route.hedging),
     cache: cacheTable(route.cache),
+    classifier,
     rules,
     ownRuleCount: own.length,
     measures: measuresOf(rules),
@@ -721,6 +735,21 @@ function cacheTable(cache: CachePolicy__Output | null | undefined): CacheTable |
     detailApiKeys: new Set(cache.detailApiKeyIds),
     tags: Object.freeze([...cache.tags]),
   })
+}
+
+function classifierTable(
+  classifier: Classifier__Output | null | undefined,
+  { providers }: Joined,
+  report: ReportField,
+): ClassifierTable | null {
+  if (!classifier) return null
+  const { providerId, timeoutMs } = classifier
+  const provider = providers.get(providerId)
+  if (provider === undefined) {
+    report('classifier_provider_missing', `provider ${providerId} is not there`, 'providerId')
+    return null
+  }
+  return Object.freeze({ provider, timeoutMs })
 }
 
 function cachePurgeTable(purge: CachePurge__Output): CachePurgeTable {

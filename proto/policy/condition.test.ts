@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compileCondition, isCondition } from './condition.js'
+import { compileCondition, conditionPatternsMax, isCondition } from './condition.js'
 import { conditionCharactersMax, conditionDepthMax } from './condition-syntax.js'
 import type { ConditionValues } from './condition-variables.js'
+import { patternCharactersMax } from './pattern.js'
 
 const headers = new Map([
   ['x-tier', 'gold'],
@@ -139,8 +140,20 @@ describe('a condition', () => {
     ['team in ["a", 5]', '9: a list holds values of one type'],
     ['team in [["a"]]', '9: a list holds plain values'],
     ['stream ? 1 : "a"', '8: : has a whole number before it and a text after it'],
-    ['matches(team, "a")', '1: matches is not offered'],
-    ['team.matches("a")', '5: matches is not offered'],
+    ['matches("a")', '1: matches takes a text and a pattern'],
+    ['team.matches()', '5: matches takes a text and a pattern'],
+    ['matches(team, "a", "b")', '1: matches takes a text and a pattern'],
+    ['tokens_in.matches("a")', '10: matches is of a text, not of a whole number'],
+    ['team.matches(user)', '14: a pattern stands there as a text'],
+    ['team.matches("a" + "b")', '18: a pattern stands there as a text'],
+    ['team.matches(5)', '14: a pattern stands there as a text'],
+    ['team.matches("(a")', '14: no pattern of RE2: missing closing ): `(a`'],
+    ['stream && team.matches("[a")', '24: no pattern of RE2: missing closing ]: `[a`'],
+    ['team.matches("a**")', '14: no pattern of RE2: invalid nested repetition operator: `**`'],
+    // Neither can be had in linear time.
+    ['team.matches(r"(a)\\1")', '14: no pattern of RE2: invalid escape sequence'],
+    ['team.matches("(?=a)")', '14: no pattern of RE2: '],
+    ['team.matches("(?<=a)b")', '14: no pattern of RE2: '],
     ['team.startsWith(5)', '5: startsWith is of a text and takes a text'],
     ['team.startsWith()', '5: startsWith takes one text'],
     ['now.getHours() == 5', '4: there is no function getHours here; there are size, startsWith'],
@@ -167,6 +180,141 @@ describe('a condition', () => {
     expect(flawOf(`${'!'.repeat(conditionDepthMax + 1)}true`)).toContain('nested deeper')
     expect(flawOf(Array(300).fill('true').join('&&'))).toContain('more than 400')
     expect(flawOf(Array.from({ length: 21 }, (_, index) => `"x-${index}" in headers`).join('||'))).toContain('headers')
+  })
+
+  test.each([
+    // Anywhere, unless the pattern says where.
+    ['user.matches("d")', true],
+    ['user.matches("^d")', false],
+    ['matches(user, "^a.a$")', true],
+    ['matches(user, "")', true],
+    ['session.matches("^$")', true],
+    ['user.matches("(?i)^ADA$")', true],
+    ['user.matches("ADA")', false],
+    [String.raw`headers["x-tier"].matches(r"^(gold|silver)\b")`, true],
+    [String.raw`"bot-17".matches("^bot-\\d{1,3}$")`, true],
+    ['"a\\nb".matches("a.b")', false],
+    ['"a\\nb".matches("(?s)a.b")', true],
+    // One code point is one character.
+    ['"😀".matches("^.$")', true],
+    [String.raw`"Zürich".matches(r"^\p{Lu}\p{Ll}+$")`, true],
+    ['!user.matches("x") && model.matches("^chat") && true', true],
+  ])('a pattern is searched for: %s', (text, expected) => {
+    expect(run(text)).toBe(expected)
+  })
+
+  test('a pattern is looked for in nothing that is not there', () => {
+    expect(run('headers["x-none"].matches("a")')).toBe('the header x-none is not there')
+    expect(run('headers["x-none"].matches("a") || true')).toBe(true)
+  })
+
+  test('patterns are bounded in length, steps and number', () => {
+    expect(run(`team.matches("${'a'.repeat(patternCharactersMax)}")`)).toBe(false)
+    expect(flawOf(`team.matches("${'a'.repeat(patternCharactersMax + 1)}")`)).toBe(
+      '14: the pattern is longer than 256 characters',
+    )
+    for (const text of [
+      '(a{1000}){1000}',
+      '((a{30}){30}){30}',
+      'a{501}',
+      '[a-z]{99999999999}',
+      '(abc){3,400}',
+      'a{999,}',
+    ]) {
+      expect(flawOf(`team.matches("${text}")`), text).toMatch(/^14: (the pattern repeats too much|no pattern)/)
+    }
+    const several = (count: number, pattern: string) => Array(count).fill(`team.matches("${pattern}")`).join(' || ')
+    expect(run(several(conditionPatternsMax, 'x'))).toBe(false)
+    expect(flawOf(several(conditionPatternsMax + 1, 'x'))).toContain('more than 8 patterns')
+    expect(run(several(2, 'x{240}'))).toBe(false)
+    expect(flawOf(several(3, 'x{240}'))).toContain('patterns of more than 500 steps together')
+  })
+
+  test('what is too large is found out before it is written out', () => {
+    // 240,000 steps: to compile them alone takes a second.
+    const text = `team.matches(r"(${String.raw`\pL`.repeat(80)}){1000}")`
+    const startedMs = performance.now()
+    expect(flawOf(text)).toContain('repeats too much')
+    expect(performance.now() - startedMs).toBeLessThan(50)
+  })
+
+  test('a text that is too long for the patterns of a condition makes it fail', () => {
+    const of = (length: number): ConditionValues => ({ ...values, user: 'a'.repeat(length) })
+    expect(run('user.matches("b")', of(8_192))).toBe(false)
+    expect(run('user.matches("b")', of(8_193))).toBe('a text longer than 8192 characters')
+    // All of them together are to be looked for in a few milliseconds.
+    const [first, second] = [`user.matches("${'b{200}'}")`, 'user.matches("c{200}")']
+    expect(run(first, of(1_200))).toBe(false)
+    expect(run(`${first} || ${second}`, of(600))).toBe(false)
+    expect(run(`${first} || ${second}`, of(650))).toMatch(/^a text longer than 6\d\d characters$/)
+  })
+
+  test.each([
+    ['what makes V8 backtrack', '^(a+)+$', `${'a'.repeat(8_000)}!`],
+    ['choices of choices', '^(a|a?)+$', `${'a'.repeat(8_000)}!`],
+    ['an automaton of many states', '[ab]*a[ab]{20}c', `c${noise(8_000)}`],
+  ])('takes a time that grows with the text alone: %s', (_what, pattern, text) => {
+    const condition = compileCondition(`user.matches("${pattern}")`)
+    if (!isCondition(condition)) throw new Error(condition.message)
+    const of = { ...values, user: text }
+    expect(condition.test(of)).toBe(false)
+    const startedMs = performance.now()
+    for (let count = 0; count < 10; count++) condition.test(of)
+    // Some 5 ms each at most; V8 would not end at all.
+    expect(performance.now() - startedMs).toBeLessThan(2_000)
+  })
+
+  test('patterns mean what they mean to JavaScript where both know them', () => {
+    const letter = fc.constantFrom('a', 'b', 'c', '.', '[ab]', '[^a]', String.raw`\d`, String.raw`\w`, String.raw`\b`)
+    const { pattern } = fc.letrec<{ pattern: string }>((tie) => ({
+      pattern: fc.oneof(
+        { maxDepth: 4 },
+        letter,
+        fc.tuple(tie('pattern'), tie('pattern')).map(([a, b]) => `${a}${b}`),
+        fc.tuple(tie('pattern'), tie('pattern')).map(([a, b]) => `(?:${a}|${b})`),
+        fc
+          .tuple(tie('pattern'), fc.constantFrom('*', '+', '?', '{2}', '{1,3}', '*?', '+?'))
+          .map(([a, times]) => `(?:${a})${times}`),
+        tie('pattern').map((a) => `^(${a})`),
+        tie('pattern').map((a) => `${a}$`),
+      ),
+    }))
+    const text = fc.string({ unit: fc.constantFrom('a', 'b', 'c', '1', ' ', '_', 'ü'), maxLength: 12 })
+    let comparedCount = 0
+    fc.assert(
+      fc.property(pattern, fc.array(text, { maxLength: 5 }), (source, texts) => {
+        const condition = compileCondition(`user.matches(r"${source}")`)
+        // RE2 wants no more than a thousand repetitions, and we want no more than some steps.
+        if (!isCondition(condition)) return expect(condition.message).toMatch(/repeats too much|longer than|repeat/)
+        const expected = new RegExp(source)
+        for (const user of texts) {
+          comparedCount += 1
+          expect(condition.test({ ...values, user }), `${source} in ${user}`).toBe(expected.test(user))
+        }
+      }),
+      { seed: 13, numRuns: 3_000 },
+    )
+    expect(comparedCount).toBeGreaterThan(5_000)
+  })
+
+  test('never throws, whatever pattern somebody writes', () => {
+    const piece = fc.constantFrom(
+      ...'()[]{}|*+?^$.,-\\:=!<>&PpQEdwsbzAx09ai',
+      '{2,',
+      '[:alpha:]',
+      '(?i)',
+      '(?P<a>',
+      '\\p{',
+      'é',
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 24 }), text12(), (pieces, user) => {
+        const condition = compileCondition(`user.matches(${JSON.stringify(pieces.join(''))})`)
+        if (isCondition(condition)) expect(typeof condition.test({ ...values, user })).toBe('boolean')
+        else expect(condition.at).toBeGreaterThan(0)
+      }),
+      { seed: 17, numRuns: 10_000 },
+    )
   })
 
   test('says what it reads', () => {
@@ -252,6 +400,21 @@ describe('a condition', () => {
     )
   })
 })
+
+function text12() {
+  return fc.string({ unit: fc.constantFrom('a', 'b', '1', ' ', '(', 'é', '\n'), maxLength: 12 })
+}
+
+/** Of a and b, in an order that no automaton foresees; the same each time. */
+function noise(length: number): string {
+  let state = 12_345
+  let text = ''
+  for (let index = 0; index < length; index++) {
+    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
+    text += state > 1_073_741_824 ? 'a' : 'b'
+  }
+  return text
+}
 
 function jsCompare<T extends number | string>(operator: string, a: T, b: T): boolean {
   if (operator === '==') return a === b

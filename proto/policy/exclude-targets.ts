@@ -1,12 +1,9 @@
+import { type PlaceReason, reasonAgainstPlace } from './provider-place.js'
 import type { Readings } from './readings.js'
 import { capabilityOf } from './request-facts.js'
 import type { ApiKeyTable, TargetTable } from './tables.js'
 
-export type ExclusionReason =
-  | 'capability_missing'
-  | 'region_not_permitted'
-  | 'external_not_permitted'
-  | 'context_too_long'
+export type ExclusionReason = PlaceReason | 'capability_missing' | 'context_too_long'
 
 export interface Exclusion {
   readonly target: TargetTable
@@ -38,10 +35,8 @@ export function findExclusions(
 
 function reasonAgainst(target: TargetTable, readings: Readings, key: ApiKeyTable): ExclusionReason | null {
   if (!target.model.capabilities.has(capabilityOf(readings.facts))) return 'capability_missing'
-  // An environment without a list of regions is not restricted; with one, data never leaves it whatever a route says.
-  const regions = key.environment.permittedRegions
-  if (regions.size > 0 && !regions.has(target.provider.region)) return 'region_not_permitted'
-  if (target.provider.external && !key.allowExternal) return 'external_not_permitted'
+  const place = reasonAgainstPlace(target.provider, key)
+  if (place !== null) return place
   return isTooLong(target, readings) ? 'context_too_long' : null
 }
 

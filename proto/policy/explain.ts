@@ -2,6 +2,7 @@ import { unreachable } from '../std/assert.js'
 import { formatUsd } from '../std/money.js'
 import { isRefusal, type Refusal } from '../std/refusal.js'
 import { type Choice, type ChoiceRefusalCode, type Decision, decide, testRule } from './choose-target.js'
+import { type Classified, type ClassifiedMeasure, measuresWanted } from './classifier.js'
 import type { ExclusionReason } from './exclude-targets.js'
 import { type HealthFacts, nothingKnown, type TargetHealth } from './health.js'
 import {
@@ -122,6 +123,10 @@ function sentencesOf(decided: Decided, refusal: Refusal<ChoiceRefusalCode> | nul
       if (looked === rule) break
       index += 1
     }
+  }
+  if (route !== null) {
+    const sentence = sentenceOfClassifier(route, readings)
+    if (sentence !== null) sentences.push(sentence)
   }
   if (rule !== null && refusal === null) {
     const reason = reasonOfStrategy(rule, decided)
@@ -330,6 +335,39 @@ function sentenceOfRule(rule: RuleTable, isDefault: boolean, readings: Readings)
   if (read !== '') read += ')'
   if (typeof held === 'string') return `${called}: ${condition} counts as false, ${held}${read}`
   return `${called}: ${condition} ${held ? 'holds' : 'does not hold'}${read}`
+}
+
+/** Who measured what rules read of the prompt; null where nobody but the built-in estimates, or whoever said it, could. */
+function sentenceOfClassifier(route: RouteTable, readings: Readings): string | null {
+  const { classifier } = route
+  const { prompt } = readings.facts
+  if (classifier === null || prompt === undefined) return null
+  const wanted = measuresWanted(route, (measure) => prompt.isSaid?.(measure) === true)
+  if (wanted.length === 0) return null
+  const { provider, timeoutMs } = classifier
+  const called = `classifier ${provider.name}`
+  const { classified } = prompt
+  const reason = readings.reasonAgainst(provider)
+  if (reason !== null) {
+    const why = reason === 'external_not_permitted' ? 'it is external' : 'its region is not permitted'
+    return `${called} may not be asked, ${why}: ${estimated(wanted)}`
+  }
+  if (classified === undefined) {
+    return `${called} would be asked for ${wanted.join(' and ')}, for at most ${timeoutMs} ms: until then ${estimated(wanted)}`
+  }
+  const measured = wanted.filter((measure) => isMeasured(classified, measure))
+  if (measured.length === 0) return `${called} measured nothing (${classified.outcome}): ${estimated(wanted)}`
+  const label = classified.label === '' ? '' : ` (${classified.label})`
+  const left = wanted.filter((measure) => !measured.includes(measure))
+  return `${called}${label} measured ${measured.join(' and ')}${left.length === 0 ? '' : `: ${estimated(left)}`}`
+}
+
+function isMeasured({ complexity, promptClass }: Classified, measure: ClassifiedMeasure): boolean {
+  return (measure === 'complexity' ? complexity : promptClass) !== null
+}
+
+function estimated(measures: readonly ClassifiedMeasure[]): string {
+  return `the built-in estimate of ${measures.join(' and ')} counts`
 }
 
 function sentenceOfTarget(target: TargetTable, health: TargetHealth, reason: string, hop: number): string {

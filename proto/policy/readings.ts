@@ -1,7 +1,8 @@
 import type { PromptClass } from './classify-prompt.js'
 import type { ConditionValues } from './condition-variables.js'
+import { type PlaceReason, reasonAgainstPlace } from './provider-place.js'
 import type { RequestFacts } from './request-facts.js'
-import type { ApiKeyTable, EnvironmentTable } from './tables.js'
+import type { ApiKeyTable, EnvironmentTable, ProviderTable } from './tables.js'
 
 const hourMs = 3_600_000
 const dayMs = 86_400_000
@@ -102,6 +103,11 @@ export class Readings implements ConditionValues {
   get tokens_in(): number | null {
     if (this.#tokensIn === undefined) this.#tokensIn = this.#facts.prompt?.tokensIn() ?? null
     return this.#tokensIn
+  }
+
+  /** Why nothing of the request may go to `provider`; null: it may. */
+  reasonAgainst(provider: ProviderTable): PlaceReason | null {
+    return reasonAgainstPlace(provider, this.#key)
   }
 
   header(name: string): string | undefined {

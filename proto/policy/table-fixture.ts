@@ -63,7 +63,7 @@ export function sketchRule(id: string, sketch: RuleSketch): RuleTable {
 export function sketchRoute(name: string, ...rules: readonly RuleSketch[]): RouteTable {
   return {
     ...{ id: `rte_${name}`, name, totalTimeoutMs: 10, dropsUnsupported: false, lastResort: null, hedging: null },
-    ...{ cache: null, ownRuleCount: rules.length, measures: new Set() },
+    ...{ cache: null, classifier: null, ownRuleCount: rules.length, measures: new Set() },
     rules: rules.map((rule, index) => sketchRule(rule.id ?? `rule-${index}`, rule)),
   }
 }

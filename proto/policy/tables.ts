@@ -154,6 +154,14 @@ export interface HedgingTable {
   readonly delayMinMs: number
 }
 
+/** Who is asked to measure prompts, instead of the built-in estimates. */
+export interface ClassifierTable {
+  /** Of a kind that serves nothing else. */
+  readonly provider: ProviderTable
+  /** Longest that a request waits for it. */
+  readonly timeoutMs: number
+}
+
 export type Strategy = 'ordered' | 'weighted' | 'least_latency' | 'cheapest' | 'preference' | 'complexity' | 'task'
 
 export interface RouteTable {
@@ -168,6 +176,8 @@ export interface RouteTable {
   readonly hedging: HedgingTable | null
   /** Null: nothing is kept and given again. */
   readonly cache: CacheTable | null
+  /** Null: nobody is asked, the built-in estimates count. */
+  readonly classifier: ClassifierTable | null
   /**
    * Ordered; the first whose condition holds decides. A null condition always holds. Its own ones, then those of the route
    * that it takes its defaults from.

@@ -91,6 +91,27 @@ describe('an environment section', () => {
     expect(found(whole, model(), route())).toEqual([])
   })
 
+  it('asks only a classifier about prompts, of a region that is permitted, and nobody else', () => {
+    const judge = (over = {}) =>
+      named('provider/prv_2', {
+        provider: { id: 'prv_2', region: 'eu', kind: 'classifier', baseUrl: 'http://judge', ...over },
+      })
+    const asking = (over = {}, targets = [target()]) =>
+      route(targets, { classifier: { providerId: 'prv_2', timeoutMs: 100, ...over } })
+    const all = [provider(), model()]
+    expect(found(...all, judge(), asking())).toEqual([])
+    const at = 'route/rte_1 classifier'
+    expect(found(...all, asking())).toEqual([`${at}.providerId classifier_provider_missing`])
+    expect(found(...all, judge({ kind: 'vllm' }), asking())).toEqual([`${at}.providerId classifier_provider_missing`])
+    expect(found(...all, judge({ region: 'us' }), asking())).toEqual([
+      `${at}.providerId classifier_region_not_permitted`,
+    ])
+    expect(found(...all, judge(), asking({ timeoutMs: 0 }))).toEqual([`${at}.timeoutMs deadline_invalid`])
+    expect(found(...all, judge(), route([target({ providerId: 'prv_2' })]))).toEqual([
+      'route/rte_1 rules[0].targets[0].providerId target_provider_missing',
+    ])
+  })
+
   it('takes default rules from a route that is there and has none itself', () => {
     const other = (id: string, defaultRouteId = '') =>
       named(`route/${id}`, {

@@ -1,4 +1,5 @@
 import { resourceCodec } from '../gen/codec.js'
+import type { Classifier__Output } from '../gen/switchyard/v1/Classifier.js'
 import type { Resource__Output } from '../gen/switchyard/v1/Resource.js'
 import type { RouteResource__Output } from '../gen/switchyard/v1/RouteResource.js'
 import type { Target__Output } from '../gen/switchyard/v1/Target.js'
@@ -133,6 +134,9 @@ function checkEnvironment(section: string, resources: readonly NamedResource[], 
   }
 }
 
+/** Of providers that measure prompts, and serve no model. */
+export const classifierKind = 'classifier'
+
 /** What a vendor's requests cannot be made without. */
 const vendorFields: Readonly<Record<string, readonly ('apiVersion' | 'vendorRegion' | 'vendorProject')[]>> = {
   'azure-openai': ['apiVersion'],
@@ -162,6 +166,7 @@ function checkRoute(name: string, route: RouteResource__Output, around: Surround
   if (route.rules.length === 0) report('rule_missing', 'a route needs at least one rule', name, 'rules')
   if (route.totalTimeoutMs <= 0) report('deadline_invalid', 'a deadline is above zero', name, 'totalTimeoutMs')
   if (route.defaultRouteId) checkDefaults(name, route, around, report)
+  if (route.classifier) checkClassifier(name, route.classifier, around, report)
   const targetIds = new Set<string>()
   for (const [ruleIndex, rule] of route.rules.entries()) {
     const rulePath = `rules[${ruleIndex}]`
@@ -190,6 +195,26 @@ function checkDefaults(name: string, route: RouteResource__Output, around: Surro
   }
 }
 
+/** Who is asked about prompts reads them, so it is bound as targets are. */
+function checkClassifier(
+  name: string,
+  { providerId, timeoutMs }: Classifier__Output,
+  around: Surroundings,
+  report: Report,
+): void {
+  const provider = around.providers.get(providerId)
+  if (provider === undefined) {
+    report('classifier_provider_missing', `provider ${providerId} is not there`, name, 'classifier.providerId')
+  } else if (provider.kind !== classifierKind) {
+    const message = `a provider of kind ${provider.kind} measures no prompts`
+    report('classifier_provider_missing', message, name, 'classifier.providerId')
+  } else if (!around.regions.has(provider.region)) {
+    const message = `the environment does not permit ${provider.region}`
+    report('classifier_region_not_permitted', message, name, 'classifier.providerId')
+  }
+  if (timeoutMs <= 0) report('deadline_invalid', 'a deadline is above zero', name, 'classifier.timeoutMs')
+}
+
 function checkTarget(
   target: Target__Output,
   around: Surroundings,
@@ -198,6 +223,8 @@ function checkTarget(
   const provider = around.providers.get(target.providerId)
   if (provider === undefined) {
     report('target_provider_missing', `provider ${target.providerId} is not there`, 'providerId')
+  } else if (provider.kind === classifierKind) {
+    report('target_provider_missing', `a provider of kind ${provider.kind} serves no model`, 'providerId')
   } else if (!around.regions.has(provider.region)) {
     report('target_region_not_permitted', `the environment does not permit ${provider.region}`, 'providerId')
   }

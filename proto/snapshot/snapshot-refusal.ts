@@ -40,6 +40,8 @@ const codes = {
   target_model_missing: { retryable: false },
   target_region_not_permitted: { retryable: false },
   target_capability_mismatch: { retryable: false },
+  classifier_provider_missing: { retryable: false },
+  classifier_region_not_permitted: { retryable: false },
   /** Said by agents of a release without conditions. */
   condition_unsupported: { retryable: false },
   condition_invalid: { retryable: false },

@@ -267,6 +267,128 @@ cases:
     expect(asked.filter(({ operationName }) => operationName === 'explainRoute')).toHaveLength(3)
   })
 
+  test('test counts misroutes of labelled cases, and fails where there are too many', async () => {
+    const [large, small] = explained.targets
+    answers['explainRoute'] = { explainRoute: { ...explained, targets: [{ ...large, tier: 'HIGH' }, small] } }
+    const suite = suiteFile(
+      `cases:
+  - { name: easy, request: { model: chat, prompt: hi }, label: LOW }
+  - { name: hard, request: { model: chat, prompt: prove }, label: HIGH, expect: { rule: law } }
+  - { name: other, request: { model: chat }, expect: { rule: law } }`,
+    )
+    const printed = await run('routes', 'test', suite)
+    expect(printed).toMatch(/ok +easy +law +large@openai-eu +LOW +HIGH/)
+    expect(printed).toContain('3 passed, 0 failed\n1 of 2 labelled cases are misrouted (50 %): 1 LOW→HIGH\n')
+    expect(await run('routes', 'test', suite, '--misroute-max', '0.5')).toBe(printed)
+    await expect(run('routes', 'test', suite, '--misroute-max', '0.49')).rejects.toThrow(
+      '1 of 2 labelled cases are misrouted (50 %): 1 LOW→HIGH; at most 49 % may be',
+    )
+    expect(JSON.parse(await run('routes', 'test', suite, '--json'))).toMatchObject([
+      { name: 'easy', label: 'LOW', tier: 'HIGH', misrouted: true, mismatches: [] },
+      { name: 'hard', label: 'HIGH', tier: 'HIGH', misrouted: false },
+      { name: 'other', label: null, misrouted: false },
+    ])
+  })
+
+  describe('with a classifier', () => {
+    let judge: Server
+    let heard: { path: string; authorization: string; body: Record<string, unknown> }[]
+    let says: (text: string) => [status: number, body: string]
+
+    beforeEach(async () => {
+      heard = []
+      says = () => [200, '{"complexity":0.9,"class":"code","label":"v1"}']
+      judge = createServer(async (request, response) => {
+        const parts: Buffer[] = []
+        for await (const part of request as AsyncIterable<Buffer>) parts.push(part)
+        const body = JSON.parse(Buffer.concat(parts).toString()) as { text: string }
+        heard.push({ path: request.url ?? '', authorization: request.headers.authorization ?? '', body })
+        const [status, text] = says(body.text)
+        response.writeHead(status).end(text)
+      })
+      await new Promise<void>((resolve) => judge.listen(0, '127.0.0.1', resolve))
+      answers['explainRoute'] = { explainRoute: { ...explained, tokensIn: 7 } }
+    })
+    afterEach(() => {
+      delete process.env['SWITCHYARD_CLASSIFIER_TOKEN']
+      judge.closeAllConnections()
+      judge.close()
+    })
+    const address = () => `http://127.0.0.1:${(judge.address() as AddressInfo).port}/v2/`
+    const suite = () =>
+      suiteFile(
+        `cases:
+  - { name: open, request: { model: chat, prompt: prove, turns: 3 }, label: HIGH }
+  - { name: named, request: { model: chat, prompt: hi, headers: { X-Switchyard-Prompt-Class: chat } }, label: LOW }
+  - { name: said, request: { model: chat, prompt: hi, complexity: 0.1, class: chat }, label: LOW }
+  - { name: without, request: { model: chat }, label: LOW }`,
+      )
+    const supposed = () =>
+      asked
+        .filter(({ operationName }) => operationName === 'explainRoute')
+        .map(({ variables }) => variables['input'] as Record<string, unknown>)
+        .map(({ complexity, promptClass }) => [complexity, promptClass])
+
+    test('test asks it about what cases leave open, and supposes what it says', async () => {
+      process.env['SWITCHYARD_CLASSIFIER_TOKEN'] = 'sk-judge'
+      const printed = await run('--json', 'routes', 'test', suite(), '--classifier', address())
+      expect(heard).toEqual([
+        {
+          ...{ path: '/v2/classify', authorization: 'Bearer sk-judge' },
+          body: { text: 'prove', turns: 3, tools: 0, images: 0, tokens: 7, model: 'chat' },
+        },
+        expect.objectContaining({ body: expect.objectContaining({ text: 'hi', turns: 1 }) }),
+      ])
+      expect(supposed()).toEqual([
+        ...[
+          [null, null],
+          [0.9, 'CODE'],
+        ],
+        // The header is the client's own word.
+        ...[
+          [null, null],
+          [0.9, null],
+        ],
+        ...[
+          [0.1, 'CHAT'],
+          [null, null],
+        ],
+      ])
+      const results = JSON.parse(printed) as { classified: string | null }[]
+      expect(results.map(({ classified }) => classified)).toEqual(['measured', 'measured', null, null])
+    })
+
+    test.each<[string, [number, string], string]>([
+      ['refuses', [500, '{}'], 'HTTP 500'],
+      ['redirects', [302, '{}'], 'HTTP 302'],
+      ['says no JSON', [200, 'hard'], 'no JSON'],
+      ['says a class of its own', [200, '{"class":"poetry"}'], 'a class that is none of ours'],
+      ['says too much', [200, JSON.stringify({ complexity: 1, more: 'x'.repeat(20_000) })], 'more than 16384 bytes'],
+    ])('test counts estimates, and says so, where it %s', async (_words, answer, reason) => {
+      says = (text) => (text === 'hi' ? answer : [200, '{"complexity":0.9}'])
+      expect(await run('routes', 'test', suite(), '--classifier', address())).toContain(
+        `1 of 2 prompts were not measured by the classifier (${reason}): estimates count\n`,
+      )
+      expect(supposed()).toHaveLength(5)
+      says = () => answer
+      await expect(run('routes', 'test', suite(), '--classifier', address())).rejects.toThrow(
+        `the classifier measured none of 2 prompts: ${reason}`,
+      )
+    })
+
+    test('test refuses what is no address', async () => {
+      await expect(run('routes', 'test', suite(), '--classifier', 'judge')).rejects.toThrow('expected a URL such as')
+      expect(asked).toEqual([])
+    })
+  })
+
+  test('test refuses a bound on misroutes that means nothing', async () => {
+    const suite = suiteFile('cases: [{ request: { model: chat }, expect: { rule: law } }]')
+    await expect(run('routes', 'test', suite, '--misroute-max', '0.1')).rejects.toThrow('no case has a label')
+    await expect(run('routes', 'test', suite, '--misroute-max', '10')).rejects.toThrow('expected a number from 0 to 1')
+    expect(asked).toEqual([])
+  })
+
   const target = (id: string, providerId: string, modelId: string, upstreamModel: string | null = null) => ({
     ...{ id, providerId, modelId, upstreamModel },
   })

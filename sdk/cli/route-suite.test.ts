@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { RouteExplanationFieldsFragment } from '../client.js'
-import { mismatchesOf, parseSuite, suiteBytesMax } from './route-suite.js'
+import { mismatchesOf, misroutesOf, parseSuite, suiteBytesMax } from './route-suite.js'
 
 const suiteOf = (request: string, expectation: string) =>
   `cases: [{ name: one, request: { ${request} }, expect: { ${expectation} } }]`
@@ -35,6 +35,7 @@ cases:
       draw: 0.5
       health: [{ target: tgt_1, state: half_open, latencyMs: 12.5, inFlight: 3 }]
     expect: { rule: r, targets: [a, b], excluded: [c] }
+    label: MEDIUM
 `,
       'suite.yaml',
     )
@@ -53,6 +54,7 @@ cases:
         health: [{ targetId: 'tgt_1', state: 'HALF_OPEN', latencyMs: 12.5, inFlightCount: 3 }],
       },
       expect: { rule: 'r', target: null, targets: ['a', 'b'], excluded: ['c'], refused: null },
+      label: 'MEDIUM',
     })
     const json = JSON.stringify({ cases: [{ request: { model: 'chat' }, expect: { refused: 'model_not_found' } }] })
     expect(parseSuite(json, 'suite.json').cases[0]).toMatchObject({ name: 'case 1', request: { model: 'chat' } })
@@ -91,12 +93,30 @@ cases:
     ],
     ['an expectation of nothing', suiteOf('model: c', ''), 's.yaml: cases[0].expect: expects nothing'],
     [
+      'a label that is no tier',
+      'cases: [{ request: { model: c }, label: hard }]',
+      's.yaml: cases[0].label: expected one of LOW',
+    ],
+    ['neither label nor expectation', 'cases: [{ request: { model: c } }]', 's.yaml: cases[0].expect: expected names'],
+    [
+      'an expectation of nothing beside a label',
+      'cases: [{ request: { model: c }, label: LOW, expect: {} }]',
+      's.yaml: cases[0].expect: expects nothing',
+    ],
+    [
       'a target of what is refused',
       suiteOf('model: c', 'refused: x, target: y'),
       's.yaml: cases[0].expect: a request that is refused has no target',
     ],
   ])('is refused with its path: %s', (_, text, message) => {
     expect(() => parseSuite(text, 's.yaml')).toThrow(message)
+  })
+
+  test('may say of a case only how hard it is', () => {
+    const [only] = parseSuite('cases: [{ request: { model: c }, label: LOW }]', 's').cases
+    expect(only?.label).toBe('LOW')
+    const refused = { outcome: 'no_eligible_target', ruleName: null, targets: [], excluded: [] }
+    expect(only && mismatchesOf(only.expect, refused as unknown as RouteExplanationFieldsFragment)).toEqual([])
   })
 
   test('is bounded', () => {
@@ -140,4 +160,23 @@ describe('a decision', () => {
   ])('is held against %s', (_, expected, of, wrong) => {
     expect(mismatchesOf(expected, of)).toEqual(wrong)
   })
+})
+
+test('a misroute is a labelled decision of another tier, or of none', () => {
+  expect(
+    misroutesOf([
+      { label: 'LOW', tier: 'LOW' },
+      { label: 'LOW', tier: 'HIGH' },
+      { label: 'HIGH', tier: null },
+      { label: 'LOW', tier: 'HIGH' },
+      { label: null, tier: 'HIGH' },
+    ]),
+  ).toEqual({
+    ...{ labelledCount: 4, misroutedCount: 3 },
+    kinds: [
+      ['LOW→HIGH', 2],
+      ['HIGH→none', 1],
+    ],
+  })
+  expect(misroutesOf([{ label: null, tier: null }])).toEqual({ labelledCount: 0, misroutedCount: 0, kinds: [] })
 })

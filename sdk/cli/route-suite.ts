@@ -14,6 +14,9 @@ import { CliFault } from './settings.js'
  *       - name: nobody outside for internal keys
  *         request: { model: chat, internalOnly: true }
  *         expect: { refused: no_eligible_target }
+ *       - name: a person found this one hard   # counts for the misroute rate, and need not expect anything
+ *         request: { model: chat, prompt: "Prove that …" }
+ *         label: HIGH
  *
  * What is written wrong is refused with its path: a case that asks for nothing would always pass.
  */
@@ -27,9 +30,14 @@ export interface SuiteCase {
   /** Its `health` names targets as people do; `RouteTargets` knows their ids. */
   readonly request: Omit<ExplainRouteInput, 'environmentId'>
   readonly expect: Expectation
+  /** The tier that somebody says the prompt is of; null: nobody did. Without one at least one thing is expected. */
+  readonly label: Label | null
 }
 
-/** At least one of them. */
+export const labels = ['LOW', 'MEDIUM', 'HIGH'] as const
+export type Label = (typeof labels)[number]
+
+/** What of a decision is held against what it is. */
 export interface Expectation {
   /** Name of the rule that decides. */
   readonly rule: string | null
@@ -66,13 +74,20 @@ export function parseSuite(text: string, file: string): RouteSuite {
 }
 
 function readCase(node: Node, index: number): SuiteCase {
-  const member = node.members(['name', 'request', 'expect'])
+  const member = node.members(['name', 'request', 'expect', 'label'])
+  const label = member('label').optional((one) => one.oneOf(labels))
+  const expectation = member('expect')
   return {
     name: member('name').optional((name) => name.text()) ?? `case ${index + 1}`,
     request: readRequest(member('request')),
-    expect: readExpectation(member('expect')),
+    expect: label === null ? readExpectation(expectation) : (expectation.optional(readExpectation) ?? nothingExpected),
+    label,
   }
 }
+
+const nothingExpected: Expectation = Object.freeze({
+  ...{ rule: null, target: null, targets: null, excluded: null, refused: null },
+})
 
 const operations = ['chat_completions', 'completions', 'responses', 'messages', 'count_tokens', 'embeddings'] as const
 const promptClasses = ['summarisation', 'extraction', 'translation', 'code', 'reasoning', 'chat', 'other'] as const
@@ -212,13 +227,49 @@ export function namesIn({ cases }: RouteSuite): readonly string[] {
   ])
 }
 
-/** What is not as expected, in words; empty: all is. `targets`: who is called how, of those that are left out. */
+/** How often who is tried first is of another tier than the prompt is said to be of. */
+export interface Misroutes {
+  readonly labelledCount: number
+  readonly misroutedCount: number
+  /** Labels and tiers that differ, as `LOW→HIGH`; `none`: no tier, or a refusal. By how many there are. */
+  readonly kinds: readonly (readonly [kind: string, count: number])[]
+}
+
+/** A decision's label, and the tier of who is tried first; null: it has none, or the request is refused. */
+export interface Labelled {
+  readonly label: Label | null
+  readonly tier: Label | null
+}
+
+export function isMisrouted({ label, tier }: Labelled): boolean {
+  return label !== null && label !== tier
+}
+
+export function misroutesOf(decisions: readonly Labelled[]): Misroutes {
+  const wrong = decisions.filter(isMisrouted)
+  const kinds = new Map<string, number>()
+  for (const { label, tier } of wrong) {
+    const kind = `${label}→${tier ?? 'none'}`
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+  }
+  return {
+    labelledCount: decisions.filter(({ label }) => label !== null).length,
+    misroutedCount: wrong.length,
+    kinds: [...kinds].sort(([, a], [, b]) => b - a),
+  }
+}
+
+/**
+ * What is not as expected, in words; empty: all is. A refusal that nobody expected is wrong, unless nothing was expected at
+ * all: then it counts as misrouted. `targets`: who is called how, of those that are left out.
+ */
 export function mismatchesOf(
   expected: Expectation,
   found: RouteExplanationFieldsFragment,
   targets: RouteTargets = RouteTargets.none,
 ): readonly string[] {
   const wrong: string[] = []
+  if (expected === nothingExpected) return wrong
   const names = found.targets.map(targetName)
   const refused = found.outcome === 'chosen' ? null : found.outcome
   if (refused !== expected.refused && (refused !== null || expected.refused !== null)) {

@@ -1,10 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import type { ExplainRouteInput, RouteExplanationFieldsFragment } from '../client.js'
-import { mismatchesOf, namesIn, parseSuite, type RouteSuite, type SuiteCase } from './route-suite.js'
+import {
+  isMisrouted,
+  type Labelled,
+  type Misroutes,
+  mismatchesOf,
+  misroutesOf,
+  namesIn,
+  parseSuite,
+  type RouteSuite,
+  type SuiteCase,
+} from './route-suite.js'
 import { fetchRouteTargets, type RouteTargets, targetName } from './route-targets.js'
 import type { Session } from './session.js'
-import { CliFault } from './settings.js'
+import { CliFault, readClassifierToken } from './settings.js'
+import { askClassifier, type ClassifierAddress, classifierAddress } from './suite-classifier.js'
 import { formatTable } from './table.js'
 
 interface ExplainOptions {
@@ -27,6 +38,12 @@ interface ExplainOptions {
   at?: string
   draw?: string
   open?: string[]
+}
+
+interface TestOptions {
+  environment?: string
+  classifier?: string
+  misrouteMax?: string
 }
 
 const operations = ['chat_completions', 'completions', 'responses', 'messages', 'count_tokens', 'embeddings']
@@ -52,14 +69,24 @@ A suite is YAML or JSON:
     - name: nothing outside for internal keys
       request: { model: outside, internalOnly: true }
       expect: { refused: no_eligible_target }
+    - name: hard, says a person
+      request: { model: chat, prompt: Prove that the sum of two odd numbers is even. }
+      label: HIGH
 
 A request has model, and may have: key, team, internalOnly, operation, user, session, headers, prompt, turns, tools,
 complexity, class, tokensIn, maxTokens, stream, region, at, draw, health ([{ target, state, latencyMs, inFlight }]).
 A target is called model@provider, by its model alone, or by its id, everywhere; of health, all that are called so are meant,
 and one that is none of the route's is refused. Prints each decision; exit code 1 when one is not as expected.
 
+A label is the tier that a prompt is of: LOW, MEDIUM or HIGH. A labelled case need not expect anything. It is misrouted when
+who is tried first is of another tier, or of none. Prints how many are; with --misroute-max, exit code 1 when the share is
+larger.
+
+Prompts are estimated as agents estimate them without a classifier. With --classifier, it is asked about each case that has a
+prompt and leaves complexity or class open (POST <url>/classify), with SWITCHYARD_CLASSIFIER_TOKEN as a bearer if that is set.
+
 Example, in CI:
-  SWITCHYARD_URL=https://switchyard.example.com SWITCHYARD_TOKEN=… switchyard routes test routing.yaml
+  SWITCHYARD_URL=https://switchyard.example.com SWITCHYARD_TOKEN=… switchyard routes test routing.yaml --misroute-max 0.1
 `
 
 const explainHelp = `
@@ -111,9 +138,17 @@ export function addRoutesCommand(program: Command, open: () => Session): void {
     .description('decisions as expected, for CI; nothing is sent')
     .argument('<suite>', 'a file, YAML or JSON')
     .option('--environment <name>', "default: the suite's, else production or the only one")
+    .option('--classifier <url>', 'ask it about prompts, as agents would, and suppose what it says')
+    .option('--misroute-max <ratio>', 'fail when a larger share of labelled cases is misrouted, 0 to 1')
     .addHelpText('after', suiteHelp)
-    .action(async (file: string, options: { environment?: string }) => {
+    .action(async (file: string, options: TestOptions) => {
+      const classifier =
+        options.classifier === undefined ? null : classifierAddress(options.classifier, readClassifierToken())
+      const misrouteRatioMax = ratioOf('--misroute-max', options.misrouteMax)
       const suite = parseSuite(readText(file), file)
+      if (misrouteRatioMax !== null && suite.cases.every(({ label }) => label === null)) {
+        throw new CliFault(`${file}: no case has a label, so --misroute-max would always hold`)
+      }
       const session = open()
       const name = options.environment ?? suite.environment ?? undefined
       const tenantId = await session.fetchTenantId()
@@ -123,19 +158,32 @@ export function addRoutesCommand(program: Command, open: () => Session): void {
         ...request,
         health: targets.healthOf(request, `${file}: ${called}: health`),
       }))
-      const results = await runSuite(session, environmentId, { suite, requests, targets })
+      const results = await runSuite(session, environmentId, { suite, requests, targets, classifier })
       session.print(results, () => textOf(results))
       const failed = results.filter(({ mismatches }) => mismatches.length > 0).length
-      if (failed > 0) throw new CliFault(`${failed} of ${results.length} decisions are not as expected`)
+      const unmeasured = unmeasuredOf(results)
+      if (unmeasured !== null && unmeasured.count === unmeasured.askedCount) {
+        throw new CliFault(`the classifier measured none of ${unmeasured.askedCount} prompts: ${unmeasured.reason}`)
+      }
+      const misroutes = misroutesOf(results)
+      const isOften = misrouteRatioMax !== null && misroutes.misroutedCount / misroutes.labelledCount > misrouteRatioMax
+      const faults = [
+        ...(failed > 0 ? [`${failed} of ${results.length} decisions are not as expected`] : []),
+        ...(isOften ? [`${misrouteWords(misroutes)}; at most ${percent(misrouteRatioMax)} may be`] : []),
+      ]
+      if (faults.length > 0) throw new CliFault(faults.join('; '))
     })
 }
 
-interface SuiteResult {
+interface SuiteResult extends Labelled {
   readonly name: string
   readonly outcome: string
   readonly rule: string | null
   readonly targets: readonly string[]
   readonly mismatches: readonly string[]
+  readonly misrouted: boolean
+  /** What came of asking a classifier: `measured`, or why the built-in estimate counts; null: it was not asked. */
+  readonly classified: string | null
 }
 
 interface ReadySuite {
@@ -143,40 +191,100 @@ interface ReadySuite {
   /** Of its cases, with ids for names. */
   readonly requests: readonly SuiteCase['request'][]
   readonly targets: RouteTargets
+  /** Null: nobody is asked. */
+  readonly classifier: ClassifierAddress | null
 }
 
 /** One after the other: a suite is short, and the control plane is everybody's. */
 async function runSuite(session: Session, environmentId: string, ready: ReadySuite): Promise<readonly SuiteResult[]> {
   const results: SuiteResult[] = []
   for (const [index, request] of ready.requests.entries()) {
-    const { explainRoute } = await session.client.explainRoute({ input: { environmentId, ...request } })
+    const input = { environmentId, ...request }
+    const { explainRoute: estimated } = await session.client.explainRoute({ input })
+    const supposed = ready.classifier === null ? null : await suppose(ready.classifier, request, estimated)
+    const isMeasured = supposed !== null && typeof supposed !== 'string'
+    const found = isMeasured
+      ? (await session.client.explainRoute({ input: { ...input, ...supposed } })).explainRoute
+      : estimated
     const one = ready.suite.cases[index]
-    if (one !== undefined) results.push(resultOf(one, explainRoute, ready.targets))
+    const classified = isMeasured ? measured : supposed
+    if (one !== undefined) results.push({ ...resultOf(one, found, ready.targets), classified })
   }
   return results
 }
 
+const measured = 'measured'
+
+/** What the classifier says of what the case does not suppose; in words why nothing; null: there is nothing to ask. */
+async function suppose(
+  classifier: ClassifierAddress,
+  { prompt, turnCount, toolCount, complexity, promptClass, headers, model }: SuiteCase['request'],
+  { tokensIn }: RouteExplanationFieldsFragment,
+): Promise<Pick<ExplainRouteInput, 'complexity' | 'promptClass'> | string | null> {
+  // The client's own word counts before a classifier's.
+  const isClassSaid = promptClass != null || headers?.some(({ name }) => name.toLowerCase() === promptClassHeader)
+  if (prompt == null || (complexity != null && isClassSaid)) return null
+  const answer = await askClassifier(classifier, {
+    ...{ prompt, turnCount: turnCount ?? 1, toolCount: toolCount ?? 0, tokensIn: tokensIn ?? 0, model },
+  })
+  if (typeof answer === 'string') return answer
+  return {
+    complexity: complexity ?? answer.complexity,
+    promptClass: isClassSaid ? (promptClass ?? null) : (answer.promptClass ?? null),
+  }
+}
+
+const promptClassHeader = 'x-switchyard-prompt-class'
+
+/** Prompts that a classifier was asked about and did not measure, with a reason; null: it was not asked. */
+function unmeasuredOf(results: readonly SuiteResult[]) {
+  const asked = results.flatMap(({ classified }) => classified ?? [])
+  const reasons = asked.filter((classified) => classified !== measured)
+  return asked.length === 0 ? null : { askedCount: asked.length, count: reasons.length, reason: reasons[0] ?? '' }
+}
+
 function resultOf(
-  { name, expect }: SuiteCase,
+  { name, expect, label }: SuiteCase,
   found: RouteExplanationFieldsFragment,
   named: RouteTargets,
-): SuiteResult {
+): Omit<SuiteResult, 'classified'> {
+  const tier = found.targets[0]?.tier ?? null
   return {
+    ...{ label, tier, misrouted: isMisrouted({ label, tier }) },
     ...{ name, outcome: found.outcome, rule: found.ruleName, targets: found.targets.map(targetName) },
     mismatches: mismatchesOf(expect, found, named),
   }
 }
 
 function textOf(results: readonly SuiteResult[]): string {
+  const misroutes = misroutesOf(results)
+  const isLabelled = misroutes.labelledCount > 0
   const table = formatTable(
-    ['', 'case', 'rule', 'first', 'not as expected'],
-    results.map(({ name, outcome, rule, targets, mismatches }) => [
-      ...[mismatches.length === 0 ? 'ok' : 'no', name, rule],
-      ...[targets[0] ?? outcome, mismatches.join('; ') || null],
+    ['', 'case', 'rule', 'first', ...(isLabelled ? ['label', 'tier'] : []), 'not as expected'],
+    results.map(({ name, outcome, rule, targets, mismatches, label, tier }) => [
+      ...[mismatches.length === 0 ? 'ok' : 'no', name, rule, targets[0] ?? outcome],
+      ...(isLabelled ? [label, tier] : []),
+      mismatches.join('; ') || null,
     ]),
   )
   const passed = results.filter(({ mismatches }) => mismatches.length === 0).length
-  return `${table}${passed} passed, ${results.length - passed} failed\n`
+  const unmeasured = unmeasuredOf(results)
+  const left =
+    unmeasured === null || unmeasured.count === 0
+      ? ''
+      : `${unmeasured.count} of ${unmeasured.askedCount} prompts were not measured by the classifier (${unmeasured.reason}): estimates count\n`
+  const rate = isLabelled ? `${misrouteWords(misroutes)}\n` : ''
+  return `${table}${passed} passed, ${results.length - passed} failed\n${left}${rate}`
+}
+
+function misrouteWords({ labelledCount, misroutedCount, kinds }: Misroutes): string {
+  const which = kinds.map(([kind, count]) => `${count} ${kind}`).join(', ')
+  const share = `${misroutedCount} of ${labelledCount} labelled cases are misrouted (${percent(misroutedCount / labelledCount)})`
+  return which === '' ? share : `${share}: ${which}`
+}
+
+function percent(ratio: number): string {
+  return `${Number((ratio * 100).toFixed(2))} %`
 }
 
 function requestOf(model: string, options: ExplainOptions): Omit<ExplainRouteInput, 'environmentId'> {
@@ -211,6 +319,13 @@ function numberOf(option: string, text: string | undefined): number | null {
   const value = Number(text)
   if (text.trim() === '' || !Number.isFinite(value))
     throw new CliFault(`${option} is ${JSON.stringify(text)}: expected a number`)
+  return value
+}
+
+function ratioOf(option: string, text: string | undefined): number | null {
+  const value = numberOf(option, text)
+  if (value !== null && (value < 0 || value > 1))
+    throw new CliFault(`${option} is ${text}: expected a number from 0 to 1`)
   return value
 }
 

@@ -42,6 +42,11 @@ export function readCliSettings(
   return { url: facts.graphqlUrl, token: facts.adminToken, tenantId: facts.tenantId, source: file }
 }
 
+/** `SWITCHYARD_CLASSIFIER_TOKEN`: what a classifier is shown as a bearer that a suite asks; null: nothing. */
+export function readClassifierToken(environment: Environment = process.env): string | null {
+  return environment['SWITCHYARD_CLASSIFIER_TOKEN'] || null
+}
+
 /** People give the address of the control plane; the endpoint is at `/graphql`. */
 function endpointOf(text: string): string {
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))

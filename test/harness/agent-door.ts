@@ -174,10 +174,10 @@ export function makeTables(spec: WorldSpec): { tables: DecisionTables; apiKey: s
         name,
         totalTimeoutMs: spec.totalTimeoutMs ?? 20_000,
         dropsUnsupported: spec.dropsUnsupported ?? false,
-        ...{ lastResort: null, hedging: null, cache: null },
+        ...{ lastResort: null, hedging: null, cache: null, classifier: null },
         ...spec.route,
         rules: (spec.rules?.[name] ?? [{}]).map((rule) => ({ ...plainRule, targets, ...spec.rule, ...rule })),
-        ...{ ownRuleCount: 1, measures: new Set() },
+        ...{ ownRuleCount: 1, measures: spec.route?.measures ?? new Set() },
       },
     ]),
   )

@@ -18,8 +18,8 @@ import { Envelopes } from '../../control-plane/src/fleet/envelopes.js'
 import { FleetFactsWatcher } from '../../control-plane/src/fleet/fleet-facts.js'
 import { FleetReader } from '../../control-plane/src/fleet/fleet-reader.js'
 import { FleetService } from '../../control-plane/src/fleet/fleet-service.js'
-import { loadGrpcContract } from '../../control-plane/src/fleet/grpc-contract.js'
-import { GrpcServer } from '../../control-plane/src/fleet/grpc-server.js'
+import { type GrpcContract, loadGrpcContract } from '../../control-plane/src/fleet/grpc-contract.js'
+import { type GrpcRegistration, GrpcServer } from '../../control-plane/src/fleet/grpc-server.js'
 import { openInstallation } from '../../control-plane/src/fleet/installation.js'
 import { PeerGate } from '../../control-plane/src/fleet/peer-gate.js'
 import { QuarantineStore } from '../../control-plane/src/fleet/quarantine-store.js'
@@ -65,8 +65,17 @@ export class TestReplica {
     readonly facts: FleetFactsWatcher,
   ) {}
 
-  static async start(database: Database, options: { log?: Log; pollMs?: number } = {}): Promise<TestReplica> {
-    const { log = silentLog, pollMs = 50 } = options
+  /** `services`: of other rooms, beside those of the fleet. `fleetPort` 0: any. */
+  static async start(
+    database: Database,
+    options: {
+      log?: Log
+      pollMs?: number
+      fleetPort?: number
+      services?: (contract: GrpcContract) => readonly GrpcRegistration[]
+    } = {},
+  ): Promise<TestReplica> {
+    const { log = silentLog, pollMs = 50, fleetPort = 0, services = () => [] } = options
     const clock = systemClock
     const authority = await openInstallation({ database, keyRing: testKeyRing, clock })
     const signingKeys = new SigningKeys({ database, keyRing: testKeyRing })
@@ -87,9 +96,9 @@ export class TestReplica {
     const audit = new AuditStore()
     const enrolment = new Enrolment({ database, authority, signingKeys, audit, clock, log })
     const server = new GrpcServer({
-      ...{ host: '127.0.0.1', fleetPort: 0, enrolPort: 0, names: ['localhost', '127.0.0.1'] },
+      ...{ host: '127.0.0.1', fleetPort, enrolPort: 0, names: ['localhost', '127.0.0.1'] },
       ...{ authority, gate, clock, log },
-      services: [enrolment.registration(contract), delivery.registration()],
+      services: [enrolment.registration(contract), delivery.registration(), ...services(contract)],
     })
     const reader = new FleetReader({ database, clock })
     const service = new FleetService({
@@ -217,22 +226,22 @@ export class TestAgent {
     this.#privateKey = privateKey
   }
 
+  get channelCredentials(): grpc.ChannelCredentials {
+    const ca = this.enrolled.response.certificate?.caDer[0] ?? Buffer.alloc(0)
+    return grpc.credentials.createSsl(
+      Buffer.from(pem('CERTIFICATE', ca)),
+      Buffer.from(pem('PRIVATE KEY', this.#privateKey)),
+      Buffer.from(pem('CERTIFICATE', this.#certificate)),
+    )
+  }
+
   connect(port: number, over: Partial<AgentHello> = {}): void {
     const { FleetService } = loadClients()
-    const ca = this.enrolled.response.certificate?.caDer[0] ?? Buffer.alloc(0)
-    const client = new FleetService(
-      `localhost:${port}`,
-      grpc.credentials.createSsl(
-        Buffer.from(pem('CERTIFICATE', ca)),
-        Buffer.from(pem('PRIVATE KEY', this.#privateKey)),
-        Buffer.from(pem('CERTIFICATE', this.#certificate)),
-      ),
-      {
-        'grpc.use_local_subchannel_pool': 1,
-        'grpc.max_receive_message_length': 64 * 1024 * 1024,
-        'grpc.enable_retries': 0,
-      },
-    )
+    const client = new FleetService(`localhost:${port}`, this.channelCredentials, {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.max_receive_message_length': 64 * 1024 * 1024,
+      'grpc.enable_retries': 0,
+    })
     this.ended.set(null)
     const call = client.configure()
     this.#client = client

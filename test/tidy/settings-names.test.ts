@@ -6,7 +6,7 @@ import * as controlPlane from '../../control-plane/src/settings.js'
 const every = [...Object.values(agent.settingsTable), ...Object.values(controlPlane.settingsTable)].map(
   ({ variable }) => variable,
 )
-const others = ['SWITCHYARD_URL', 'SWITCHYARD_TOKEN', 'SWITCHYARD_TEST_POSTGRES']
+const others = ['SWITCHYARD_URL', 'SWITCHYARD_TOKEN', 'SWITCHYARD_CLASSIFIER_TOKEN', 'SWITCHYARD_TEST_POSTGRES']
 const environment = Object.fromEntries([...every, ...others].map((variable) => [variable, 'x']))
 
 describe('a variable that is misspelt', () => {

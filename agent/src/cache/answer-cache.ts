@@ -22,6 +22,7 @@ import { scratchBytes } from './key-digest.js'
 import { MemoryAnswers } from './memory-answers.js'
 import { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
+import { RecordMemory } from './stream-record.js'
 import { VectorSpaces } from './vector-spaces.js'
 
 export interface AnswerCacheOptions {
@@ -71,6 +72,7 @@ export class AnswerCache {
       ...{ clock, limits, memory: this.#memory, spaces: this.#spaces, flights: this.#flights, counts: this.counts },
       ...{ shared: options.shared, embedder: options.embedder, renewing: new Map(), purges: this.#purges },
       origins: new WeakMap(),
+      recordMemory: new RecordMemory(),
       scratch: new Uint8Array(scratchBytes),
       sweep: (environment) => this.#sweep(environment),
     }

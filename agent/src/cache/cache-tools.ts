@@ -6,6 +6,7 @@ import type { KeptOrigin } from './kept-answer.js'
 import type { MemoryAnswers } from './memory-answers.js'
 import type { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
+import type { RecordMemory } from './stream-record.js'
 import type { VectorSpaces } from './vector-spaces.js'
 
 /** What every turn works with. */
@@ -25,6 +26,7 @@ export interface CacheTools {
   readonly counts: CacheCounts
   /** Of answers that nobody has labelled, the last environment's of each route. */
   readonly origins: WeakMap<RouteTable, KeptOrigin>
+  readonly recordMemory: RecordMemory
   /** Memory that a key is written into before it is hashed. */
   readonly scratch: Uint8Array
   /** Looks at a few of the oldest answers. */

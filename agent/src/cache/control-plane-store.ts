@@ -27,6 +27,8 @@ export interface ControlPlaneStoreOptions {
   readonly reconnectMaxMs: number
   readonly keepaliveIntervalMs: number
   readonly keepaliveTimeoutMs: number
+  /** Default 100. */
+  readonly getTimeoutMs?: number
 }
 
 /** The control plane has room for sixteen calls on a connection. What is beyond is refused here, or waits (puts). */
@@ -36,7 +38,7 @@ const putsAtOnceMax = 4
  * Twenty times as long as anybody waits for a look-up: a control plane that is slow is asked less often then, for its
  * twelve places are taken.
  */
-const getTimeoutMs = 100
+const getTimeoutMsDefault = 100
 const putTimeoutMs = 2_000
 /** Calls but no answer for so long: the connection is given up and made anew. */
 const silenceMs = 2_000
@@ -96,6 +98,7 @@ export class ControlPlaneStore implements SharedStore, Service {
     this.#getCount += 1
     try {
       const request = { name: digestOf(name), bytesMax }
+      const { getTimeoutMs = getTimeoutMsDefault } = this.#options
       const { value } = await this.#call<CacheGetResponse__Output>(getTimeoutMs, (options, done) =>
         client.get(request, options, done),
       )

@@ -1,5 +1,6 @@
 import grpc from '@grpc/grpc-js'
 import protoLoader from '@grpc/proto-loader'
+import type { ProtoGrpcType as CachePackage } from '../../../proto/gen/cache.js'
 import { descriptor } from '../../../proto/gen/descriptor.js'
 import type { ProtoGrpcType as EnrolmentPackage } from '../../../proto/gen/enrolment.js'
 import type { ProtoGrpcType as FleetPackage } from '../../../proto/gen/fleet.js'
@@ -7,14 +8,15 @@ import type { ProtoGrpcType as ReportPackage } from '../../../proto/gen/report.j
 
 /**
  * The one place of this plane where gRPC's callbacks become promises and async iterables. Nothing else in the agent touches
- * a call: the configuration stream, the report stream and enrolment go through here.
+ * a call: the configuration stream, the report stream, enrolment and shared answers go through here.
  */
-type Contract = EnrolmentPackage['switchyard']['v1'] &
+type Contract = CachePackage['switchyard']['v1'] &
+  EnrolmentPackage['switchyard']['v1'] &
   FleetPackage['switchyard']['v1'] &
   ReportPackage['switchyard']['v1']
 
 /** Client classes of the contract, made from the descriptor; no .proto file is read. */
-export function loadContract(): Pick<Contract, 'EnrolmentService' | 'FleetService' | 'ReportService'> {
+export function loadContract(): Pick<Contract, 'CacheService' | 'EnrolmentService' | 'FleetService' | 'ReportService'> {
   const definition = protoLoader.fromJSON(descriptor, {
     longs: Number,
     enums: String,

@@ -33,7 +33,10 @@ export class Dialects {
     ])
   }
 
-  /** The wire that providers of `kind` speak; null for a kind this agent does not know yet. */
+  /**
+   * The wire that providers of `kind` speak; null for a kind that this agent does not know yet, or that serves no operation: a
+   * `classifier` is asked by `request/ask-classifier` alone.
+   */
   find(kind: string): ProviderDialect | null {
     return this.#byKind.get(kind) ?? null
   }

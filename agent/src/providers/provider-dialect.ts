@@ -131,6 +131,19 @@ export interface EmbeddingsWire extends Endpoint {
   readError(bytes: Buffer): string | null
 }
 
+/**
+ * Through which the tokens of a conversation are counted at an address beside the API, where no wire of the client's own
+ * counts them. Never streamed. Its servers may lack it, and say so.
+ */
+export interface CountWire extends Endpoint {
+  /** Whether providers like this may have it. */
+  serves(provider: ProviderTable): boolean
+  /** The request's body; whatever it cannot say goes to `losses`. */
+  write(conversation: Conversation, target: TargetTable, losses: Losses): Buffer
+  /** Null when the bytes tell no count. */
+  readAnswer(bytes: Buffer): number | null
+}
+
 /** Who we are to a provider: a text, or the identity of the machine that the agent runs on. */
 export type ProviderSecret = string | AmbientIdentity
 
@@ -167,6 +180,8 @@ export interface ProviderDialect {
   readonly chat: ChatWire | null
   /** Null: serves no embeddings but native ones. */
   readonly embeddings: EmbeddingsWire | null
+  /** Left out: counts no conversations but native ones. */
+  readonly count?: CountWire
   /** `secret` null when the provider wants none. Never rejects, never throws. */
   authorize(call: OutgoingCall, secret: ProviderSecret | null): Authorization | Promise<Authorization>
   /** The provider refused a call that `authorize` had authorised: what was exchanged for the credential is not used again. */

@@ -1,4 +1,5 @@
 import { type Choice, decide, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
+import type { PromptFacts } from '../../../proto/policy/measured-prompt.js'
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
@@ -16,11 +17,14 @@ import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { RequestTelemetry } from '../telemetry/request-telemetry.js'
 import { formatTraceparent, parseTraceContext, type TraceContext } from '../telemetry/trace-context.js'
 import { Admission } from './admit.js'
+import { Classifiers } from './ask-classifier.js'
 import { authenticate } from './authenticate.js'
 import { promptText, type TokenCounter } from './count-tokens.js'
+import { CountlessTargets } from './countless-targets.js'
 import { HeaderNames } from './header-names.js'
 import { HedgeBudgets } from './hedge-budget.js'
 import { findLastResort, streamOf } from './last-resort.js'
+import { countBody } from './plan-hop.js'
 import {
   type ClientCall,
   type CredentialSource,
@@ -44,7 +48,7 @@ import type { UpstreamSource } from './upstreams.js'
  * A request from its first step to its last. Every step returns its value or a refusal, and what happens then is decided
  * here, but for the way through its targets, which is `try-targets`.
  *
- *     authenticate → admit → (body) → choose-target → try-targets → respond → record
+ *     authenticate → admit → (body) → (ask-classifier) → choose-target → try-targets → respond → record
  *
  * The decision tables are taken once and used to the end. Each way out closes the record before the client's last byte;
  * the `finally` is the net below that, and it gives the slot back on every path.
@@ -100,14 +104,17 @@ class Handler implements RequestHandler {
   readonly #admission = new Admission()
   readonly #deadlines: Deadlines
   readonly #names = new HeaderNames()
+  readonly #classifiers: Classifiers
   readonly #tools: TryTools
   readonly #answers: FallbackAnswers
+  readonly #countless = new CountlessTargets()
   readonly healths: TargetHealths
 
   constructor(options: RequestHandlerOptions) {
     const { tables, clock, metrics, log } = options
     this.#options = options
     this.#deadlines = new Deadlines(clock)
+    this.#classifiers = new Classifiers(options)
     this.#answers = options.answers ?? noFallbackAnswers
     this.healths = options.healths ?? new TargetHealths({ clock, metrics: metrics.targets, log })
     this.#tools = {
@@ -216,17 +223,24 @@ class Handler implements RequestHandler {
     const { key } = authenticated
     const override = readOverride(call, key)
     if (isRefusal(override)) return this.#refuse(request, override)
-    const choice = this.#choose(request, operation, body, override)
+    // Who names the target asks nobody where to go.
+    const route = override?.target == null ? findRoute(body.model, key) : null
+    const prompt = route?.classifier ? await this.#classifiers.ask(request, route, route.classifier, body) : null
+    if (request.ending !== null) return this.#abort(request, null, body)
+    const choice = this.#choose(request, operation, body, override, prompt)
     if (isRefusal(choice)) return this.#refuse(request, choice)
     record.choose(choice)
     if (override !== null) this.#noteOverride(request, override, choice)
     head.route = this.#names.ofRoute(choice.route)
-    if (operation === 'count_tokens' && !this.#countsTokens(choice)) return this.#countTokens(request, body)
+    if (operation === 'count_tokens' && !this.#countsTokens(choice)) {
+      return this.#countBeside(request, choice, body, override)
+    }
     // Who names the target wants to see what that one answers.
     const isCached = operation !== 'models' && (override?.target ?? null) === null
     const turn = isCached ? this.#consultCache(request, choice, body, operation) : null
     if (isRefusal(turn)) return this.#refuse(request, turn)
-    const hit = turn === null ? null : await this.#lookInCache(request, turn)
+    const looked = turn === null ? null : this.#lookInCache(request, turn)
+    const hit = looked instanceof Promise ? await looked : looked
     if (request.ending !== null) return this.#abort(request, null, body)
     if (hit !== null) return this.#giveKept(request, body, hit)
     record.open()
@@ -263,17 +277,23 @@ class Handler implements RequestHandler {
     })
   }
 
-  /** A kept answer, or null: the targets are to be asked. */
-  async #lookInCache(request: RunningRequest, turn: CacheTurn): Promise<CacheHit | null> {
-    const { record, head } = request
+  /** A kept answer, or null: the targets are to be asked. At once where that can be said at once. */
+  #lookInCache(request: RunningRequest, turn: CacheTurn): CacheHit | null | Promise<CacheHit | null> {
     request.cache = turn
     if (!turn.gives) return null
-    if (turn.callsUpstream) {
-      record.open()
-      await this.#written()
-    }
+    if (turn.callsUpstream) return this.#lookUpstream(request, turn)
     const looked = turn.look()
-    const hit = looked instanceof Promise ? await looked : looked
+    if (looked instanceof Promise) return looked.then((hit) => this.#noteLook(request, turn, hit))
+    return this.#noteLook(request, turn, looked)
+  }
+
+  async #lookUpstream(request: RunningRequest, turn: CacheTurn): Promise<CacheHit | null> {
+    request.record.open()
+    await this.#written()
+    return this.#noteLook(request, turn, await turn.look())
+  }
+
+  #noteLook({ record, head }: RunningRequest, turn: CacheTurn, hit: CacheHit | null): CacheHit | null {
     head.cache = hit?.headers ?? turn.missHeaders
     if (turn.embedding !== null) record.addAside(turn.embedding)
     record.setCache(hit)
@@ -304,9 +324,10 @@ class Handler implements RequestHandler {
     operation: Operation,
     body: RequestBody,
     override: RoutingOverride | null,
+    prompt: PromptFacts | null,
   ): Choice | RequestRefusal {
     const routed = operation === 'models' ? 'chat_completions' : operation
-    const facts = new RoutingFacts(call, routed, body, tables.cluster?.region)
+    const facts = new RoutingFacts(call, routed, body, tables.cluster?.region, prompt)
     const health = this.healths.facts(readUs, body.stream)
     if (override !== null) return chooseOverridden({ override, facts, key, health })
     const decision = decide(facts, key, health)
@@ -330,12 +351,47 @@ class Handler implements RequestHandler {
     return kind !== undefined && this.#options.dialects.find(kind)?.native.count_tokens !== undefined
   }
 
-  /** No vendor counts for this route: the agent does, with a vocabulary that may be another one than the model's. */
+  /**
+   * Tokens where no vendor counts them as the client asks: the server of the target that is asked first does, if it can, and
+   * no other, whose vocabulary may be another one. The agent counts itself where that comes to nothing.
+   */
+  async #countBeside(
+    request: RunningRequest,
+    choice: Choice,
+    body: RequestBody,
+    override: RoutingOverride | null,
+  ): Promise<void> {
+    const { clock } = this.#options
+    const [target] = choice.targets
+    const wire = target === undefined ? undefined : this.#options.dialects.find(target.provider.kind)?.count
+    if (target === undefined || !wire?.serves(target.provider) || this.#countless.has(target, request.readUs)) {
+      return this.#countTokens(request, body)
+    }
+    request.record.open()
+    await this.#written()
+    if (request.ending !== null) return this.#abort(request, null, body)
+    const pinned = (override?.target ?? null) !== null
+    const only = { ...choice, targets: [target] }
+    const tries = new TargetTries(this.#tools, { request, choice: only, body, pinned, isWorthMs: countMsMax })
+    request.upstream = tries
+    const end = await tries.run()
+    const { hop } = tries
+    if (end === 'answered' && hop !== null) return this.#answer(request, hop, false)
+    if (end === 'aborted') return this.#abort(request, tries, body)
+    if (hop !== null) this.#countless.learn(target, hop, clock.monotonicUs())
+    return this.#countTokens(request, body)
+  }
+
+  /** The agent counts, with a vocabulary that may be another one than the model's. */
   async #countTokens({ call, record, head }: RunningRequest, body: RequestBody): Promise<void> {
     const count = await this.#options.counter.count(promptText(body.prompt))
+    // Whoever was asked before did not count.
+    head.target = null
+    head.hop = 0
+    head.fallbackReason = null
     record.close('ok', '', 200)
     await this.#written()
-    call.answer(200, 'application/json', JSON.stringify({ input_tokens: count }), head)
+    call.answer(200, 'application/json', countBody(count), head)
   }
 
   async #askTargets(
@@ -356,7 +412,8 @@ class Handler implements RequestHandler {
       case 'streamed':
         return this.#endStream(request, hop, body, lost !== null)
       case 'refused':
-        return this.#passRefusal(request, hop)
+        // No client asked that server for anything.
+        return hop.order.plan.isBeside ? this.#countTokens(request, body) : this.#passRefusal(request, hop)
       default:
         return this.#abort(request, tries, body)
     }
@@ -589,6 +646,8 @@ class Handler implements RequestHandler {
 }
 
 const emptyBody = Buffer.alloc(0)
+/** Longest that a server is waited for which counts tokens: the agent's own count is not much worse. */
+const countMsMax = 5_000
 /** Longest that the winner of a race waits until the tokens of the other one are counted. */
 const lostCountMs = 20
 const nothing: readonly string[] = Object.freeze([])

@@ -7,6 +7,7 @@ import type { JsonObject } from '../conversation/json-object.js'
 import { type Loss, Losses } from '../conversation/losses.js'
 import type {
   ChatWire,
+  CountWire,
   EmbeddingsWire,
   NativeWire,
   ProviderDialect,
@@ -31,6 +32,8 @@ export interface HopPlan {
   readonly dropped: string | null
   /** Fields lowered to what the target gives, likewise. */
   readonly capped: string | null
+  /** It goes to an address beside the vendor's API: how it ends tells nothing of the model, nor of the credential. */
+  readonly isBeside?: boolean
   body(depth: UsageDepth): Buffer
   /** Null: a whole answer is wanted. */
   streamReader(depth: UsageDepth): StreamReader | null
@@ -80,6 +83,9 @@ export function planHop(question: HopQuestion): HopPlan | RequestRefusal {
   if (embeddings !== undefined && dialect.embeddings !== null) {
     return planEmbeddings(question, embeddings, dialect.embeddings)
   }
+  if (operation === 'count_tokens' && door !== null && dialect.count?.serves(target.provider)) {
+    return planCount(question, door, dialect.count)
+  }
   if (door === null || dialect.chat === null || operation === 'count_tokens') {
     return refuse('operation_not_supported', `Providers of kind ${target.provider.kind} do not serve ${operation}.`)
   }
@@ -105,6 +111,18 @@ function planTranslation(question: HopQuestion, door: ConversationDoor, wire: Ch
     return other === null ? plain : notExpressible(other, target)
   }
   return notExpressible(loss, target)
+}
+
+function planCount(question: HopQuestion, door: ConversationDoor, wire: CountWire): HopPlan | RequestRefusal {
+  const { body, read, target } = question
+  read.conversation ??= door.read(body)
+  const { conversation } = read
+  if (isRefusal(conversation)) return conversation
+  const losses = new Losses(conversation.losses)
+  const bytes = wire.write(conversation, target, losses)
+  // Settings change no count; without a picture or a document it would be that of another prompt.
+  const loss = losses.blocking(true)
+  return loss === null ? new CountHop(question, wire, bytes) : notExpressible(loss, target)
 }
 
 function planEmbeddings(question: HopQuestion, door: EmbeddingsDoor, wire: EmbeddingsWire): HopPlan | RequestRefusal {
@@ -292,6 +310,49 @@ class EmbeddingHop implements HopPlan {
   readRefusal(bytes: Buffer, status: number): string {
     return refusalBody(this.#wire.readError(bytes), status, this.#client)
   }
+}
+
+/** A conversation's tokens, counted by the server that would read it. */
+class CountHop implements HopPlan {
+  readonly path: string
+  readonly headers: string[]
+  readonly dropped = null
+  readonly capped = null
+  readonly isBeside = true
+  readonly #door: Door
+  readonly #wire: CountWire
+  readonly #bytes: Buffer
+
+  constructor({ call, target }: HopQuestion, wire: CountWire, bytes: Buffer) {
+    this.#door = call.door
+    this.#wire = wire
+    this.#bytes = bytes
+    this.path = wire.path(target, false)
+    this.headers = wire.headers(false)
+  }
+
+  body(): Buffer {
+    return this.#bytes
+  }
+
+  streamReader(): null {
+    return null
+  }
+
+  /** A count of tokens costs none itself. */
+  readAnswer(bytes: Buffer): PlannedAnswer | null {
+    const count = this.#wire.readAnswer(bytes)
+    return count === null ? null : { usage: null, model: null, body: countBody(count) }
+  }
+
+  readRefusal(_bytes: Buffer, status: number): string {
+    return refusalBody(null, status, this.#door)
+  }
+}
+
+/** What a client of `count_tokens` is told, whoever counted. */
+export function countBody(count: number): string {
+  return JSON.stringify({ input_tokens: count })
 }
 
 function refusalBody(message: string | null, status: number, door: Door): string {

@@ -2,9 +2,10 @@ import type { Attribute } from '../../../proto/gen/switchyard/v1/Attribute.js'
 import type { Hop } from '../../../proto/gen/switchyard/v1/Hop.js'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 import type { Choice } from '../../../proto/policy/choose-target.js'
+import type { Classified } from '../../../proto/policy/classifier.js'
 import { explainChoice } from '../../../proto/policy/explain.js'
 import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.js'
-import type { DecisionTables, TargetTable } from '../../../proto/policy/tables.js'
+import type { DecisionTables, ProviderTable, TargetTable } from '../../../proto/policy/tables.js'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { newSpanId } from '../../../proto/std/ids.js'
@@ -81,6 +82,7 @@ export class RequestRecord {
   #closed = false
   #costIsKnown = true
   #asideCount = 0
+  #classified: ClassifiedSpan | null = null
   #lastResort: { readonly kind: LastResortKind; readonly startedUs: number } | null = null
 
   constructor(tools: RecordTools, subject: RecordSubject) {
@@ -148,6 +150,11 @@ export class RequestRecord {
     fields.stream = body.stream
     if (body.user !== null && body.user !== '') fields.userId = boundText(body.user)
     if (body.temperature !== null) fields.temperature = body.temperature
+  }
+
+  /** A classifier was asked about the prompt, before anybody was chosen: upstream, and no hop. */
+  setClassified(classified: ClassifiedSpan): void {
+    this.#classified = classified
   }
 
   choose(choice: Choice): void {
@@ -325,7 +332,8 @@ export class RequestRecord {
     const { fields } = this
     const latencyUs = clock.monotonicUs() - this.#subject.call.startedUs
     fields.latencyUs = latencyUs
-    fields.providerLatencyUs = Math.min(coveredUs(this.#hops), latencyUs)
+    const askedUs = this.#classified === null ? 0 : this.#classified.endedUs - this.#classified.startedUs
+    fields.providerLatencyUs = Math.min(coveredUs(this.#hops) + askedUs, latencyUs)
     fields.status = status
     fields.code = code
     fields.httpStatus = httpStatus
@@ -384,6 +392,25 @@ export class RequestRecord {
         attributes: [...hopAttributes(hop), ...(span === undefined ? [] : targetAttributes(span.target))],
       })
     }
+    if (this.#classified !== null) {
+      const { provider, classified, startedUs, endedUs } = this.#classified
+      const classifiedUnixUs = startUnixUs + startedUs - call.startedUs
+      meter.span({
+        ...shared,
+        spanId: newSpanId(),
+        parentSpanId: spanId,
+        name: 'classify',
+        kind: 3,
+        startUnixUs: classifiedUnixUs,
+        endUnixUs: classifiedUnixUs + endedUs - startedUs,
+        status: classified.outcome === 'ok' || classified.outcome === 'abstained' ? 'ok' : 'error',
+        attributes: [
+          text(attributeNames.provider, provider.name),
+          text(attributeNames.outcome, classified.outcome),
+          text(attributeNames.classifierLabel, classified.label),
+        ].filter((attribute) => attribute !== null),
+      })
+    }
     if (this.#lastResort === null) return
     const { kind, startedUs } = this.#lastResort
     meter.span({
@@ -398,6 +425,14 @@ export class RequestRecord {
       attributes: [{ key: attributeNames.lastResort, text: kind }],
     })
   }
+}
+
+/** What came of asking a classifier. */
+export interface ClassifiedSpan {
+  readonly provider: ProviderTable
+  readonly classified: Classified
+  readonly startedUs: number
+  readonly endedUs: number
 }
 
 interface HopSpan {

@@ -20,10 +20,18 @@ export class RoutingFacts implements RequestFacts {
   readonly region: string | undefined
   readonly #call: ClientCall
   readonly #body: RequestBody
-  #prompt: PromptFacts | null = null
+  #prompt: PromptFacts | null
   #draw = -1
 
-  constructor(call: ClientCall, operation: RoutedOperation, body: RequestBody, region: string | undefined) {
+  /** `prompt`: what was measured of it already. */
+  constructor(
+    call: ClientCall,
+    operation: RoutedOperation,
+    body: RequestBody,
+    region: string | undefined,
+    prompt: PromptFacts | null = null,
+  ) {
+    this.#prompt = prompt
     this.operation = operation
     this.model = body.model
     this.stream = body.stream

@@ -107,8 +107,11 @@ export class HopRun implements TargetTry, StreamSink {
 
   /** Its replica could not be reached, and there is another one. */
   get goesElsewhere(): boolean {
-    const isUnreached = this.outcome === 'connect_error' || this.outcome === 'timeout_connect'
-    return this.over && isUnreached && this.order.hasElsewhere
+    return this.over && this.#isUnreached && this.order.hasElsewhere
+  }
+
+  get #isUnreached(): boolean {
+    return this.outcome === 'connect_error' || this.outcome === 'timeout_connect'
   }
 
   /** The upstream refused whom we say to be. */
@@ -238,19 +241,24 @@ export class HopRun implements TargetTry, StreamSink {
     if (this.over) return
     this.over = true
     this.outcome = outcome
-    const { request, entry, target, series, known, startedUs, pick } = this.order
+    const { request, entry, target, series, known, startedUs, pick, plan } = this.order
     const { call } = this
     const nowUs = this.#tools.clock.monotonicUs()
     const endedUs = call !== null && call.endedUs > startedUs ? call.endedUs : nowUs
     request.record.endHop(entry, target, outcome, call?.httpStatus ?? 0, endedUs)
     series.count(outcome)
-    pick.end(outcome, this.answer?.usage ?? call?.reader?.usage ?? null)
-    this.#tellVault(outcome)
+    // Whether somebody is there is all that can be learned beside the API: its engine, or its key, may be another matter.
+    const tellsNothing = plan.isBeside === true && !this.#isUnreached
+    pick.end(tellsNothing ? 'aborted' : outcome, this.answer?.usage ?? call?.reader?.usage ?? null)
+    if (!tellsNothing) this.#tellVault(outcome)
     if (this.answer !== null) this.#observe(endedUs - startedUs, nowUs)
     if (outcome === 'hedge_lost') known.times(this.stream).exceeded(endedUs - startedUs, nowUs)
-    this.cooldownMs = cooldownOf(call)
+    this.cooldownMs = tellsNothing ? 0 : cooldownOf(call)
     // One replica says nothing about the target while another is asked.
-    this.#judge(this.goesElsewhere ? 'none' : verdictOf(outcome, this.#upstream, this.#hadItsTime), nowUs)
+    this.#judge(
+      this.goesElsewhere || tellsNothing ? 'none' : verdictOf(outcome, this.#upstream, this.#hadItsTime),
+      nowUs,
+    )
   }
 
   /** Only what a model did says how fast the target is: counting tokens takes no time that could be compared. */

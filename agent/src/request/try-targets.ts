@@ -1,4 +1,5 @@
 import type { Hop as HopEntry } from '../../../proto/gen/switchyard/v1/Hop.js'
+import type { BreakerPhase } from '../../../proto/policy/breaker.js'
 import type { Choice } from '../../../proto/policy/choose-target.js'
 import type { TargetTable } from '../../../proto/policy/tables.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
@@ -39,6 +40,11 @@ export interface TryOptions {
   readonly body: RequestBody
   /** The client named the target itself: it is asked also when it is left alone. */
   readonly pinned: boolean
+  /**
+   * There is something to give the client instead: milliseconds that an answer is waited for, and only a target that does
+   * well is asked at all. Left out: there is not.
+   */
+  readonly isWorthMs?: number
 }
 
 /**
@@ -91,7 +97,8 @@ export class TargetTries implements Cancellable {
     this.#options = options
     const { environment } = request.authenticated.key
     this.#place = { environment, route: choice.route, ruleId: choice.ruleId }
-    this.#routeDueUs = request.readUs + choice.route.totalTimeoutMs * 1000
+    const { isWorthMs = Number.POSITIVE_INFINITY } = options
+    this.#routeDueUs = request.readUs + Math.min(choice.route.totalTimeoutMs, isWorthMs) * 1000
   }
 
   /** The hop that lost a race and is billed; null: there was none. */
@@ -157,8 +164,8 @@ export class TargetTries implements Cancellable {
       if (target === undefined || startedUs >= this.#routeDueUs) return null
       this.#next += 1
       const known = this.#tools.healths.of(target, this.#place)
-      const isOpen = !this.#options.pinned && known.phase(startedUs) === 'open'
-      const hop = isOpen ? this.#leaveAlone(target, known, startedUs) : this.#prepare(target, known, startedUs, null)
+      const isLeft = !this.#options.pinned && this.#isLeftAlone(known.phase(startedUs))
+      const hop = isLeft ? this.#leaveAlone(target, known, startedUs) : this.#prepare(target, known, startedUs, null)
       if (hop !== null) return hop
     }
   }
@@ -170,6 +177,11 @@ export class TargetTries implements Cancellable {
     const startedUs = this.#tools.clock.monotonicUs()
     if (unreached === null || startedUs >= this.#routeDueUs) return null
     return this.#prepare(unreached.pick.original, unreached.known, startedUs, null, unreached.pick)
+  }
+
+  #isLeftAlone(phase: BreakerPhase): boolean {
+    // A probe is to tell how a target does, which a request that something stands in for need not.
+    return phase === 'open' || (phase === 'half_open' && this.#options.isWorthMs !== undefined)
   }
 
   #leaveAlone(target: TargetTable, known: KnownTarget, nowUs: number): null {
@@ -190,7 +202,8 @@ export class TargetTries implements Cancellable {
   #askAfterAll(): HopRun | null {
     const left = this.#leftAlone
     const startedUs = this.#tools.clock.monotonicUs()
-    if (left === null || this.#askedCount > 0 || this.#options.choice.route.lastResort !== null) return null
+    if (left === null || this.#askedCount > 0 || this.#options.isWorthMs !== undefined) return null
+    if (this.#options.choice.route.lastResort !== null) return null
     if (left.known.isCoolingDown(startedUs) || startedUs >= this.#routeDueUs) return null
     return this.#prepare(left.target, left.known, startedUs, left.entry)
   }
@@ -220,7 +233,9 @@ export class TargetTries implements Cancellable {
     const { requestId } = head
     const { operation } = call.door
     const { environmentId } = request.authenticated.key.environment
-    const pick = replicas.pick({ target, environmentId, operation, body, failed })
+    // A prompt that is counted is not computed: no cache holds it then, so it is looked for, and remembered, nowhere.
+    const routedAs = operation === 'count_tokens' ? 'embeddings' : operation
+    const pick = replicas.pick({ target, environmentId, operation: routedAs, body, failed })
     const plan = this.#plan({ call, body, read: request, route, target: pick.target, dialect, requestId })
     if (isRefusal(plan)) {
       pick.end('not_expressible', null)

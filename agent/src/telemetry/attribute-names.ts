@@ -21,5 +21,6 @@ export const attributeNames = Object.freeze({
   lastResort: 'switchyard.last_resort',
   hop: 'switchyard.hop',
   outcome: 'switchyard.outcome',
+  classifierLabel: 'switchyard.classifier.label',
   explanation: 'switchyard.explanation',
 })

@@ -183,6 +183,16 @@ export class AgentMetrics {
     'Conditions of rules that counted as false because nobody could say whether they hold, by route.',
     ['route'],
   )
+  readonly classifierCalls = new CounterFamily(
+    'classifier_calls_total',
+    'Prompts that a classifier was to measure, by what came of it; without an answer the built-in estimates count.',
+    ['outcome'],
+  )
+  readonly classifierSeconds = new HistogramFamily(
+    'classifier_seconds',
+    'Time that requests waited for a classifier, whatever came of it.',
+    [],
+  )
   /** Per target of a rule. */
   readonly targets = new TargetMetrics(prefix)
   readonly #registry = new Registry()
@@ -207,6 +217,8 @@ export class AgentMetrics {
       this.warmUpSeconds,
       this.routingOverrides,
       this.conditionFailures,
+      this.classifierCalls,
+      this.classifierSeconds,
     ]
     for (const family of families) this.#register(family)
   }

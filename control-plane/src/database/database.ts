@@ -14,6 +14,8 @@ export interface DatabaseOptions {
   poolMax: number
   /** Connections for set-based SQL (ingest, rollups, snapshots); apart, so that a flood of usage cannot starve GraphQL. */
   sqlPoolMax: number
+  /** Connections for answers that agents share; apart, so that neither they nor usage wait for the other. Default 4. */
+  answersPoolMax?: number
   /** For the waits between tries; default: the system's. */
   clock?: Clock
 }
@@ -32,6 +34,10 @@ const transactionMs = 15_000
 const idleInTransactionMs = 30_000
 /** To connect, or to be lent a connection while all are busy: a burst of mutations queues here before it is refused. */
 const connectMs = 15_000
+const answersPoolMaxDefault = 4
+/** Of shared answers: what comes later than this is a miss to whoever asked, long since. */
+const answersConnectMs = 1_000
+const answersStatementMs = 2_000
 
 /**
  * The way to Postgres. Prisma for rows that people edit; `sql` (node-postgres) where one set-based statement replaces a
@@ -40,6 +46,8 @@ const connectMs = 15_000
 export class Database {
   readonly rows: PrismaClient
   readonly sql: pg.Pool
+  /** For shared answers alone. Connects when there are any. */
+  readonly answersSql: pg.Pool
   readonly #clock: Clock
 
   constructor(options: DatabaseOptions) {
@@ -57,10 +65,16 @@ export class Database {
       errorFormat: 'minimal',
     })
     this.sql = new pg.Pool({ ...connection, max: options.sqlPoolMax })
+    this.answersSql = new pg.Pool({
+      ...{ ...connection, max: options.answersPoolMax ?? answersPoolMaxDefault },
+      ...{ connectionTimeoutMillis: answersConnectMs, statement_timeout: answersStatementMs },
+    })
     // A connection that dies while nothing runs on it (Postgres restarted) must not end the process; the next query
     // reports it. The pool listens to those that lie idle in it, the second line to those that are lent out.
-    this.sql.on('error', () => {})
-    this.sql.on('connect', (client) => client.on('error', () => {}))
+    for (const pool of [this.sql, this.answersSql]) {
+      pool.on('error', () => {})
+      pool.on('connect', (client) => client.on('error', () => {}))
+    }
   }
 
   /**
@@ -94,15 +108,16 @@ export class Database {
   }
 
   /**
-   * The same promise for set-based SQL: one transaction on one connection of `sql`. The connection is given back, or
-   * thrown away when it is in doubt.
+   * The same promise for set-based SQL: one transaction on one connection of `sql`, or of another pool of this. The
+   * connection is given back, or thrown away when it is in doubt.
    */
   sqlTransaction<T>(
     work: (client: pg.PoolClient) => Promise<T>,
     isolation: 'read committed' | 'repeatable read' = 'read committed',
+    pool: pg.Pool = this.sql,
   ): Promise<T> {
     return this.#retried(async () => {
-      const client = await this.sql.connect()
+      const client = await pool.connect()
       let doubtful = true
       try {
         await client.query(`BEGIN ISOLATION LEVEL ${isolation}`)
@@ -127,7 +142,7 @@ export class Database {
 
   async close(): Promise<void> {
     await this.rows.$disconnect()
-    await this.sql.end()
+    await Promise.all([this.sql.end(), this.answersSql.end()])
   }
 
   async #retried<T>(attempt: () => Promise<T>): Promise<T> {

@@ -3,8 +3,17 @@ import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Log, Service } from '../../../proto/std/service.js'
 import type { CertificateAuthority } from './certificate-authority.js'
-import { type BidiHandler, serveBidi, serveUnary, type UnaryHandler, WritePacer } from './grpc-stream.js'
+import {
+  type BidiHandler,
+  type PeerUnaryHandler,
+  serveBidi,
+  servePeerUnary,
+  serveUnary,
+  type UnaryHandler,
+  WritePacer,
+} from './grpc-stream.js'
 import type { PeerGate } from './peer-gate.js'
+import { StandingAdmissions } from './standing-admissions.js'
 
 /**
  * One service of the wire and who serves it. `fleet`: mutual TLS, every call passed the gate and knows its peer. `enrol`:
@@ -17,6 +26,9 @@ export type GrpcRegistration =
       /** By method name as in the .proto file. */
       // biome-ignore lint/suspicious/noExplicitAny: each handler has the types of its own method; the table holds them all
       readonly methods: Readonly<Record<string, BidiHandler<any, any>>>
+      /** Those with one answer. */
+      // biome-ignore lint/suspicious/noExplicitAny: as above
+      readonly unaryMethods?: Readonly<Record<string, PeerUnaryHandler<any, any>>>
     }
   | {
       readonly port: 'enrol'
@@ -47,12 +59,14 @@ export class GrpcServer implements Service {
   readonly name = 'grpc-server'
   readonly #options: GrpcServerOptions
   readonly #pacer = new WritePacer()
+  readonly #admissions: StandingAdmissions
   #servers: grpc.Server[] = []
   #addresses: { fleet: number; enrol: number } | null = null
   #cancelRenewal: () => void = () => {}
 
   constructor(options: GrpcServerOptions) {
     this.#options = options
+    this.#admissions = new StandingAdmissions(options.gate, options.clock)
   }
 
   /** Ports it listens on, after `run`. */
@@ -96,6 +110,7 @@ export class GrpcServer implements Service {
 
   async stop(): Promise<void> {
     this.#cancelRenewal()
+    this.#admissions.end()
     for (const server of this.#servers.splice(0)) server.forceShutdown()
   }
 
@@ -115,9 +130,14 @@ export class GrpcServer implements Service {
 
   #handlersOf(registration: GrpcRegistration): grpc.UntypedServiceImplementation {
     const { gate, clock, log } = this.#options
-    const dependencies = { gate, clock, log: log.child({ service: this.name }), pacer: this.#pacer }
+    const admissions = this.#admissions
+    const dependencies = { gate, admissions, clock, log: log.child({ service: this.name }), pacer: this.#pacer }
     if (registration.port === 'fleet') {
-      return mapValues(registration.methods, (handle, method) => serveBidi(method, handle, dependencies))
+      const { methods, unaryMethods = {} } = registration
+      return {
+        ...mapValues(methods, (handle, method) => serveBidi(method, handle, dependencies)),
+        ...mapValues(unaryMethods, (handle, method) => servePeerUnary(method, handle, dependencies)),
+      }
     }
     return mapValues(registration.methods, (handle, method) => serveUnary(method, handle, dependencies))
   }
@@ -165,7 +185,7 @@ class ServerIdentity implements CertificateProvider {
 
 /** A hello names every section held; a batch of usage is at most 1 MiB. Nothing an agent says is larger. */
 const receivedBytesMax = { fleet: 8 * 1024 * 1024, enrol: 64 * 1024 }
-/** Per connection: configuration, reports, leases, and room for a reconnect. */
+/** Per connection: configuration, reports, leases, and room for a reconnect; or, on one of its own, calls for answers. */
 const streamsMax = { fleet: 16, enrol: 4 }
 
 function serverOptions(port: 'fleet' | 'enrol'): grpc.ServerOptions {

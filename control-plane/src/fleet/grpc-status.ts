@@ -11,6 +11,7 @@ const statusOfCode: Readonly<Record<string, grpc.status>> = {
   forbidden: grpc.status.PERMISSION_DENIED,
   not_found: grpc.status.NOT_FOUND,
   conflict: grpc.status.FAILED_PRECONDITION,
+  other_region: grpc.status.FAILED_PRECONDITION,
   limit_exceeded: grpc.status.RESOURCE_EXHAUSTED,
   unavailable: grpc.status.UNAVAILABLE,
   deadline: grpc.status.DEADLINE_EXCEEDED,

@@ -5,6 +5,7 @@ import type { Log } from '../../../proto/std/service.js'
 import { grpcStatusOf } from './grpc-status.js'
 import { type Peer, peerOf } from './peer.js'
 import type { PeerGate } from './peer-gate.js'
+import type { StandingAdmissions } from './standing-admissions.js'
 
 /**
  * The one file of this plane where gRPC's callbacks become promises and async iterables with back-pressure. What passes
@@ -26,6 +27,15 @@ export interface PeerStream<Received, Sent> {
 
 export type BidiHandler<Received, Sent> = (stream: PeerStream<Received, Sent>) => Promise<void>
 export type UnaryHandler<Request, Response> = (request: Request) => Promise<Response>
+
+/** A call with one answer, of an agent that passed the gate. */
+export interface PeerCall<Request> {
+  readonly peer: Peer
+  readonly request: Request
+  /** Nobody waits for the answer any more. */
+  isOver(): boolean
+}
+export type PeerUnaryHandler<Request, Response> = (call: PeerCall<Request>) => Promise<Response>
 
 export interface GrpcDependencies {
   readonly gate: PeerGate
@@ -85,6 +95,27 @@ export function serveUnary<Request, Response>(
 ): grpc.handleUnaryCall<Request, Response> {
   return (call, answer) => {
     handle(call.request).then(
+      (response) => answer(null, response),
+      (error: unknown) => answer(grpcStatusOf(error, { log, method, nowMs: clock.nowMs() })),
+    )
+  }
+}
+
+/** Serves a call with one answer to an agent: who asks is in its certificate. */
+export function servePeerUnary<Request, Response>(
+  method: string,
+  handle: PeerUnaryHandler<Request, Response>,
+  { admissions, clock, log }: Pick<GrpcDependencies, 'clock' | 'log'> & { readonly admissions: StandingAdmissions },
+): grpc.handleUnaryCall<Request, Response> {
+  return (call, answer) => {
+    const serve = async () => {
+      const peer = peerOf(call)
+      if (isRefusal(peer)) throw new RefusalError(peer)
+      const refusal = await admissions.admit(peer)
+      if (refusal !== null) throw new RefusalError(refusal)
+      return handle({ peer, request: call.request, isOver: () => call.cancelled })
+    }
+    serve().then(
       (response) => answer(null, response),
       (error: unknown) => answer(grpcStatusOf(error, { log, method, nowMs: clock.nowMs() })),
     )

@@ -17,8 +17,12 @@ export const ProviderKindGraph = {
   VLLM: 'vllm',
   OLLAMA: 'ollama',
   OPENAI_COMPATIBLE: 'openai-compatible',
+  CLASSIFIER: 'classifier',
 } as const satisfies Record<string, ProviderKind>
-registerEnumType(ProviderKindGraph, { name: 'ProviderKind' })
+registerEnumType(ProviderKindGraph, {
+  name: 'ProviderKind',
+  description: 'CLASSIFIER serves no model: it measures the prompts of routes that name it as their classifier.',
+})
 
 @Access('provider.read')
 @ObjectType('Provider', { description: 'An account or endpoint of one kind in one region.' })

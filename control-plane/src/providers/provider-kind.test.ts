@@ -21,6 +21,7 @@ describe('where a provider lives, and what its requests need', () => {
       },
     ],
     [{ kind: 'openai', replicaUrls: [] }, { baseUrl: 'https://api.openai.com/v1' }],
+    [{ kind: 'classifier', baseUrl: 'http://judge:8080/v2/' }, { baseUrl: 'http://judge:8080/v2' }],
     [azure, { baseUrl: 'https://acme.openai.azure.com', apiVersion: '2024-10-21' }],
     [
       { ...azure, apiVersion: '2025-04-01-preview' },
@@ -65,6 +66,7 @@ describe('where a provider lives, and what its requests need', () => {
     [{ kind: 'ollama' }, 'baseUrl', 'needs one'],
     [{ kind: 'openai-compatible' }, 'baseUrl', 'needs one'],
     [{ kind: 'azure-openai', apiVersion: 'v1' }, 'baseUrl', 'https://NAME.openai.azure.com'],
+    [{ kind: 'classifier' }, 'baseUrl', 'needs one, such as http://classifier:8080'],
     [{ kind: 'openai', baseUrl: 'http://169.254.169.254/' }, 'baseUrl', 'metadata'],
     [{ kind: 'openai', apiVersion: 'v1' }, 'apiVersion', 'kind openai has none'],
     [{ kind: 'anthropic', vendorRegion: 'eu-central-1' }, 'vendorRegion', 'kind anthropic has none'],
@@ -90,6 +92,11 @@ describe('where a provider lives, and what its requests need', () => {
 
   test.each<[object, (string | number)[], string]>([
     [{ kind: 'openai', replicaUrls: ['https://a.example.com'] }, ['replicaUrls'], 'kind openai has none'],
+    [
+      { kind: 'classifier', baseUrl: 'http://judge', replicaUrls: ['http://a'] },
+      ['replicaUrls'],
+      'classifier has none',
+    ],
     [{ kind: 'anthropic', replicaScrapeMs: 500 }, ['replicaScrapeMs'], 'kind anthropic agents read nothing'],
     [{ ...vllm, replicaUrls: ['http://a', 'ftp://b'] }, ['replicaUrls', 1], 'https:// or http://'],
     [{ ...vllm, replicaUrls: ['http://user:pw@a'] }, ['replicaUrls', 0], 'credential'],
@@ -105,6 +112,7 @@ describe('where a provider lives, and what its requests need', () => {
   })
 
   test('what runs on machines of the tenant is not external, unless somebody says so', () => {
-    expect(providerKinds.filter((kind) => !isExternalKind(kind))).toEqual(['vllm', 'ollama', 'openai-compatible'])
+    const own = ['vllm', 'ollama', 'openai-compatible', 'classifier']
+    expect(providerKinds.filter((kind) => !isExternalKind(kind))).toEqual(own)
   })
 })

@@ -4,7 +4,7 @@ import { parseBaseUrl } from './base-url.js'
 
 export const providerKinds = [
   ...(['openai', 'azure-openai', 'anthropic', 'bedrock', 'vertex'] as const),
-  ...(['vllm', 'ollama', 'openai-compatible'] as const),
+  ...(['vllm', 'ollama', 'openai-compatible', 'classifier'] as const),
 ] as const
 export type ProviderKind = (typeof providerKinds)[number]
 
@@ -99,6 +99,8 @@ const rules: Readonly<Record<ProviderKind, KindRule>> = {
   vllm: selfHosted,
   ollama: { ...selfHosted, ...beside('http://ollama:11434/v1') },
   'openai-compatible': { ...selfHosted, ...beside('https://models.example.com/v1') },
+  // Serves no model: it measures the prompts of routes that name it.
+  classifier: { external: false, needs: {}, baseUrlOf: nowhere, example: 'http://classifier:8080' },
 }
 
 function beside(example: string): Pick<KindRule, 'example' | 'hasReplicas'> {

@@ -32,6 +32,8 @@ test.each<[string, ProviderKind, OpenCredential | null, string]>([
   ['Bedrock', 'bedrock', { secret: '{"accessKeyId":"s"}' }, 'first used by an agent'],
   ['Bedrock by reference', 'bedrock', { reference: 'env:AWS' }, 'first used by an agent'],
   ['Vertex', 'vertex', { reference: 'ambient:google' }, 'first used by an agent'],
+  ['A classifier', 'classifier', { secret: 's' }, 'Only agents ask it'],
+  ['A classifier by reference', 'classifier', { reference: 'env:JUDGE' }, 'Only agents ask it'],
   ['Vertex without a credential', 'vertex', null, 'has no credential'],
 ])('%s is only reached, and told so', (_, kind, credential, words) => {
   const probe = of(kind, credential, 'v1')

@@ -40,6 +40,12 @@ export function probeOf(
         : `Its credential is first used by an agent, so nothing is known of it here; ${fleetView}.`,
     )
   }
+  if (kind === 'classifier') {
+    // It has no list of models; whether it takes what it is shown is first seen where a prompt is.
+    return anything(
+      `Only agents ask it about prompts, and count what comes of it (classifier_calls_total); ${fleetView}.`,
+    )
+  }
   if (credential !== null && 'reference' in credential) {
     const { reference } = credential
     if (reference.startsWith('ambient:')) return anything(onlyAnAgent(`The credential is ${reference}`))

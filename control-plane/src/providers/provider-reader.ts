@@ -3,7 +3,7 @@ import { decodeCursor, encodeCursor, type Page, type PageArgs, pageOf } from '..
 import type { Provider } from './provider.js'
 import { providerOf, withCredential } from './provider-store.js'
 
-/** One route that has a target at a provider. */
+/** One route that has a target at a provider, or whose prompts it measures. */
 export interface RouteAtProvider {
   readonly name: string
   readonly environmentName: string
@@ -42,10 +42,10 @@ export class ProviderReader {
     return pageOf(rows.map(providerOf), args, (provider) => encodeCursor(provider.id))
   }
 
-  /** Routes with a target at the provider, by environment and name; in the transaction that decides by them. */
+  /** Routes with a target at the provider, or with it as their classifier, by environment and name; in the transaction that decides by them. */
   async findRoutesAt(transaction: Transaction, providerId: string): Promise<readonly RouteAtProvider[]> {
     const rows = await transaction.rows.route.findMany({
-      where: { targets: { some: { providerId } } },
+      where: { OR: [{ targets: { some: { providerId } } }, { classifierProviderId: providerId }] },
       select: { name: true, environment: { select: { name: true, permittedRegions: true } } },
       orderBy: [{ environment: { name: 'asc' } }, { name: 'asc' }],
     })

@@ -167,7 +167,7 @@ export class ProviderService {
     })
   }
 
-  /** For good. Refused with `conflict`, naming the routes, while one has a target here. */
+  /** For good. Refused with `conflict`, naming the routes, while one has a target here or is measured by it. */
   archive(actor: Actor, providerId: string): Promise<ProviderChange> {
     return this.#changeExisting(actor, providerId, 'provider.archive', async (transaction, before) => {
       const { providers, reader } = this.#options

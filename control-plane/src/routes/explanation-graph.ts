@@ -8,6 +8,8 @@ import { BigIntString, DateTime } from '../api/scalars.js'
 import type { Operation, RouteExplanation } from './explanation.js'
 import type { Strategy } from './rule.js'
 import { StrategyGraph } from './rule-graph.js'
+import type { Tier } from './target.js'
+import { TierGraph } from './target-graph.js'
 
 export const OperationGraph = {
   CHAT_COMPLETIONS: 'chat_completions',
@@ -213,6 +215,9 @@ export class TargetStepGraph {
   @Field(() => String)
   upstreamModel!: string
 
+  @Field(() => TierGraph, { nullable: true, description: 'How dear and able it is, for COMPLEXITY.' })
+  tier!: Tier | null
+
   @Field(() => String, { description: 'What the strategy goes by, in words; empty for ORDERED.' })
   reason!: string
 
@@ -294,7 +299,13 @@ export function routeExplanationGraph(found: RouteExplanation): RouteExplanation
     rules: explanation.rules.map((rule) => ({ ...rule, condition: rule.condition ?? '' })),
     targets: explanation.targets.map(({ target, health, reason }) => ({
       ...{ targetId: target.id, providerId: target.provider.id, providerName: target.provider.name },
-      ...{ modelId: target.model.id, upstreamModel: target.upstreamModel, reason, state: health.state },
+      ...{
+        modelId: target.model.id,
+        upstreamModel: target.upstreamModel,
+        tier: target.tier,
+        reason,
+        state: health.state,
+      },
     })),
     excluded: explanation.excluded.map(({ target, reason, words }) => ({ targetId: target.id, reason, words })),
     ...{ complexity, promptClass, tokensIn },

@@ -118,6 +118,28 @@ describe('explaining', () => {
     expect((await explain({ model: 'none' })).explanation.refusal?.code).toBe('model_not_found')
   })
 
+  test('says that a classifier would be asked for what nobody supposes, and by which key it may be', async () => {
+    const { admin, tenantId } = intent.tenant
+    const { provider } = await intent.providers.create(admin, {
+      ...{ tenantId, name: 'judge', kind: 'classifier', baseUrl: 'http://judge:8080', region: 'local', external: true },
+    })
+    const update = (classifier: { providerId: string } | null) =>
+      intent.routes.update(admin, { routeId: route.id, classifier })
+    const said = async (more: object) =>
+      (await explain(more)).explanation.sentences.filter((sentence) => sentence.startsWith('classifier judge'))
+    await update({ providerId: provider.id })
+    expect(await said({ prompt: 'Hi!' })).toEqual([
+      'classifier judge would be asked for complexity, for at most 100 ms: until then the built-in estimate of complexity counts',
+    ])
+    expect(await said({ prompt: 'Hi!', complexity: 0.5 })).toEqual([])
+    expect(await said({ prompt: 'Hi!', promptClass: 'code' })).toHaveLength(1)
+    expect(await said({ prompt: 'Hi!', internalOnly: true })).toEqual([
+      'classifier judge may not be asked, it is external: the built-in estimate of complexity counts',
+    ])
+    await update(null)
+    expect(await said({ prompt: 'Hi!' })).toEqual([])
+  })
+
   test('takes team, routes and permission from an API key of the environment, and of no other', async () => {
     const { tenantId, environmentId, otherEnvironmentId } = intent.tenant
     const key = { tenantId, name: 'k', prefix: 'sk', inFlightMax: 1, requestsPerMinuteMax: 1, createdBy: 'test' }

@@ -173,6 +173,7 @@ export function promptOf(input: ExplainRouteInput, saidClass: string | undefined
     complexity: () => input.complexity ?? measured?.complexity() ?? null,
     promptClass: () => said ?? measured?.promptClass() ?? null,
     tokensIn: () => input.tokensIn ?? measured?.tokensIn() ?? null,
+    isSaid: (measure) => (measure === 'complexity' ? input.complexity != null : said !== null),
   }
 }
 

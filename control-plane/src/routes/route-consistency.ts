@@ -1,5 +1,5 @@
 import type { Resource__Output } from '../../../proto/gen/switchyard/v1/Resource.js'
-import { environmentSection, type NamedResource, nameOf } from '../../../proto/snapshot/consistency.js'
+import { classifierKind, environmentSection, type NamedResource, nameOf } from '../../../proto/snapshot/consistency.js'
 import { must } from '../../../proto/std/assert.js'
 import { type Refusal, refuse } from '../../../proto/std/refusal.js'
 import type { Model } from '../models/model.js'
@@ -35,7 +35,7 @@ export function findFlaw(route: Route, around: RouteSurroundings): Refusal<'bad_
     const flaw = findMissing(rule, path, around) ?? findDeadlineFlaw(rule, path, route)
     if (flaw !== null) return flaw
   }
-  return findSectionFlaw(route, around)
+  return findClassifierFlaw(route, around) ?? findSectionFlaw(route, around)
 }
 
 function no(field: string, message: string): Refusal<'bad_input'> {
@@ -47,16 +47,45 @@ function findMissing(rule: Rule, rulePath: string, around: RouteSurroundings): R
     const path = `${rulePath}.targets[${index}]`
     const provider = around.providers.get(target.providerId)
     if (provider === undefined) return no(`${path}.providerId`, 'no such provider')
-    if (!around.models.has(target.modelId)) return no(`${path}.modelId`, 'no such model')
-    const { permittedRegions, name } = around.environment
-    if (!permittedRegions.includes(provider.region)) {
+    if (provider.kind === classifierKind) {
       return no(
         `${path}.providerId`,
-        `the provider ${provider.name} is in ${provider.region}, but ${name} permits only ${permittedRegions.join(', ') || 'no region at all'}`,
+        `the provider ${provider.name} is of kind ${provider.kind}, which serves no model`,
       )
     }
+    if (!around.models.has(target.modelId)) return no(`${path}.modelId`, 'no such model')
+    const flaw = findRegionFlaw(provider, `${path}.providerId`, around)
+    if (flaw !== null) return flaw
   }
   return null
+}
+
+function findRegionFlaw(provider: Provider, path: string, around: RouteSurroundings): Refusal<'bad_input'> | null {
+  const { permittedRegions, name } = around.environment
+  if (permittedRegions.includes(provider.region)) return null
+  return no(
+    path,
+    `the provider ${provider.name} is in ${provider.region}, but ${name} permits only ${permittedRegions.join(', ') || 'no region at all'}`,
+  )
+}
+
+/** Prompts go to it, so it has to be where targets have to be. */
+function findClassifierFlaw(
+  { classifier, totalTimeoutMs }: Route,
+  around: RouteSurroundings,
+): Refusal<'bad_input'> | null {
+  if (classifier === null) return null
+  const path = 'input.classifier'
+  const provider = around.providers.get(classifier.providerId)
+  if (provider === undefined) return no(`${path}.providerId`, 'no such provider')
+  if (provider.kind !== classifierKind) {
+    return no(`${path}.providerId`, `the provider ${provider.name} is of kind ${provider.kind}, not ${classifierKind}`)
+  }
+  if (classifier.timeoutMs >= totalTimeoutMs) {
+    const message = `${classifier.timeoutMs} ms leaves nothing of the route's total of ${totalTimeoutMs} ms`
+    return no(`${path}.timeoutMs`, message)
+  }
+  return findRegionFlaw(provider, `${path}.providerId`, around)
 }
 
 const within = ['connectTimeoutMs', 'firstTokenTimeoutMs', 'idleTimeoutMs'] as const satisfies (keyof HopDeadlines)[]
@@ -104,7 +133,10 @@ function sectionOf(route: Route, around: RouteSurroundings): readonly NamedResou
   const { environment } = around
   const targets = targetsOf(route)
   const used = {
-    providers: new Set(targets.map((target) => target.providerId)),
+    providers: new Set([
+      ...targets.map((target) => target.providerId),
+      ...(route.classifier === null ? [] : [route.classifier.providerId]),
+    ]),
     models: new Set(targets.map((target) => target.modelId)),
   }
   const resources: Resource__Output[] = [
@@ -162,6 +194,7 @@ function routeResource(route: Route): Resource__Output {
     route: {
       ...{ id, name, totalTimeoutMs, unsupportedSettings, rules },
       ...{ defaultRouteId: '', lastResort: null, hedging: null, cache: null },
+      classifier: route.classifier && { ...route.classifier },
     },
   }
 }

@@ -2,7 +2,15 @@ import { Field, Float, ID, InputType, Int, ObjectType, registerEnumType } from '
 import { Access } from '../api/access-rule.js'
 import { connectionType } from '../api/connection.js'
 import { BigIntString, DateTime } from '../api/scalars.js'
-import { apologyCharactersMax, hedgingDefaults, safeAnswerCharactersMax, type UnsupportedSettings } from './route.js'
+import {
+  apologyCharactersMax,
+  classifierTimeoutMsDefault,
+  classifierTimeoutMsMax,
+  classifierTimeoutMsMin,
+  hedgingDefaults,
+  safeAnswerCharactersMax,
+  type UnsupportedSettings,
+} from './route.js'
 import { RuleGraph, RuleInput, rulesDescription } from './rule-graph.js'
 import { TargetInput } from './target-graph.js'
 
@@ -45,6 +53,18 @@ export class HedgingGraph {
 }
 
 @Access('route.read')
+@ObjectType('Classifier', {
+  description: 'Who is asked how hard a prompt is and what it asks for. Agents estimate it while no answer comes.',
+})
+export class ClassifierGraph {
+  @Field(() => ID, { description: 'Of kind CLASSIFIER.' })
+  providerId!: string
+
+  @Field(() => Int, { description: 'Longest that a request waits for it.' })
+  timeoutMs!: number
+}
+
+@Access('route.read')
 @ObjectType('Route', {
   description:
     'What a client puts into model: ordered rules, of which the first whose condition holds names the targets.',
@@ -83,6 +103,9 @@ export class RouteGraph {
   @Field(() => HedgingGraph, { nullable: true, description: 'Null: never.' })
   hedging!: HedgingGraph | null
 
+  @Field(() => ClassifierGraph, { nullable: true, description: 'Null: nobody, agents estimate.' })
+  classifier!: ClassifierGraph | null
+
   @Field(() => DateTime)
   createdAt!: Date
 
@@ -100,7 +123,7 @@ export class RouteFilterInput {
   @Field(() => String, { nullable: true })
   name?: string | null
 
-  @Field(() => ID, { nullable: true, description: 'With a target at this provider.' })
+  @Field(() => ID, { nullable: true, description: 'With a target at this provider, or with it as classifier.' })
   providerId?: string | null
 
   @Field(() => ID, { nullable: true, description: 'With a target that uses this model.' })
@@ -126,6 +149,18 @@ export class HedgingInput {
 
   @Field(() => Int, { nullable: true, description: `${hedgingDefaults.delayMinMs} when left out.` })
   delayMinMs?: number | null
+}
+
+@InputType()
+export class ClassifierInput {
+  @Field(() => ID, { description: 'Of kind CLASSIFIER, in a region that the environment permits.' })
+  providerId!: string
+
+  @Field(() => Int, {
+    nullable: true,
+    description: `${classifierTimeoutMsMin} to ${classifierTimeoutMsMax}, less than the route's total; ${classifierTimeoutMsDefault} when left out.`,
+  })
+  timeoutMs?: number | null
 }
 
 @InputType()
@@ -162,11 +197,14 @@ export class CreateRouteInput {
 
   @Field(() => HedgingInput, { nullable: true, description: 'When left out: never.' })
   hedging?: HedgingInput | null
+
+  @Field(() => ClassifierInput, { nullable: true, description: 'When left out: nobody, agents estimate.' })
+  classifier?: ClassifierInput | null
 }
 
 @InputType({
   description:
-    'What is left out stays as it is; rules (or targets) replaces the whole list; null takes away defaultRouteId, lastResort and hedging.',
+    'What is left out stays as it is; rules (or targets) replaces the whole list; null takes away defaultRouteId, lastResort, hedging and classifier.',
 })
 export class UpdateRouteInput {
   @Field(() => ID)
@@ -195,6 +233,9 @@ export class UpdateRouteInput {
 
   @Field(() => HedgingInput, { nullable: true })
   hedging?: HedgingInput | null
+
+  @Field(() => ClassifierInput, { nullable: true })
+  classifier?: ClassifierInput | null
 }
 
 @Access('route.read')

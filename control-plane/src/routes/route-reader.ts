@@ -33,16 +33,19 @@ export class RouteReader {
   /** In order of creation. */
   async page(tenantId: string, filter: RouteFilter, args: PageArgs): Promise<Page<Route>> {
     const [afterId] = decodeCursor(args.after, 1) ?? []
-    const target = {
-      ...(filter.providerId == null ? {} : { providerId: filter.providerId }),
-      ...(filter.modelId == null ? {} : { modelId: filter.modelId }),
-    }
+    const { providerId, modelId } = filter
+    const target = { ...(providerId == null ? {} : { providerId }), ...(modelId == null ? {} : { modelId }) }
+    const uses = [
+      ...(Object.keys(target).length === 0 ? [] : [{ targets: { some: target } }]),
+      // Who is asked for no model serves none.
+      ...(providerId == null || modelId != null ? [] : [{ classifierProviderId: providerId }]),
+    ]
     const rows = await this.#database.rows.route.findMany({
       where: {
         tenantId,
         ...(filter.environmentId == null ? {} : { environmentId: filter.environmentId }),
         ...(filter.name == null ? {} : { name: filter.name }),
-        ...(Object.keys(target).length === 0 ? {} : { targets: { some: target } }),
+        ...(uses.length === 0 ? {} : { OR: uses }),
         ...(afterId === undefined ? {} : { id: { gt: afterId } }),
       },
       orderBy: { id: 'asc' },

@@ -502,6 +502,109 @@ describe('rules', () => {
   })
 })
 
+describe('the classifier of a route', () => {
+  let judge: string
+  let moved: string
+  const makeJudge = async (name: string, region: string) =>
+    (
+      await intent.providers.create(intent.tenant.admin, {
+        ...{ tenantId: intent.tenant.tenantId, name, kind: 'classifier', baseUrl: 'http://judge:8080', region },
+      })
+    ).provider
+  beforeAll(async () => {
+    judge = (await makeJudge('judge', 'eu-central-1')).id
+    moved = (await makeJudge('american-judge', 'us-east-1')).id
+  })
+  const update = (routeId: string, more: object) => intent.routes.update(intent.tenant.admin, { routeId, ...more })
+
+  test('is a provider of its own kind, which waits a tenth of a second unless said otherwise', async () => {
+    const { route } = await create([{}], { classifier: { providerId: judge } })
+    expect(route.classifier).toEqual({ providerId: judge, timeoutMs: 100 })
+    expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(route)
+    const { route: slower } = await update(route.id, { classifier: { providerId: judge, timeoutMs: 2_000 } })
+    expect(slower.classifier).toEqual({ providerId: judge, timeoutMs: 2_000 })
+    expect((await update(route.id, { totalTimeoutMs: 240_000 })).route.classifier).toEqual(slower.classifier)
+    const [entry] = await intent.database.rows.auditEntry.findMany({
+      where: { subjectId: route.id, action: 'route.update' },
+      orderBy: { id: 'desc' },
+    })
+    expect(entry?.after).toMatchObject({ classifier: { providerId: judge, timeoutMs: 2_000 } })
+    expect((await update(route.id, { classifier: null })).route.classifier).toBeNull()
+    expect((await create()).route.classifier).toBeNull()
+  })
+
+  test.each<[string, () => object, object, string, string]>([
+    ['nobody', () => ({ providerId: nobody }), {}, 'providerId', 'no such provider'],
+    ['who serves models', () => ({ providerId: provider }), {}, 'providerId', 'is of kind vllm, not classifier'],
+    ['who is elsewhere', () => ({ providerId: moved }), {}, 'providerId', 'permits only eu-central-1, local'],
+    ['who waits for nothing', () => ({ providerId: judge, timeoutMs: 4 }), {}, 'timeoutMs', 'at least 5'],
+    ['who waits for ever', () => ({ providerId: judge, timeoutMs: 2_001 }), {}, 'timeoutMs', 'at most 2000'],
+    [
+      'who leaves no time',
+      () => ({ providerId: judge, timeoutMs: 1_000 }),
+      { totalTimeoutMs: 1_000 },
+      'timeoutMs',
+      "leaves nothing of the route's total of 1000 ms",
+    ],
+  ])('is refused with its path: %s', async (_, classifier, more, field, words) => {
+    const deadlines = { totalTimeoutMs: 500, connectTimeoutMs: 100, firstTokenTimeoutMs: 200, idleTimeoutMs: 200 }
+    const refusal = await refusalOf(() => create([deadlines], { ...more, classifier: classifier() }))
+    expect(refusal).toMatchObject({ code: 'bad_input', field: `input.classifier.${field}` })
+    expect(refusal.message).toContain(words)
+  })
+
+  test("is not another tenant's", async () => {
+    const other = await intent.makeTenant()
+    const theirs = await intent.providers.create(other.admin, {
+      ...{ tenantId: other.tenantId, name: 'theirs', kind: 'classifier', baseUrl: 'http://judge', region: 'local' },
+    })
+    const refusal = await refusalOf(() => create([{}], { classifier: { providerId: theirs.provider.id } }))
+    expect(refusal).toMatchObject({ field: 'input.classifier.providerId' })
+    expect(refusal.message).toContain('no such provider')
+  })
+
+  test('serves no model', async () => {
+    const refusal = await refusalOf(() => create([{}, { providerId: judge }]))
+    expect(refusal).toMatchObject({ code: 'bad_input', field: 'input.targets[1].providerId' })
+    expect(refusal.message).toContain('which serves no model')
+  })
+
+  test('stays, and where it is, while a route is measured by it', async () => {
+    const { admin, tenantId, environmentId } = intent.tenant
+    const { id } = await makeJudge('kept-judge', 'eu-central-1')
+    const { route } = await create([{}], { classifier: { providerId: id } })
+    const archived = await refusalOf(() => intent.providers.archive(admin, id))
+    expect(archived).toMatchObject({ code: 'conflict', detail: { reason: 'in_use', routeCount: 1 } })
+    expect(archived.message).toContain(route.name)
+    const away = { providerId: id, region: 'us-east-1' }
+    expect(await refusalOf(() => intent.providers.update(admin, away))).toMatchObject({ field: 'input.region' })
+    const page = await intent.routes.list(admin, tenantId, { providerId: id }, { first: 10, after: null })
+    expect(page.items.map(({ item }) => item.id)).toEqual([route.id])
+    await update(route.id, { targets: [{ providerId: await localProvider(), modelId: chat }] })
+    const only = await intent.routes.list(admin, tenantId, { environmentId }, { first: 100, after: null })
+    for (const { item } of only.items) if (item.id !== route.id) await intent.routes.delete(admin, item.id)
+    const local = { environmentId, permittedRegions: ['local'] }
+    const narrowed = await refusalOf(() => intent.environments.update(admin, local))
+    expect(narrowed).toMatchObject({ field: 'input.permittedRegions' })
+    expect(narrowed.message).toContain('uses kept-judge in eu-central-1')
+    await update(route.id, { classifier: null })
+    await intent.providers.archive(admin, id)
+    expect(await refusalOf(() => update(route.id, { classifier: { providerId: id } }))).toMatchObject({
+      field: 'input.classifier.providerId',
+    })
+  })
+
+  const localProvider = async () =>
+    (
+      await intent.providers.create(intent.tenant.admin, {
+        ...{ tenantId: intent.tenant.tenantId, name: `local-${++count}`, kind: 'vllm' },
+        ...{ baseUrl: 'http://vllm:8000/v1', region: 'local' },
+      })
+    ).provider.id
+})
+
+const nobody = `prv_${'0'.repeat(26)}`
+
 test('what a release without rules wrote is one rule that always applies', async () => {
   const { route } = await create([{}, { upstreamModel: 'b' }])
   await intent.database.rows.routeTarget.updateMany({ where: { routeId: route.id }, data: { ruleId: null } })

@@ -106,6 +106,7 @@ export class RouteService {
         rules: completeRules(given, total, [], transaction.now),
         ...{ defaultRouteId: checked.defaultRouteId ?? null, unsupportedSettings },
         ...{ lastResort: checked.lastResort ?? null, hedging: checked.hedging ?? null },
+        classifier: checked.classifier ?? null,
         ...{ createdAt: transaction.now, rowVersion: 1 },
       }
       await this.#requireWorks(transaction, route, environment, form)
@@ -144,6 +145,7 @@ export class RouteService {
         defaultRouteId: checked.defaultRouteId === undefined ? before.defaultRouteId : checked.defaultRouteId,
         lastResort: checked.lastResort === undefined ? before.lastResort : checked.lastResort,
         hedging: checked.hedging === undefined ? before.hedging : checked.hedging,
+        classifier: checked.classifier === undefined ? before.classifier : checked.classifier,
         rowVersion: before.rowVersion + 1,
       }
       await this.#requireWorks(transaction, route, environment, form ?? (isPlain(before.rules) ? 'targets' : 'rules'))
@@ -186,11 +188,11 @@ export class RouteService {
     }
     await this.#requireDefaults(transaction, route)
     // Providers before models, everywhere; both stay as they are until this transaction ends.
-    const providers = await this.#options.providers.findUsable(
-      transaction,
-      tenantId,
-      targets.map((target) => target.providerId),
-    )
+    const { classifier } = route
+    const providers = await this.#options.providers.findUsable(transaction, tenantId, [
+      ...targets.map((target) => target.providerId),
+      ...(classifier === null ? [] : [classifier.providerId]),
+    ])
     const models = await this.#options.models.findUsable(
       transaction,
       tenantId,

@@ -6,7 +6,7 @@ import type {
   RouteRule as RuleRow,
   RouteTarget as TargetRow,
 } from '../database/generated/client.js'
-import { type Hedging, type LastResort, type Route, unsupportedSettingsChoices } from './route.js'
+import { type Classifier, type Hedging, type LastResort, type Route, unsupportedSettingsChoices } from './route.js'
 import { type Rule, stickyNames, strategies, thresholdDefaults } from './rule.js'
 import { type Breaker, type Target, tiers } from './target.js'
 
@@ -97,7 +97,7 @@ export class RouteStore {
 }
 
 function conductOf(route: Route) {
-  const { totalTimeoutMs, unsupportedSettings, defaultRouteId, lastResort, hedging, rowVersion } = route
+  const { totalTimeoutMs, unsupportedSettings, defaultRouteId, lastResort, hedging, classifier, rowVersion } = route
   return {
     ...{ totalTimeoutMs, unsupportedSettings, defaultRouteId, rowVersion },
     lastResortCachedAgeMaxSeconds: lastResort?.cachedAgeMaxSeconds ?? null,
@@ -105,6 +105,8 @@ function conductOf(route: Route) {
     lastResortSafeAnswer: lastResort?.safeAnswer ?? null,
     hedgingBudgetPpm: hedging && ppmOf(hedging.budgetRatio),
     hedgingDelayMinMs: hedging?.delayMinMs ?? null,
+    classifierProviderId: classifier?.providerId ?? null,
+    classifierTimeoutMs: classifier?.timeoutMs ?? null,
   }
 }
 
@@ -118,6 +120,7 @@ export function routeOf(row: Row): Route {
     ...{ id, tenantId, environmentId, name, totalTimeoutMs, defaultRouteId, createdAt, rowVersion },
     unsupportedSettings: known(row.unsupportedSettings, unsupportedSettingsChoices),
     ...{ rules: rulesOf(row), lastResort: lastResortOf(row), hedging: hedgingOf(row) },
+    classifier: classifierOf(row),
   }
 }
 
@@ -174,6 +177,12 @@ function lastResortOf(row: RouteRow): LastResort | null {
 function hedgingOf({ hedgingBudgetPpm, hedgingDelayMinMs }: RouteRow): Hedging | null {
   if (hedgingBudgetPpm === null) return null
   return { budgetRatio: hedgingBudgetPpm / 1_000_000, delayMinMs: hedgingDelayMinMs ?? 0 }
+}
+
+function classifierOf({ classifierProviderId, classifierTimeoutMs }: RouteRow): Classifier | null {
+  if (classifierProviderId === null) return null
+  const timeoutMs = must(classifierTimeoutMs, 'a classifier is there whole or not at all: a check of the table')
+  return { providerId: classifierProviderId, timeoutMs }
 }
 
 /** A word of a closed set that a check of the table holds. */

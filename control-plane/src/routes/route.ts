@@ -28,6 +28,14 @@ export interface Hedging {
   readonly delayMinMs: number
 }
 
+/** Who is asked how hard a prompt is and what it asks for. Agents estimate it while no answer comes. */
+export interface Classifier {
+  /** A provider of kind `classifier`. */
+  readonly providerId: string
+  /** Longest that a request waits for it. */
+  readonly timeoutMs: number
+}
+
 /** What a client puts into `model`: ordered rules, of which the first whose condition holds names the targets. */
 export interface Route {
   readonly id: string
@@ -45,6 +53,8 @@ export interface Route {
   readonly lastResort: LastResort | null
   /** Null: never. */
   readonly hedging: Hedging | null
+  /** Null: nobody, agents estimate. */
+  readonly classifier: Classifier | null
   readonly createdAt: Date
   /** Rises with each change. */
   readonly rowVersion: number
@@ -56,6 +66,9 @@ export const targetsPerRouteMax = 64
 export const safeAnswerCharactersMax = 10_000
 export const apologyCharactersMax = 1_000
 export const hedgingDefaults: Hedging = Object.freeze({ budgetRatio: 0.05, delayMinMs: 100 })
+export const classifierTimeoutMsMin = 5
+export const classifierTimeoutMsMax = 2_000
+export const classifierTimeoutMsDefault = 100
 const routeTimeoutMsDefaultMax = 600_000
 
 /** Every target of its rules, in order. */
@@ -99,6 +112,15 @@ const hedging = z
     }),
   )
 
+const classifier = z
+  .object({
+    providerId: shapes.id,
+    timeoutMs: shapes.integer(classifierTimeoutMsMin, classifierTimeoutMsMax).nullish(),
+  })
+  .transform(
+    ({ providerId, timeoutMs }): Classifier => ({ providerId, timeoutMs: timeoutMs ?? classifierTimeoutMsDefault }),
+  )
+
 /** Either targets, which are one rule that always applies, or rules. */
 const either = {
   targets: targetList.nullish(),
@@ -114,10 +136,11 @@ export const createRouteInput = z.object({
   unsupportedSettings: unsupportedSettings.nullish().transform((choice) => choice ?? 'refuse'),
   lastResort: lastResort.nullish(),
   hedging: hedging.nullish(),
+  classifier: classifier.nullish(),
 })
 
 /**
- * Absent members stay as they are, and so do null ones, except the last three: null takes them away. `rules` (or `targets`,
+ * Absent members stay as they are, and so do null ones, except the last four: null takes them away. `rules` (or `targets`,
  * of a route that never had rules) replaces the whole list.
  */
 export const updateRouteInput = z.object({
@@ -130,6 +153,7 @@ export const updateRouteInput = z.object({
   defaultRouteId: shapes.id.nullish(),
   lastResort: lastResort.nullish(),
   hedging: hedging.nullish(),
+  classifier: classifier.nullish(),
 })
 
 /** The route's total: as given, else what the targets of one rule may take together at most, ten minutes at the longest. */
@@ -151,6 +175,7 @@ export function auditRoute(route: Route) {
   return {
     ...{ name, environmentId, defaultRouteId, totalTimeoutMs: route.totalTimeoutMs, unsupportedSettings: conduct },
     ...{ lastResort: resort && { ...resort }, hedging: route.hedging && { ...route.hedging }, rowVersion },
+    classifier: route.classifier && { ...route.classifier },
     rules: route.rules.map(({ id: _rule, targets, ...rule }) => ({
       ...rule,
       targets: targets.map(({ id: _target, breaker, ...target }) => ({

@@ -136,6 +136,9 @@ export interface RouteRow {
   /** These two: both or none. */
   readonly hedgingBudgetPpm: number | null
   readonly hedgingDelayMinMs: number | null
+  /** These two: both or none. */
+  readonly classifierProviderId: string | null
+  readonly classifierTimeoutMs: number | null
   /** In order: the first whose condition holds decides. */
   readonly rules: readonly RuleRow[]
   /** Null: nothing of its answers is kept. */
@@ -265,7 +268,10 @@ export function compileEnvironment(
 ): { readonly section: CompiledSection } | { readonly refusals: readonly SnapshotRefusal[] } {
   const { environment } = intent
   const targets = intent.routes.flatMap((route) => route.rules.flatMap((rule) => rule.targets))
-  const providerIds = new Set(targets.map((target) => target.providerId))
+  const providerIds = new Set([
+    ...targets.map((target) => target.providerId),
+    ...intent.routes.flatMap(({ classifierProviderId }) => classifierProviderId ?? []),
+  ])
   const modelIds = new Set(targets.map((target) => target.modelId))
   const structure = [
     compileNamed('environment', environment.id, {
@@ -341,6 +347,7 @@ function compileModel(row: ModelRow): CompiledResource {
 
 function compileRoute(row: RouteRow): CompiledResource {
   const { id, name, totalTimeoutMs, unsupportedSettings, lastResortCachedAgeMaxSeconds, hedgingBudgetPpm } = row
+  const { classifierProviderId, classifierTimeoutMs } = row
   const route: RouteResource = {
     ...{ id, name, totalTimeoutMs, unsupportedSettings, defaultRouteId: row.defaultRouteId ?? '' },
     rules: row.rules.map(ruleResource),
@@ -354,6 +361,9 @@ function compileRoute(row: RouteRow): CompiledResource {
       hedging: { budgetPpm: hedgingBudgetPpm, delayMinMs: row.hedgingDelayMinMs ?? 0 },
     }),
     ...(row.cache !== null && { cache: cacheResource(row.cache) }),
+    ...(classifierProviderId !== null && {
+      classifier: { providerId: classifierProviderId, timeoutMs: classifierTimeoutMs ?? 0 },
+    }),
   }
   return compileNamed('route', id, { route })
 }

@@ -30,6 +30,7 @@ async function compiled() {
   const resources = result.section.resources.map((resource) => decodedResource(name, resource).resource)
   return {
     provider: resources.find((resource) => resource.provider)?.provider,
+    providerIds: resources.flatMap((resource) => resource.provider?.id ?? []),
     model: resources.find((resource) => resource.model)?.model,
     route: resources.find((resource) => resource.route)?.route,
     routes: resources.flatMap((resource) => resource.route ?? []),
@@ -90,11 +91,15 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
     ...{ id: `tgt_${position}`, position, ruleId, providerId, modelId },
     ...{ connectTimeoutMs: 1, firstTokenTimeoutMs: 2, idleTimeoutMs: 3, totalTimeoutMs: 4, ...more },
   })
+  const judge = 'prv_judge'
   await rows.addKeys(1)
   await rows.change(async (tables) => {
     await tables.routeTarget.deleteMany({})
     await tables.route.deleteMany({})
     await tables.environment.update({ where: { id: environmentId }, data: { routingPreference: 'best' } })
+    await tables.provider.create({
+      data: { id: judge, tenantId, name: judge, kind: 'classifier', baseUrl: 'http://judge', region: 'eu' },
+    })
     await tables.apiKey.updateMany({ data: { internalOnly: true, mayPin: true, rowVersion: 2 } })
     const route = { tenantId, environmentId, totalTimeoutMs: 60_000 }
     // As a release without rules writes it: targets of no rule.
@@ -104,6 +109,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
         ...{ ...route, id: 'rte_new', name: 'new', defaultRouteId: 'rte_old' },
         ...{ lastResortCachedAgeMaxSeconds: 60, lastResortApology: 'sorry', lastResortSafeAnswer: '' },
         ...{ hedgingBudgetPpm: 50_000, hedgingDelayMinMs: 7 },
+        ...{ classifierProviderId: judge, classifierTimeoutMs: 55 },
       },
     })
     await tables.routeRule.createMany({
@@ -135,18 +141,20 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
       ],
     })
   })
-  const { environment, key, routes } = await compiled()
+  const { environment, key, routes, providerIds } = await compiled()
   expect(environment?.routingPreference).toBe('best')
   expect(key).toMatchObject({ internalOnly: true, mayPin: true })
   const [modern, old] = routes
   expect(old?.rules).toMatchObject([
     { id: 'rul_old', condition: '', strategy: 'ordered', targets: [{ id: 'tgt_0', weight: 1, tier: '', tasks: [] }] },
   ])
-  expect(old).toMatchObject({ lastResort: null, hedging: null, defaultRouteId: '' })
+  expect(old).toMatchObject({ lastResort: null, hedging: null, classifier: null, defaultRouteId: '' })
+  expect([...providerIds].sort()).toEqual([judge, providerId].sort())
   expect(modern).toMatchObject({
     defaultRouteId: 'rte_old',
     lastResort: { cachedAgeMaxSeconds: 60, apology: 'sorry', safeAnswer: '' },
     hedging: { budgetPpm: 50_000, delayMinMs: 7 },
+    classifier: { providerId: judge, timeoutMs: 55 },
     rules: [
       {
         ...{ id: 'rul_a', name: 'law', condition: 'team == "t"', strategy: 'weighted', complexityLowPpm: 0 },

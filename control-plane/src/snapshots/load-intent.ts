@@ -146,7 +146,9 @@ export class IntentReader {
     const ids = environments.map((environment) => environment.id)
     const routes = await loadRoutes(client, ids)
     const targets = [...routes.values()].flat().flatMap((route) => route.rules.flatMap((rule) => rule.targets))
-    const providers = await loadProviders(client, [...new Set(targets.map((target) => target.providerId))])
+    const classifierIds = [...routes.values()].flat().flatMap(({ classifierProviderId }) => classifierProviderId ?? [])
+    const providerIds = new Set([...targets.map((target) => target.providerId), ...classifierIds])
+    const providers = await loadProviders(client, [...providerIds])
     const models = await loadModels(client, [...new Set(targets.map((target) => target.modelId))])
     const cachePurges = await loadCachePurges(client, ids)
     const apiKeys = withKeys ? await this.#loadApiKeys(client, ids) : new Map<string, readonly CompiledResource[]>()
@@ -323,7 +325,7 @@ async function loadRoutes(
   const routes = await client.query<Omit<RouteRow, 'rules'> & { environmentId: string }>(
     `SELECT id, "environmentId", name, "totalTimeoutMs", "unsupportedSettings", "defaultRouteId",
             "lastResortCachedAgeMaxSeconds", "lastResortApology", "lastResortSafeAnswer", "hedgingBudgetPpm",
-            "hedgingDelayMinMs", to_jsonb(c) AS cache
+            "hedgingDelayMinMs", "classifierProviderId", "classifierTimeoutMs", to_jsonb(c) AS cache
      FROM "Route" LEFT JOIN "RouteCache" c ON c."routeId" = "Route".id WHERE "environmentId" = ANY($1) ORDER BY id`,
     [environmentIds],
   )

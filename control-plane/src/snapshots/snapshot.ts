@@ -1,7 +1,7 @@
 import type { DesiredSection, DesiredSnapshot } from '../../../proto/snapshot/manifest.js'
 
 /** The number of what `compile-snapshot` makes from the same rows. Raise it whenever the bytes may differ. */
-export const compilerVersion = 3
+export const compilerVersion = 4
 
 /** Names stay in `removed` this long; an agent that was away longer starts over (`resync`). */
 export const tombstoneDays = 90

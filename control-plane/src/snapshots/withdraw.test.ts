@@ -19,6 +19,7 @@ const route = (id: string, more: Partial<RouteRow> = {}, targets = [target(`tgt_
   ...{ id: `rte_${id}`, name: id, totalTimeoutMs: 9, unsupportedSettings: 'refuse', defaultRouteId: null },
   ...{ lastResortCachedAgeMaxSeconds: null, lastResortApology: null, lastResortSafeAnswer: null },
   ...{ hedgingBudgetPpm: null, hedgingDelayMinMs: null, cache: null },
+  ...{ classifierProviderId: null, classifierTimeoutMs: null },
   rules: [
     {
       ...{ id: `rul_${id}`, name: 'rule-1', condition: null, strategy: 'weighted', stickyBy: null },
@@ -93,6 +94,40 @@ test('a purge of kept answers is in effect whatever else of the newest intent is
   ])
   expect(withdrawFrom(section, kept, next)).toBe(kept)
   expect(withdrawFrom(section, resources, held)).toBe(resources)
+})
+
+describe('who measures the prompts of a route', () => {
+  const asking = { classifierProviderId: 'prv_3', classifierTimeoutMs: 100 }
+  const withJudge = (more: Partial<RouteRow> = asking, judge = { ...provider('prv_3'), kind: 'classifier' }) => {
+    const one = intent(route('base', more))
+    return { ...one, providers: [...one.providers, judge] }
+  }
+  const leftOf = (next: EnvironmentIntent) => {
+    const compiled = compileEnvironment(withJudge())
+    if ('refusals' in compiled) throw new Error(compiled.refusals[0]?.message)
+    const kept = withdrawFrom(section, compiled.section.resources, next)
+    const resources = kept.map((one) => decodedResource(section, one).resource)
+    return {
+      providerIds: resources.flatMap(({ provider: one }) => (one ? [one.id] : [])),
+      classifier: resources.flatMap(({ route: one }) => (one ? [one.classifier] : []))[0],
+    }
+  }
+
+  test('goes on while the newest intent names and permits it', () => {
+    expect(leftOf(withJudge())).toEqual({
+      providerIds: ['prv_1', 'prv_3'],
+      classifier: { providerId: 'prv_3', timeoutMs: 100 },
+    })
+  })
+
+  test.each<[string, EnvironmentIntent]>([
+    ['it is named no more', withJudge({})],
+    ['another one is', withJudge({ ...asking, classifierProviderId: 'prv_2' })],
+    ['it is archived', { ...withJudge(), providers: intent().providers }],
+    ['its region is permitted no more', withJudge(asking, { ...provider('prv_3', 'us'), kind: 'classifier' })],
+  ])('is asked no more, and known no more, where %s', (_words, next) => {
+    expect(leftOf(next)).toEqual({ providerIds: ['prv_1'], classifier: null })
+  })
 })
 
 describe('what a route keeps of its answers', () => {

@@ -8,6 +8,7 @@ import {
   decodedResource,
   type EnvironmentIntent,
   type RouteCacheRow,
+  type RouteRow,
 } from './compile-snapshot.js'
 import { findSectionFlaws } from './section-check.js'
 import type { CompiledResource } from './snapshot.js'
@@ -15,9 +16,9 @@ import type { CompiledResource } from './snapshot.js'
 /**
  * What a section that is held back may go on to serve. Its newest intent cannot be compiled, so it keeps what it has; but
  * what that intent has *taken away* must not outlive it: a region that is no longer permitted, an archived provider or
- * model, a route or target or key that is gone, a route's leave to keep answers as it did. Those are left out, never is
- * anything added or changed for the wider, and what contradicts itself afterwards goes as a whole: closed is the way to
- * fail. Pure, and doing it twice does nothing more.
+ * model, a route or target or classifier or key that is gone, a route's leave to keep answers as it did. Those are left out,
+ * never is anything added or changed for the wider, and what contradicts itself afterwards goes as a whole: closed is the way
+ * to fail. Pure, and doing it twice does nothing more.
  *
  * `held` itself when there is nothing to take away.
  */
@@ -73,6 +74,7 @@ function narrowStructure(section: string, held: CompiledStructure, intent: Envir
   )
   const targets = [...routes.values()].flatMap(({ route }) => route?.rules.flatMap((rule) => rule.targets) ?? [])
   const used = new Set(targets.flatMap(({ providerId, modelId }) => [providerId, modelId]))
+  for (const { route } of routes.values()) if (route?.classifier) used.add(route.classifier.providerId)
   const narrowed = held.flatMap(({ name, resource }) => {
     const { environment, provider, model, route } = resource
     if (route) return [routes.get(name) ?? []].flat().map((kept) => ({ name, resource: kept }))
@@ -106,8 +108,22 @@ function narrowRoute(
   if (rules.length === 0) return null
   const isWhole = rules.length === route.rules.length && rules.every((rule, index) => rule === route.rules[index])
   const keeps = route.cache === null || isCacheOf(route.cache, wanted.cache)
-  if (isWhole && keeps) return route
-  return { ...route, rules: isWhole ? route.rules : rules, cache: keeps ? route.cache : null }
+  const asks = isAsked(route.classifier, wanted, providers)
+  if (isWhole && keeps && asks) return route
+  return {
+    ...{ ...route, rules: isWhole ? route.rules : rules, cache: keeps ? route.cache : null },
+    classifier: asks ? route.classifier : null,
+  }
+}
+
+/** Whether prompts may still go to the classifier, if there is one: the newest intent names it, and permits where it is. */
+function isAsked(
+  classifier: RouteResource__Output['classifier'],
+  { classifierProviderId }: RouteRow,
+  providers: ReadonlySet<string>,
+): boolean {
+  if (!classifier) return true
+  return classifier.providerId === classifierProviderId && providers.has(classifier.providerId)
 }
 
 /**

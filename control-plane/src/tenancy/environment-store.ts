@@ -68,19 +68,33 @@ export class EnvironmentStore {
     })
   }
 
-  /** A route of the environment with a target whose provider is in none of `regions`, or null. */
+  /** A route of the environment with a target or classifier whose provider is in none of `regions`, or null. */
   async findRouteOutside(
     transaction: Transaction,
     environmentId: string,
     regions: readonly string[],
   ): Promise<{ readonly routeName: string; readonly providerName: string; readonly region: string } | null> {
+    const outside = { region: { notIn: [...regions] } }
+    const provider = { select: { name: true, region: true } } as const
     const target = await transaction.rows.routeTarget.findFirst({
-      where: { route: { environmentId }, provider: { region: { notIn: [...regions] } } },
-      select: { route: { select: { name: true } }, provider: { select: { name: true, region: true } } },
+      where: { route: { environmentId }, provider: outside },
+      select: { route: { select: { name: true } }, provider },
       orderBy: [{ routeId: 'asc' }, { position: 'asc' }],
     })
-    if (target === null) return null
-    return { routeName: target.route.name, providerName: target.provider.name, region: target.provider.region }
+    if (target !== null) {
+      return { routeName: target.route.name, providerName: target.provider.name, region: target.provider.region }
+    }
+    const route = await transaction.rows.route.findFirst({
+      where: { environmentId, classifierProvider: outside },
+      select: { name: true, classifierProvider: provider },
+      orderBy: { id: 'asc' },
+    })
+    if (!route?.classifierProvider) return null
+    return {
+      routeName: route.name,
+      providerName: route.classifierProvider.name,
+      region: route.classifierProvider.region,
+    }
   }
 }
 

@@ -106,7 +106,9 @@ export class Estate {
   }
 
   /** Live, with a credential by reference; `secret`: with none, so that a test of it calls it. */
-  async provider(more: { archivedAt?: Date; credential?: false; external?: false } = {}): Promise<string> {
+  async provider(
+    more: { archivedAt?: Date; credential?: false; external?: false; kind?: 'classifier' } = {},
+  ): Promise<string> {
     const id = this.#id('provider')
     const { credential, ...rest } = more
     await this.#database.rows.provider.create({
@@ -193,8 +195,10 @@ export class Estate {
     })
   }
 
-  #ruledRoute(): Promise<string> {
+  async #ruledRoute(): Promise<string> {
     return this.#route({
+      ...{ classifierProviderId: await this.provider({ kind: 'classifier' }) },
+      classifierTimeoutMs: 1_000 + (this.figure % 1_000),
       ...{ defaultRouteId: this.defaultRouteId || null, lastResortCachedAgeMaxSeconds: this.figure },
       ...{ lastResortApology: this.name(), lastResortSafeAnswer: this.name() },
       ...{ hedgingBudgetPpm: this.figure, hedgingDelayMinMs: this.figure },
@@ -230,8 +234,13 @@ export class Estate {
       ],
     })
     const fondRouteId = await this.#route({ environmentId, rules: [{ strategy: 'preference', targets: [fond] }] })
-    await this.#record({ environmentId, routeId, hops: [{ targetId: low.id, outcome: 'ok' }] })
-    await this.#record({ environmentId, routeId: fondRouteId, hops: [{ targetId: fond.id, outcome: 'ok' }] })
+    // Who served is who the hop and the record both name.
+    const served = (targetId: string) => {
+      const by = { providerId: inside, modelId }
+      return { environmentId, ...by, hops: [{ targetId, ...by, outcome: 'ok' }] }
+    }
+    await this.#record({ ...served(low.id), routeId })
+    await this.#record({ ...served(fond.id), routeId: fondRouteId })
     return { environmentId, routeId, model }
   }
 
@@ -275,7 +284,13 @@ export class Estate {
     }
   }
 
-  async #record(more: { environmentId: string; routeId: string; hops: object[] }): Promise<void> {
+  async #record(more: {
+    environmentId: string
+    routeId: string
+    providerId: string
+    modelId: string
+    hops: object[]
+  }): Promise<void> {
     const figure = BigInt(this.figure)
     await this.#database.rows.usageRecord.create({
       data: {

@@ -93,6 +93,7 @@ export const neededLevel: Readonly<Record<string, Level>> = {
   WarmUp: 'viewer',
   LastResort: 'viewer',
   Hedging: 'viewer',
+  Classifier: 'viewer',
   RouteExplanation: 'viewer',
   RuleStep: 'viewer',
   SeenValue: 'viewer',

@@ -111,6 +111,7 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
       ...{ environmentId: owner.environmentId, name: owner.name(), defaultRouteId: owner.defaultRouteId },
       rules: [{ name: 'planted', condition: 'stream', targets: [await target(owner)] }],
       ...{ lastResort: { safeAnswer: 'planted' }, hedging: {} },
+      classifier: { providerId: await owner.provider({ kind: 'classifier' }) },
     }),
   updateRoute: async ({ owner }) =>
     input({ routeId: await owner.route(), rules: [{ targets: [await target(owner)] }], totalTimeoutMs: 200_000 }),
@@ -124,7 +125,7 @@ export const probes: Readonly<Record<string, (world: World) => Args | Promise<Ar
   purgeCache: ({ owner }) =>
     input({
       ...{ tenantId: owner.tenantId, environmentId: owner.environmentId, routeId: owner.routeId, tag: owner.mark },
-      ...{ promptId: owner.mark, promptVersion: owner.mark, documentIds: [owner.mark] },
+      documentIds: [owner.mark],
     }),
 
   auditAppended: ({ owner }) => ({ tenantId: owner.tenantId }),

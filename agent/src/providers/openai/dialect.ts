@@ -7,6 +7,7 @@ import type {
   UsageDepth,
 } from '../provider-dialect.js'
 import { readAnswer } from './answer.js'
+import { readTokenCount, tokenizePath, writeTokenizeRequest } from './count-tokens.js'
 import { readChatAnswer, readErrorMessage } from './read-answer.js'
 import { OpenaiEventReader } from './read-events.js'
 import { requestBody } from './request-body.js'
@@ -60,6 +61,14 @@ export const openaiDialect: ProviderDialect = Object.freeze({
     readError: readErrorMessage,
   }),
   embeddings: null,
+  count: Object.freeze({
+    path: tokenizePath,
+    headers: jsonHeaders,
+    // Ollama has none. Who stands behind a compatible address, and has it, is found out by asking.
+    serves: ({ kind }: ProviderTable) => kind === 'vllm' || kind === 'openai-compatible',
+    write: writeTokenizeRequest,
+    readAnswer: readTokenCount,
+  }),
   authorize: (_call: unknown, secret: ProviderSecret | null) =>
     typeof secret === 'string' ? ['authorization', `Bearer ${secret}`] : [],
   // OpenAI itself refuses members it does not know; vLLM documents the running total. A compatible server is asked once

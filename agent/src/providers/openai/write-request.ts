@@ -71,7 +71,7 @@ function streamOptionsOf(depth: UsageDepth): object {
   return { stream_options: { include_usage: true, ...continuous } }
 }
 
-function messagesOf({ system, turns }: Conversation, losses: Losses): object[] {
+export function messagesOf({ system, turns }: Conversation, losses: Losses): object[] {
   const messages: object[] = system.length === 0 ? [] : [{ role: 'system', content: contentOf(system) }]
   for (const turn of turns) {
     for (const message of messagesOfTurn(turn, losses)) messages.push(message)
@@ -159,7 +159,7 @@ function assistantMessages(turn: AssistantTurn, losses: Losses): object[] {
   return [message]
 }
 
-function toolOf({ name, description, parameters, strict }: Tool): object {
+export function toolOf({ name, description, parameters, strict }: Tool): object {
   return {
     type: 'function',
     function: {

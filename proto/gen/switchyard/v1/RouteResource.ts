@@ -4,6 +4,7 @@ import type { Rule as _switchyard_v1_Rule, Rule__Output as _switchyard_v1_Rule__
 import type { LastResort as _switchyard_v1_LastResort, LastResort__Output as _switchyard_v1_LastResort__Output } from '../../switchyard/v1/LastResort.js';
 import type { Hedging as _switchyard_v1_Hedging, Hedging__Output as _switchyard_v1_Hedging__Output } from '../../switchyard/v1/Hedging.js';
 import type { CachePolicy as _switchyard_v1_CachePolicy, CachePolicy__Output as _switchyard_v1_CachePolicy__Output } from '../../switchyard/v1/CachePolicy.js';
+import type { Classifier as _switchyard_v1_Classifier, Classifier__Output as _switchyard_v1_Classifier__Output } from '../../switchyard/v1/Classifier.js';
 
 export interface RouteResource {
   'id'?: (string);
@@ -15,6 +16,7 @@ export interface RouteResource {
   'hedging'?: (_switchyard_v1_Hedging | null);
   'cache'?: (_switchyard_v1_CachePolicy | null);
   'defaultRouteId'?: (string);
+  'classifier'?: (_switchyard_v1_Classifier | null);
 }
 
 export interface RouteResource__Output {
@@ -27,4 +29,5 @@ export interface RouteResource__Output {
   'hedging': (_switchyard_v1_Hedging__Output | null);
   'cache': (_switchyard_v1_CachePolicy__Output | null);
   'defaultRouteId': (string);
+  'classifier': (_switchyard_v1_Classifier__Output | null);
 }

@@ -1,0 +1,85 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import type { Cancellable } from './running-request.js'
+
+/** Of an answer that says a number and two words. */
+export const classifierAnswerBytesMax = 16 * 1024
+
+export type CallEnd = 'answered' | 'too_large' | 'connect_error' | 'timeout' | 'aborted'
+
+/** One question to a classifier, until it is answered whole or nobody waits any more. */
+export class ClassifierCall implements Dispatcher.DispatchHandler, Cancellable {
+  readonly committed = false
+  /** 0: none came. */
+  httpStatus = 0
+  /** Null: it named none. */
+  retryAfterSeconds: number | null = null
+  /** Never rejects. */
+  readonly end: Promise<CallEnd>
+  #resolve: (end: CallEnd) => void = () => {}
+  #isOver = false
+  #controller: Dispatcher.DispatchController | null = null
+  readonly #pieces: Buffer[] = []
+  #length = 0
+
+  constructor() {
+    this.end = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
+  /** What came of the answer's body. */
+  get body(): Buffer {
+    return Buffer.concat(this.#pieces)
+  }
+
+  /** Closes its connection: whoever is still at it learns that nobody listens. */
+  giveUp(why: 'timeout' | 'aborted'): void {
+    if (this.#isOver) return
+    this.#end(why)
+    this.#controller?.abort(nobodyWaits)
+  }
+
+  /** The client left. */
+  cancel(): void {
+    this.giveUp('aborted')
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    // It was given up while it waited for a connection.
+    if (this.#isOver) controller.abort(nobodyWaits)
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) return
+    this.httpStatus = status
+    const seconds = Number(headers['retry-after'] ?? Number.NaN)
+    if (seconds >= 0) this.retryAfterSeconds = seconds
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#isOver) return
+    this.#length += chunk.length
+    if (this.#length <= classifierAnswerBytesMax) this.#pieces.push(chunk)
+    else {
+      this.#end('too_large')
+      controller.abort(nobodyWaits)
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#end('answered')
+  }
+
+  onResponseError(): void {
+    this.#end('connect_error')
+  }
+
+  #end(end: CallEnd): void {
+    this.#isOver = true
+    this.#resolve(end)
+  }
+}
+
+const nobodyWaits = new Error('nobody waits for this any more')
