@@ -13,6 +13,7 @@ import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal, type Refusal } from '../../../proto/std/refusal.js'
 import { effectiveTemperature } from '../conversation/target-temperature.js'
 import { readBodyParts } from './body-parts.js'
+import { ByteMemory } from './byte-memory.js'
 import type { CacheCounts, CacheLimits, CacheTools } from './cache-tools.js'
 import { CacheTurn } from './cache-turn.js'
 import type { Embedder } from './embedder.js'
@@ -22,7 +23,6 @@ import { scratchBytes } from './key-digest.js'
 import { MemoryAnswers } from './memory-answers.js'
 import { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
-import { RecordMemory } from './stream-record.js'
 import { VectorSpaces } from './vector-spaces.js'
 
 export interface AnswerCacheOptions {
@@ -65,14 +65,15 @@ export class AnswerCache {
   constructor(options: AnswerCacheOptions) {
     const { clock, limits } = options
     this.#options = options
-    this.#memory = new MemoryAnswers({ bytesMax: limits.bytesMax, entriesMax: limits.entriesMax })
+    const bytes = new ByteMemory()
+    this.#memory = new MemoryAnswers({ bytesMax: limits.bytesMax, entriesMax: limits.entriesMax, memory: bytes })
     this.#spaces = new VectorSpaces({ bytesMax: limits.vectorBytesMax, clock })
     this.#flights = new Flights(clock)
     this.#tools = {
       ...{ clock, limits, memory: this.#memory, spaces: this.#spaces, flights: this.#flights, counts: this.counts },
       ...{ shared: options.shared, embedder: options.embedder, renewing: new Map(), purges: this.#purges },
       origins: new WeakMap(),
-      recordMemory: new RecordMemory(),
+      bytes,
       scratch: new Uint8Array(scratchBytes),
       sweep: (environment) => this.#sweep(environment),
     }

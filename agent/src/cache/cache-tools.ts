@@ -1,12 +1,12 @@
 import type { EnvironmentTable, RouteTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
+import type { ByteMemory } from './byte-memory.js'
 import type { Embedder } from './embedder.js'
 import type { Flights } from './flights.js'
 import type { KeptOrigin } from './kept-answer.js'
 import type { MemoryAnswers } from './memory-answers.js'
 import type { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
-import type { RecordMemory } from './stream-record.js'
 import type { VectorSpaces } from './vector-spaces.js'
 
 /** What every turn works with. */
@@ -26,7 +26,8 @@ export interface CacheTools {
   readonly counts: CacheCounts
   /** Of answers that nobody has labelled, the last environment's of each route. */
   readonly origins: WeakMap<RouteTable, KeptOrigin>
-  readonly recordMemory: RecordMemory
+  /** For answers, and for streams while they are taken down. */
+  readonly bytes: ByteMemory
   /** Memory that a key is written into before it is hashed. */
   readonly scratch: Uint8Array
   /** Looks at a few of the oldest answers. */

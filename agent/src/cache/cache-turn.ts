@@ -193,7 +193,7 @@ export class CacheTurn {
     const kept = (await shared?.get(key)) ?? null
     if (kept === null || kept.stream !== this.#options.question.body.stream) return null
     if (purges.isPurged(kept, environment, clock.nowMs(), false)) return null
-    this.#putHere(key, kept)
+    this.#putHere(key, kept, true)
     return kept
   }
 
@@ -247,8 +247,7 @@ export class CacheTurn {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
     if (length > this.#tools.limits.answerBytesMax) return this.fail()
     if (!isWholeWorthKeeping(this.#options.question.operation, body, told.parsed ?? null)) return this.fail()
-    // Of exactly its length: small buffers are views of a larger page, which would stay with them.
-    const bytes = Buffer.allocUnsafeSlow(length)
+    const bytes = this.#tools.bytes.take(length).subarray(0, length)
     if (typeof body === 'string') bytes.write(body, 'utf8')
     else body.copy(bytes)
     this.#keep(target, bytes, length, told)
@@ -256,7 +255,7 @@ export class CacheTurn {
 
   /** Takes down what the client is sent of a stream. */
   startRecord(): StreamRecord {
-    return new StreamRecord(this.#tools.recordMemory, this.#tools.limits.answerBytesMax)
+    return new StreamRecord(this.#tools.bytes, this.#tools.limits.answerBytesMax)
   }
 
   /** To be called with a stream that came to its end. */
@@ -301,7 +300,8 @@ export class CacheTurn {
     }
     // Who answered is whose key it is: a fallback's answer is not the first target's.
     const name = isSame(target, firstOf(question)) ? this.#key : this.#keyOf(target, reading.parts)
-    this.#putHere(name, kept)
+    // Whoever waits gets these bytes, and so does who carries them to the shared store.
+    this.#putHere(name, kept, this.#isShared || this.#lead?.isFollowed === true)
     if (this.#isShared) this.#tools.shared?.put(name, kept)
     counts.kept += 1
     if (name === this.#key) {
@@ -443,10 +443,11 @@ export class CacheTurn {
     return { kept: entry.kept, ageSeconds: Math.max(0, Math.floor((clock.monotonicUs() - entry.bornUs) / 1_000_000)) }
   }
 
-  #putHere(key: string, kept: KeptAnswer): void {
+  /** `isLent`: others may look at its bytes for longer than it stays here. */
+  #putHere(key: string, kept: KeptAnswer, isLent: boolean): void {
     const { memory, clock } = this.#tools
     // Ages in this process do not jump with the wall clock.
-    memory.put(key, kept, clock.monotonicUs() - Math.max(0, clock.nowMs() - kept.bornAtMs) * 1_000)
+    memory.put(key, kept, clock.monotonicUs() - Math.max(0, clock.nowMs() - kept.bornAtMs) * 1_000, isLent)
   }
 
   #ageOf({ bornAtMs }: KeptAnswer): number {

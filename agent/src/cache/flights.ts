@@ -82,6 +82,12 @@ export class Lead {
     this.#flight = flight
   }
 
+  /** Somebody waits. */
+  get isFollowed(): boolean {
+    const { followers } = this.#flight
+    return followers !== null && followers.size > 0
+  }
+
   /** Gives everybody who waits the answer. */
   land(found: FoundAnswer): void {
     this.#end(found)

@@ -2,6 +2,7 @@ import type { TokenUsage } from '../../../proto/policy/price-usage.js'
 import type { ApiKeyTable, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { JsonObject } from '../conversation/json-object.js'
 import type { RequestBody, UpstreamOperation } from '../providers/provider-dialect.js'
+import { heldBytesOf } from './byte-memory.js'
 
 /** What the cache is asked about: one request of one client, after its targets were chosen and before any is asked. */
 export interface CacheQuestion {
@@ -97,7 +98,7 @@ export function sizeOf(kept: KeptAnswer): number {
   const { tenantId, environmentId, routeId, promptId, promptVersion, tags, documents } = origin
   return (
     overheadBytes +
-    bytes.length +
+    heldBytesOf(bytes) +
     textSizeOf(question) +
     textSizeOf(model) +
     textSizeOf(modelId) +

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { ByteMemory } from './byte-memory.js'
 import { type KeptAnswer, sizeOf } from './kept-answer.js'
 import { MemoryAnswers } from './memory-answers.js'
 
@@ -124,4 +125,25 @@ describe('answers in memory', () => {
       { numRuns: 300 },
     )
   })
+})
+
+test('bytes of what was never looked up are used again, and those that somebody was given are not', () => {
+  const bytes = new ByteMemory()
+  const memory = new MemoryAnswers({ bytesMax: 20_000, entriesMax: 1_000, memory: bytes })
+  const given: [held: Buffer, expected: Buffer][] = []
+  const seen = new Set<ArrayBufferLike>()
+  let usedAgain = 0
+  for (let index = 0; index < 300; index++) {
+    const piece = bytes
+      .take(1_000)
+      .subarray(0, 1_000)
+      .fill(index % 251)
+    if (seen.has(piece.buffer)) usedAgain += 1
+    seen.add(piece.buffer)
+    memory.put(`k${index}`, { ...kept(1), bytes: piece }, index, false)
+    const held = index % 3 === 0 ? memory.get(`k${index}`)?.kept.bytes : undefined
+    if (held !== undefined) given.push([held, Buffer.alloc(1_000, index % 251)])
+  }
+  expect(usedAgain).toBeGreaterThan(100)
+  for (const [held, expected] of given) expect(held.equals(expected)).toBe(true)
 })

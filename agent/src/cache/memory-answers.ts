@@ -1,3 +1,4 @@
+import type { ByteMemory } from './byte-memory.js'
 import { type KeptAnswer, sizeOf } from './kept-answer.js'
 
 /** Instants of birth are known to the millisecond: so much earlier is not earlier. */
@@ -12,6 +13,7 @@ const clockGrainUs = 2_000
  */
 export class MemoryAnswers {
   readonly #bytesMax: number
+  readonly #memory: ByteMemory | null
   readonly #entriesMax: number
   readonly #entries = new Map<string, Entry>()
   readonly #tenants = new Map<string, Tenant>()
@@ -19,8 +21,9 @@ export class MemoryAnswers {
   #bytes = 0
   evictedCount = 0
 
-  /** Both at least one entry's worth; the caller keeps larger answers out. */
-  constructor(options: { bytesMax: number; entriesMax: number }) {
+  /** Both bounds at least one entry's worth; the caller keeps larger answers out. `memory`: where bytes go that nobody looks at any more. */
+  constructor(options: { bytesMax: number; entriesMax: number; memory?: ByteMemory }) {
+    this.#memory = options.memory ?? null
     this.#bytesMax = options.bytesMax
     this.#entriesMax = options.entriesMax
   }
@@ -37,13 +40,17 @@ export class MemoryAnswers {
   get(key: string): { readonly kept: KeptAnswer; readonly bornUs: number } | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined
+    entry.isLent = true
     this.#all.toNewest(entry)
     entry.tenant.chain.toNewest(entry)
     return entry
   }
 
-  /** Replaces what was there, unless that answers a newer request. Larger than everything: not kept. */
-  put(key: string, kept: KeptAnswer, bornUs: number): void {
+  /**
+   * Replaces what was there, unless that answers a newer request. Larger than everything: not kept. `isLent`: somebody else
+   * has its bytes, too.
+   */
+  put(key: string, kept: KeptAnswer, bornUs: number, isLent = true): void {
     const before = this.#entries.get(key)
     if (before !== undefined) {
       if (before.bornUs > bornUs + clockGrainUs) return
@@ -56,7 +63,7 @@ export class MemoryAnswers {
       return
     }
     const tenant = this.#tenantOf(kept.origin.tenantId)
-    const entry = new Entry({ key, kept, bornUs, bytes, tenant })
+    const entry = new Entry({ key, kept, bornUs, bytes, tenant, isLent })
     this.#entries.set(key, entry)
     this.#all.add(entry)
     tenant.chain.add(entry)
@@ -103,6 +110,8 @@ export class MemoryAnswers {
     tenant.chain.remove(entry)
     tenant.bytes -= entry.bytes
     this.#bytes -= entry.bytes
+    // What was never looked up nobody is being given.
+    if (!entry.isLent) this.#memory?.give(entry.kept.bytes)
     if (tenant.chain.oldest === null) this.#tenants.delete(tenant.id)
   }
 
@@ -127,17 +136,20 @@ class Entry {
   readonly bornUs: number
   readonly bytes: number
   readonly tenant: Tenant
+  /** Somebody may look at its bytes after it has gone. */
+  isLent: boolean
   olderOfAll: Entry | null = null
   newerOfAll: Entry | null = null
   olderOfTenant: Entry | null = null
   newerOfTenant: Entry | null = null
 
-  constructor(parts: Pick<Entry, 'key' | 'kept' | 'bornUs' | 'bytes' | 'tenant'>) {
+  constructor(parts: Pick<Entry, 'key' | 'kept' | 'bornUs' | 'bytes' | 'tenant' | 'isLent'>) {
     this.key = parts.key
     this.kept = parts.kept
     this.bornUs = parts.bornUs
     this.bytes = parts.bytes
     this.tenant = parts.tenant
+    this.isLent = parts.isLent
   }
 }
 

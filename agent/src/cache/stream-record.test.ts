@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { RecordMemory, StreamRecord } from './stream-record.js'
+import { ByteMemory } from './byte-memory.js'
+import { StreamRecord } from './stream-record.js'
 
 const pieceOf = (length: number, value: number) => Buffer.alloc(length, value)
 
@@ -9,7 +10,7 @@ describe('what a client was sent of a stream', () => {
     const lengths = fc.array(fc.integer({ min: 0, max: 9_000 }), { maxLength: 12 })
     fc.assert(
       fc.property(fc.array(lengths, { minLength: 1, maxLength: 6 }), (streams) => {
-        const memory = new RecordMemory()
+        const memory = new ByteMemory()
         for (let round = 0; round < 2; round++) {
           const records = streams.map(() => new StreamRecord(memory, 50_000))
           // A piece of each in turn.
@@ -31,19 +32,5 @@ describe('what a client was sent of a stream', () => {
       }),
       { numRuns: 60 },
     )
-  })
-
-  test('is in nobody’s hands twice: memory that was given back is given out once, and only so much is held', () => {
-    const memory = new RecordMemory()
-    const taken = Array.from({ length: 100 }, () => memory.take(60_000))
-    expect(new Set(taken).size).toBe(100)
-    for (const piece of taken) memory.give(piece)
-    expect(memory.freeBytes).toBe(4 * 1024 * 1024)
-    const again = Array.from({ length: 100 }, () => memory.take(60_000))
-    expect(new Set(again).size).toBe(100)
-    expect(memory.freeBytes).toBe(0)
-    // Of a size of its own: not one of those that are held.
-    memory.give(memory.take(1_000_000))
-    expect(memory.freeBytes).toBe(0)
   })
 })

@@ -1,51 +1,17 @@
-/**
- * Memory that streams are taken down in, used again. Allocated anew for each stream it would be freed by nobody but the
- * collector, which then runs for its sake: measured, a fifth of what streaming costs.
- */
-export class RecordMemory {
-  /** Free pieces of each size, the smallest first. */
-  readonly #free: Buffer[][] = sizes.map(() => [])
-  #freeBytes = 0
-
-  get freeBytes(): number {
-    return this.#freeBytes
-  }
-
-  /** At least `length` bytes with anything in them. */
-  take(length: number): Buffer {
-    const at = sizes.findIndex((size) => size >= length)
-    if (at === -1) return Buffer.allocUnsafeSlow(length)
-    const used = this.#free[at]?.pop()
-    if (used === undefined) return Buffer.allocUnsafeSlow(sizes[at] as number)
-    this.#freeBytes -= used.length
-    return used
-  }
-
-  /** Nobody looks at `memory` any more. */
-  give(memory: Buffer): void {
-    const free = this.#free[sizes.indexOf(memory.length)]
-    if (free === undefined || this.#freeBytes + memory.length > freeBytesMax) return
-    free.push(memory)
-    this.#freeBytes += memory.length
-  }
-}
-
-const sizes: readonly number[] = [4_096, 16_384, 65_536, 262_144]
-/** For 64 streams of 64 KiB. */
-const freeBytesMax = 4 * 1024 * 1024
+import type { ByteMemory } from './byte-memory.js'
 
 /**
  * What a client was sent of a stream, for keeping. Bounded: a longer one is let go of at once, and not kept. One that is never
  * finished just keeps its memory from being used again.
  */
 export class StreamRecord {
-  readonly #source: RecordMemory
+  readonly #source: ByteMemory
   readonly #bytesMax: number
   /** Memory for what came and for some of what may; null: too long, or over. */
   #memory: Buffer | null = noBytes
   #length = 0
 
-  constructor(source: RecordMemory, bytesMax: number) {
+  constructor(source: ByteMemory, bytesMax: number) {
     this.#source = source
     this.#bytesMax = bytesMax
   }
@@ -58,7 +24,7 @@ export class StreamRecord {
     if (length > this.#bytesMax) return this.#end()
     if (length <= memory.length) piece.copy(memory, this.#length)
     else {
-      const larger = this.#source.take(length)
+      const larger = this.#source.take(Math.max(firstBytes, length * 2))
       memory.copy(larger, 0, 0, this.#length)
       piece.copy(larger, this.#length)
       this.#source.give(memory)
@@ -67,14 +33,23 @@ export class StreamRecord {
     this.#length = length
   }
 
-  /** All of it and `tail` behind, in memory of its own; null: too long. To be called once. */
+  /** All of it and `tail` behind, in memory of its own that may be given back; null: too long. To be called once. */
   finish(tail: Buffer): { readonly bytes: Buffer; readonly tailAt: number } | null {
     const memory = this.#memory
     const length = this.#length
     const isFit = memory !== null && length + tail.length <= this.#bytesMax
-    const bytes = isFit ? ownCopy([memory.subarray(0, length), tail], length + tail.length) : null
+    const bytes = isFit ? this.#copy(memory, tail) : null
     this.#end()
     return bytes && { bytes, tailAt: length }
+  }
+
+  /** Of its own size: what is kept long is not to hold room for more. */
+  #copy(memory: Buffer, tail: Buffer): Buffer {
+    const length = this.#length + tail.length
+    const copy = this.#source.take(length)
+    memory.copy(copy, 0, 0, this.#length)
+    tail.copy(copy, this.#length)
+    return copy.subarray(0, length)
   }
 
   #end() {
@@ -83,6 +58,7 @@ export class StreamRecord {
   }
 }
 
+const firstBytes = 4_096
 const noBytes = Buffer.alloc(0)
 
 /** Of exactly its length: small buffers are views of a larger page, which would stay with them. */
