@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, objectsOf, parseJsonObject } from '../conversation/json-object.js'
+import { colon, openBracket, quote, skipSpace } from '../providers/json-bytes.js'
 import type { UpstreamOperation } from '../providers/provider-dialect.js'
 
 /**
@@ -8,7 +9,7 @@ import type { UpstreamOperation } from '../providers/provider-dialect.js'
  * Read from the bytes that the client got, in the words of its door.
  */
 export function isStreamWorthKeeping(operation: UpstreamOperation, said: Buffer): boolean {
-  return isStreamGood(operation, said.toString('latin1'))
+  return isStreamGood(operation, said)
 }
 
 /** The same of a whole one. `parsed`: what it says, where somebody has looked already. */
@@ -79,38 +80,93 @@ function hasValue(value: unknown): boolean {
 
 /**
  * A quote inside a JSON text is always escaped, so what looks like a member is one, wherever the text came from. Every ending
- * in the stream has to be good, and there has to be one.
+ * in the stream has to be good, and there has to be one. Looked for in the bytes: of a stream of a hundred chunks a text and
+ * its expressions cost more than sending it.
  */
-function isStreamGood(operation: UpstreamOperation, text: string): boolean {
+function isStreamGood(operation: UpstreamOperation, said: Buffer): boolean {
   switch (operation) {
     case 'chat_completions':
       return (
-        areEndingsGood(text, 'finish_reason') &&
-        !/"refusal"\s*:\s*"[^"]/.test(text) &&
-        /"(?:content|arguments|name)"\s*:\s*"[^"]|"content"\s*:\s*\[/.test(text)
+        areEndingsGood(said, 'finish_reason') &&
+        !hasText(said, names.refusal) &&
+        (hasText(said, names.content) ||
+          hasText(said, names.arguments) ||
+          hasText(said, names.name) ||
+          startOfValue(said, names.content, openBracket, 0) !== -1)
       )
     case 'completions':
-      return areEndingsGood(text, 'finish_reason') && /"text"\s*:\s*"[^"]/.test(text)
+      return areEndingsGood(said, 'finish_reason') && hasText(said, names.text)
     case 'messages':
-      return areEndingsGood(text, 'stop_reason') && /"type"\s*:\s*"content_block_start"/.test(text)
+      return areEndingsGood(said, 'stop_reason') && hasTypeOf(said, (type) => type === 'content_block_start')
     case 'responses':
       return (
-        /"type"\s*:\s*"response\.completed"/.test(text) &&
-        !/"type"\s*:\s*"(?:response\.(?:refusal|incomplete|failed)[^"]*|refusal|error)"/.test(text) &&
-        /"type"\s*:\s*"response\.(?:output_text|function_call_arguments)\.done"/.test(text)
+        hasTypeOf(said, (type) => type === 'response.completed') &&
+        !hasTypeOf(said, (type) => refusing.test(type)) &&
+        hasTypeOf(said, (type) => saying.test(type))
       )
     default:
       return false
   }
 }
 
-function areEndingsGood(text: string, member: 'finish_reason' | 'stop_reason'): boolean {
+const refusing = /^(?:response\.(?:refusal|incomplete|failed).*|refusal|error)$/
+const saying = /^response\.(?:output_text|function_call_arguments)\.done$/
+
+function areEndingsGood(said: Buffer, member: 'finish_reason' | 'stop_reason'): boolean {
   let count = 0
-  for (const [, ending = ''] of text.matchAll(new RegExp(`"${member}"\\s*:\\s*"([^"]*)"`, 'g'))) {
+  for (let at = 0; ; ) {
+    at = startOfValue(said, names[member], quote, at)
+    if (at === -1) return count > 0
+    const ending = textAt(said, at)
     // Some servers tell an empty one with every chunk.
     if (ending === '') continue
     if (endings[member]?.has(ending) !== true) return false
     count += 1
   }
-  return count > 0
 }
+
+/** A member called `name` is a text with something in it. */
+function hasText(said: Buffer, name: Buffer): boolean {
+  for (let at = 0; ; ) {
+    at = startOfValue(said, name, quote, at)
+    if (at === -1) return false
+    if (at < said.length && said[at] !== quote) return true
+  }
+}
+
+function hasTypeOf(said: Buffer, is: (type: string) => boolean): boolean {
+  for (let at = 0; ; ) {
+    at = startOfValue(said, names.type, quote, at)
+    if (at === -1) return false
+    if (is(textAt(said, at))) return true
+  }
+}
+
+/** The byte behind the one that the value of a member called `name` begins with, from `from` on, where that is `first`; -1: none is. */
+function startOfValue(said: Buffer, name: Buffer, first: number, from: number): number {
+  for (let at = said.indexOf(name, from); at !== -1; at = said.indexOf(name, at)) {
+    at += name.length
+    const colonAt = skipSpace(said, at)
+    if (said[colonAt] !== colon) continue
+    const valueAt = skipSpace(said, colonAt + 1)
+    if (said[valueAt] === first) return valueAt + 1
+  }
+  return -1
+}
+
+/** Up to the next quote. */
+function textAt(said: Buffer, at: number): string {
+  const end = said.indexOf(quote, at)
+  return said.toString('latin1', at, end === -1 ? said.length : end)
+}
+
+const names = Object.freeze({
+  finish_reason: Buffer.from('"finish_reason"'),
+  stop_reason: Buffer.from('"stop_reason"'),
+  refusal: Buffer.from('"refusal"'),
+  content: Buffer.from('"content"'),
+  arguments: Buffer.from('"arguments"'),
+  name: Buffer.from('"name"'),
+  text: Buffer.from('"text"'),
+  type: Buffer.from('"type"'),
+})
