@@ -27,5 +27,5 @@ test('its conditions compile, and its suites can be read', () => {
   }
   const [suite, ...more] = blocks('yaml')
   expect(more).toEqual([])
-  expect(parseSuite(suite ?? '', 'page').cases.length).toBe(4)
+  expect(parseSuite(suite ?? '', 'page').cases.length).toBe(5)
 })
