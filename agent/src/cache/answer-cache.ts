@@ -23,6 +23,7 @@ import { scratchBytes } from './key-digest.js'
 import { MemoryAnswers } from './memory-answers.js'
 import { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
+import { RecordSource } from './stream-record.js'
 import { VectorSpaces } from './vector-spaces.js'
 
 export interface AnswerCacheOptions {
@@ -74,6 +75,7 @@ export class AnswerCache {
       ...{ shared: options.shared, embedder: options.embedder, renewing: new Map(), purges: this.#purges },
       origins: new WeakMap(),
       bytes,
+      records: new RecordSource(bytes),
       scratch: new Uint8Array(scratchBytes),
       sweep: (environment) => this.#sweep(environment),
     }

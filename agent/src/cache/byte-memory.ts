@@ -6,7 +6,7 @@
  */
 export class ByteMemory {
   /** Free pieces of each size, the smallest first. */
-  #free: ArrayBuffer[][] = sizes.map(() => [])
+  readonly #free: readonly ArrayBuffer[][] = sizes.map(() => [])
   #freeBytes = 0
 
   get freeBytes(): number {
@@ -29,13 +29,22 @@ export class ByteMemory {
     const size = buffer.byteLength
     const at = placeOf(size)
     if (byteOffset !== 0 || sizes[at] !== size || !(buffer instanceof ArrayBuffer)) return
-    // Sizes that are not asked for any more must not keep others out.
-    if (this.#freeBytes + size > freeBytesMax) {
-      this.#free = sizes.map(() => [])
-      this.#freeBytes = 0
-    }
     this.#free[at]?.push(buffer)
     this.#freeBytes += size
+    while (this.#freeBytes > freeBytesMax) this.#dropOne()
+  }
+
+  /** Of the size that holds most: sizes that are not asked for any more must not keep others out. */
+  #dropOne(): void {
+    let most = 0
+    let mostBytes = 0
+    for (const [at, pieces] of this.#free.entries()) {
+      const bytes = pieces.length * (sizes[at] as number)
+      if (bytes <= mostBytes) continue
+      most = at
+      mostBytes = bytes
+    }
+    this.#freeBytes -= this.#free[most]?.pop()?.byteLength ?? 0
   }
 }
 

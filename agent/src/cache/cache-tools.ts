@@ -7,6 +7,7 @@ import type { KeptOrigin } from './kept-answer.js'
 import type { MemoryAnswers } from './memory-answers.js'
 import type { Purges } from './purges.js'
 import type { SharedAnswers } from './shared-answers.js'
+import type { RecordSource } from './stream-record.js'
 import type { VectorSpaces } from './vector-spaces.js'
 
 /** What every turn works with. */
@@ -26,8 +27,10 @@ export interface CacheTools {
   readonly counts: CacheCounts
   /** Of answers that nobody has labelled, the last environment's of each route. */
   readonly origins: WeakMap<RouteTable, KeptOrigin>
-  /** For answers, and for streams while they are taken down. */
+  /** For answers. */
   readonly bytes: ByteMemory
+  /** For streams while they are taken down. */
+  readonly records: RecordSource
   /** Memory that a key is written into before it is hashed. */
   readonly scratch: Uint8Array
   /** Looks at a few of the oldest answers. */

@@ -255,7 +255,7 @@ export class CacheTurn {
 
   /** Takes down what the client is sent of a stream. */
   startRecord(): StreamRecord {
-    return new StreamRecord(this.#tools.bytes, this.#tools.limits.answerBytesMax)
+    return new StreamRecord(this.#tools.records, this.#tools.limits.answerBytesMax)
   }
 
   /** To be called with a stream that came to its end. */

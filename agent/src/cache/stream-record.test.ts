@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ByteMemory } from './byte-memory.js'
-import { StreamRecord } from './stream-record.js'
+import { RecordSource, StreamRecord } from './stream-record.js'
 
 const pieceOf = (length: number, value: number) => Buffer.alloc(length, value)
 
@@ -10,7 +10,7 @@ describe('what a client was sent of a stream', () => {
     const lengths = fc.array(fc.integer({ min: 0, max: 9_000 }), { maxLength: 12 })
     fc.assert(
       fc.property(fc.array(lengths, { minLength: 1, maxLength: 6 }), (streams) => {
-        const memory = new ByteMemory()
+        const memory = new RecordSource(new ByteMemory())
         for (let round = 0; round < 2; round++) {
           const records = streams.map(() => new StreamRecord(memory, 50_000))
           // A piece of each in turn.

@@ -1,17 +1,41 @@
 import type { ByteMemory } from './byte-memory.js'
 
+/** Where records take their memory, and how much most of them need. */
+export class RecordSource {
+  readonly memory: ByteMemory
+  #usualBytes = usualBytesMin
+
+  constructor(memory: ByteMemory) {
+    this.memory = memory
+  }
+
+  /** What a record begins with: a little more than streams were long of late, so that most never move to more. */
+  get usualBytes(): number {
+    return this.#usualBytes
+  }
+
+  /** A stream was `length` bytes long. */
+  learn(length: number): void {
+    const wanted = Math.min(usualBytesMax, Math.max(usualBytesMin, length * 1.25))
+    this.#usualBytes = Math.round(this.#usualBytes + (wanted - this.#usualBytes) / 16)
+  }
+}
+
+const usualBytesMin = 4_096
+const usualBytesMax = 64 * 1024
+
 /**
  * What a client was sent of a stream, for keeping. Bounded: a longer one is let go of at once, and not kept. One that is never
  * finished just keeps its memory from being used again.
  */
 export class StreamRecord {
-  readonly #source: ByteMemory
+  readonly #source: RecordSource
   readonly #bytesMax: number
   /** Memory for what came and for some of what may; null: too long, or over. */
   #memory: Buffer | null = noBytes
   #length = 0
 
-  constructor(source: ByteMemory, bytesMax: number) {
+  constructor(source: RecordSource, bytesMax: number) {
     this.#source = source
     this.#bytesMax = bytesMax
   }
@@ -24,10 +48,11 @@ export class StreamRecord {
     if (length > this.#bytesMax) return this.#end()
     if (length <= memory.length) piece.copy(memory, this.#length)
     else {
-      const larger = this.#source.take(Math.max(firstBytes, length * 2))
+      const { memory: pieces, usualBytes } = this.#source
+      const larger = pieces.take(Math.max(usualBytes, length * 2))
       memory.copy(larger, 0, 0, this.#length)
       piece.copy(larger, this.#length)
-      this.#source.give(memory)
+      pieces.give(memory)
       this.#memory = larger
     }
     this.#length = length
@@ -39,6 +64,7 @@ export class StreamRecord {
     const length = this.#length
     const isFit = memory !== null && length + tail.length <= this.#bytesMax
     const bytes = isFit ? this.#copy(memory, tail) : null
+    this.#source.learn(length)
     this.#end()
     return bytes && { bytes, tailAt: length }
   }
@@ -46,19 +72,18 @@ export class StreamRecord {
   /** Of its own size: what is kept long is not to hold room for more. */
   #copy(memory: Buffer, tail: Buffer): Buffer {
     const length = this.#length + tail.length
-    const copy = this.#source.take(length)
+    const copy = this.#source.memory.take(length)
     memory.copy(copy, 0, 0, this.#length)
     tail.copy(copy, this.#length)
     return copy.subarray(0, length)
   }
 
   #end() {
-    if (this.#memory !== null) this.#source.give(this.#memory)
+    if (this.#memory !== null) this.#source.memory.give(this.#memory)
     this.#memory = null
   }
 }
 
-const firstBytes = 4_096
 const noBytes = Buffer.alloc(0)
 
 /** Of exactly its length: small buffers are views of a larger page, which would stay with them. */
