@@ -18,26 +18,25 @@ export function tuneHeap(): void {
 
 /**
  * Bounds what waits to be collected in a process's old generation. V8 collects it when it has grown by a factor, up to
- * fourfold, so that what waits grows with what lives; of a request worker with a thousand tenants it was 70 MB, of an agent
- * of one process more. Here it is some 16 MB, whatever lives, and never less than a quarter of it, so that collecting costs
- * no more than it did.
+ * fourfold, so that what waits grows with what lives; of a request worker with a thousand tenants it was 70 MB. Here it is
+ * some `waitingBytes`, whatever lives, and never less than a sixth of it: collecting costs by what lives, so that a smaller
+ * bound costs every request of a process with many tenants a few per cent.
  *
  * The first configuration is followed by a whole collection (a tenth of a second, before anybody is served): compiling leaves
  * as much behind as it makes, and it is the next collection that the bound counts from.
  */
-const waitingBytes = 16 * 1024 * 1024
-const percentMin = 25
-const percentMax = 100
-/** A smaller change is not worth a word. */
-const stepPercent = 10
-
 export class HeapBound {
+  readonly #waitingBytes: number
   #percent = 0
+
+  constructor(waitingBytes: number) {
+    this.#waitingBytes = waitingBytes
+  }
 
   /** To be called when what lives may have changed: after a change of configuration. */
   adapt(): void {
     const isFirst = this.#percent === 0
-    const share = (100 * waitingBytes) / getHeapStatistics().used_heap_size
+    const share = (100 * this.#waitingBytes) / getHeapStatistics().used_heap_size
     const percent = Math.round(Math.min(percentMax, Math.max(percentMin, share)))
     if (Math.abs(percent - this.#percent) < stepPercent) return
     this.#percent = percent
@@ -45,6 +44,11 @@ export class HeapBound {
     if (isFirst) collect()
   }
 }
+
+const percentMin = 16
+const percentMax = 100
+/** A smaller change is not worth a word. */
+const stepPercent = 10
 
 /** A whole collection, now. */
 function collect(): void {

@@ -77,6 +77,8 @@ const signOfLifeMs = 1_000
 /** What goes to replicas, and what has ended there, is told to the others this late at most. */
 const tellReplicasMs = 20
 const sliceMs = 2
+/** In the old generation, before it is collected: with it a worker with a thousand tenants stays below 160 MB under load. */
+const waitingBytes = 12 * 1024 * 1024
 
 /**
  * A request worker in its process: serves by what the primary tells it, and tells what the primary and the other workers
@@ -85,7 +87,7 @@ const sliceMs = 2
  */
 export class WorkerProcess {
   readonly #options: WorkerProcessOptions
-  readonly #heap = new HeapBound()
+  readonly #heap = new HeapBound(waitingBytes)
   #parts: Parts | null = null
   /** Changes of tables, and then the door, in the order in which they came. */
   #inOrder: Promise<void> = Promise.resolve()
