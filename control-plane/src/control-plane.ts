@@ -272,12 +272,14 @@ export class ControlPlane {
     const { region, answersClusterBytesMax: clusterBytesMax, databaseAnswersPoolMax } = this.#settings
     const store = new SharedAnswerStore(database)
     const fleet = new FleetReader({ database, clock })
-    await this.#run(new SharedAnswerSweeper({ store, clusterBytesMax, clock, log }))
-    return new SharedAnswerService({
+    const service = new SharedAnswerService({
       ...{ store, region, clusterBytesMax, metrics, clock },
       regionOf: async (clusterId) => (await fleet.findCluster(clusterId))?.region ?? null,
       putsAtOnceMax: Math.floor(databaseAnswersPoolMax / 2),
     })
+    const inTurn = service.inTurn.bind(service)
+    await this.#run(new SharedAnswerSweeper({ store, inTurn, clusterBytesMax, clock, log }))
+    return service
   }
 
   /** Reports become rows, rows become sums. */

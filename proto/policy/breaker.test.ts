@@ -24,7 +24,7 @@ interface Tried {
   verdict?: Verdict
   startedUs?: number
   leaseUs?: number
-  probed?: boolean
+  probedUs?: number
   cooldownMs?: number
 }
 
@@ -152,28 +152,44 @@ describe('an open breaker', () => {
     for (const times of [2, 4, 8, 16, 16]) {
       nowUs += retryInUs(state, nowUs)
       const leaseUs = claimProbe(state, nowUs, nowUs + 1)
-      after(state, nowUs, { verdict: 'success', leaseUs, probed: true }, rowOnly)
+      after(state, nowUs, { verdict: 'success', leaseUs, probedUs: nowUs }, rowOnly)
       expect(phaseOf(state, nowUs)).toBe('closed')
       // The probe's own stream breaks too: one of the failures.
-      after(state, nowUs + 10, { startedUs: nowUs - 5, probed: true }, rowOnly)
+      after(state, nowUs + 10, { startedUs: nowUs - 5, probedUs: nowUs }, rowOnly)
       for (let count = 0; count < 2; count++) after(state, nowUs + 10, { startedUs: nowUs + 1 }, rowOnly)
       nowUs += 10
       expect(retryInUs(state, nowUs)).toBe(times * second)
     }
     nowUs += retryInUs(state, nowUs)
     const leaseUs = claimProbe(state, nowUs, nowUs + 1)
-    after(state, nowUs, { verdict: 'success', leaseUs, probed: true }, rowOnly)
-    after(state, nowUs + 10, { verdict: 'success', startedUs: nowUs - 5, probed: true }, rowOnly)
+    after(state, nowUs, { verdict: 'success', leaseUs, probedUs: nowUs }, rowOnly)
+    after(state, nowUs + 10, { verdict: 'success', startedUs: nowUs - 5, probedUs: nowUs }, rowOnly)
     for (let count = 0; count < 3; count++) after(state, nowUs + 20, {}, rowOnly)
     expect(retryInUs(state, nowUs + 20)).toBe(second)
+  })
+
+  test('does not hear the end of an older probe while a newer one is on trial', () => {
+    const state = opened()
+    after(
+      state,
+      second,
+      { verdict: 'success', leaseUs: claimProbe(state, second, second + 1), probedUs: second },
+      rowOnly,
+    )
+    for (let count = 0; count < 3; count++) after(state, second + 1, { startedUs: second }, rowOnly)
+    const nowUs = second + 1 + retryInUs(state, second + 1)
+    after(state, nowUs, { verdict: 'success', leaseUs: claimProbe(state, nowUs, nowUs + 1), probedUs: nowUs }, rowOnly)
+    after(state, nowUs + 1, { verdict: 'success', startedUs: second, probedUs: second }, rowOnly)
+    for (let count = 0; count < 3; count++) after(state, nowUs + 2, {}, rowOnly)
+    expect(retryInUs(state, nowUs + 2)).toBe(4 * second)
   })
 
   test('does not hear the end of a probe that was trusted before it opened again', () => {
     const state = opened()
     const leaseUs = claimProbe(state, second, second + 1)
-    after(state, second, { verdict: 'success', leaseUs, probed: true }, rowOnly)
+    after(state, second, { verdict: 'success', leaseUs, probedUs: second }, rowOnly)
     for (let count = 0; count < 3; count++) after(state, second + 1, {}, rowOnly)
-    after(state, second + 2, { verdict: 'success', startedUs: second, probed: true }, rowOnly)
+    after(state, second + 2, { verdict: 'success', startedUs: second, probedUs: second }, rowOnly)
     expect(phaseOf(state, second + 2)).toBe('open')
   })
 
@@ -299,7 +315,7 @@ class Model {
     return nowUs < Math.max(this.openUntilUs, this.probeUs) ? 'open' : 'half_open'
   }
 
-  take(nowUs: number, { verdict, startedUs, leaseUs, cooldownMs }: Required<Omit<Tried, 'probed'>>): void {
+  take(nowUs: number, { verdict, startedUs, leaseUs, cooldownMs }: Required<Omit<Tried, 'probedUs'>>): void {
     if (cooldownMs > 0) this.cooldownUs = Math.max(this.cooldownUs, nowUs + Math.min(cooldownMs, 300_000) * 1000)
     const isProbe = leaseUs !== 0 && leaseUs === this.probeUs
     if (isProbe) this.probeUs = 0

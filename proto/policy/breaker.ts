@@ -33,8 +33,11 @@ export interface BreakerEvent {
   readonly startedUs: number
   /** What `claimProbe` gave; 0 for a try that was no probe, or whose lease was given back at its first token. */
   readonly leaseUs: number
-  /** A probe that is told twice: at its first token, with its lease, and at its end, which counts whenever it began. */
-  readonly probed?: boolean
+  /**
+   * Of a probe that is told twice, at its first token, with its lease, and at its end: the instant of the first. Its end
+   * counts, whenever it began, unless the breaker has changed since.
+   */
+  readonly probedUs?: number
   /** The target asked not to be called for so long; 0: it did not ask. */
   readonly cooldownMs: number
 }
@@ -129,11 +132,11 @@ export function advance(state: BreakerState, event: BreakerEvent, nowUs: number,
   }
   const isProbe = event.leaseUs !== 0 && event.leaseUs === state.probeDueUs
   if (isProbe) state.probeDueUs = 0
-  const isProbed = event.probed === true && !state.open
+  const isProbed = event.probedUs === state.changedUs && !state.open
   if (event.verdict === 'none' || (!isProbe && !isProbed && event.startedUs < state.changedUs)) return state
   const isSuccess = event.verdict === 'success'
   if (state.open) {
-    if (isSuccess) close(state, nowUs, event.probed === true)
+    if (isSuccess) close(state, nowUs, event.probedUs === nowUs)
     else if (isProbe) open(state, nowUs, table, Math.min(doublingsMax, state.doublings + 1))
     return state
   }

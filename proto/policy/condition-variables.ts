@@ -69,4 +69,6 @@ export interface ConditionValues {
   readonly weekday: number | null
   /** By lower-case name. */
   header(name: string): string | undefined
+  /** Whether so much may still be searched for this decision: steps of a pattern times characters. Left out: it may. */
+  takeWork?(work: number): boolean
 }

@@ -329,8 +329,11 @@ class Compiler {
       run: (values) => {
         const value = searched.run(values)
         if (value instanceof Failure) return value
+        const { length } = value as string
         // What it may be is known only once all patterns of the condition are.
-        return (value as string).length > patterns.charactersMax ? patterns.tooLong : compiled.isIn(value as string)
+        if (length > patterns.charactersMax) return patterns.tooLong
+        if (values.takeWork?.(length * compiled.stepCount) === false) return tooMuchWork
+        return compiled.isIn(value as string)
       },
     }
   }
@@ -459,6 +462,7 @@ const overflow = new Failure('a number beyond what is exact')
 const divided = new Failure('a division by zero')
 /** A text that grows by joining, or is searched, stays one that can be looked at quickly. */
 const textCharactersMax = 8_192
+const tooMuchWork = new Failure('more to search than one decision may')
 const tooLong = new Failure(`a text longer than ${textCharactersMax} characters`)
 
 function joined(a: Run, b: Run): Run {

@@ -113,6 +113,7 @@ export function explainDecision(decision: Decision): Explanation {
 type Decided = Omit<Decision, 'refusal' | 'ruleId'>
 
 function sentencesOf(decided: Decided, refusal: Refusal<ChoiceRefusalCode> | null): readonly string[] {
+  decided.readings.restartWork()
   const { route, rule, readings, targets } = decided
   const sentences: string[] = []
   if (route !== null) {
@@ -148,6 +149,7 @@ function sentencesOf(decided: Decided, refusal: Refusal<ChoiceRefusalCode> | nul
 }
 
 function rulesLookedAt(route: RouteTable | null, decided: RuleTable | null, readings: Readings): readonly RuleStep[] {
+  readings.restartWork()
   const steps: RuleStep[] = []
   if (route === null) return steps
   for (const rule of route.rules) {

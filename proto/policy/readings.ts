@@ -4,6 +4,11 @@ import { type PlaceReason, reasonAgainstPlace } from './provider-place.js'
 import type { RequestFacts } from './request-facts.js'
 import type { ApiKeyTable, EnvironmentTable, ProviderTable } from './tables.js'
 
+/**
+ * Steps of patterns times characters that all conditions of one decision may search, together: a route has many, and each of
+ * them alone is bounded by nearly as much.
+ */
+const decisionWorkMax = 300_000
 const hourMs = 3_600_000
 const dayMs = 86_400_000
 
@@ -17,6 +22,7 @@ export class Readings implements ConditionValues {
   #complexity: number | null | undefined
   #promptClass: PromptClass | null | undefined
   #tokensIn: number | null | undefined
+  #workLeft = decisionWorkMax
 
   constructor(facts: RequestFacts, key: ApiKeyTable) {
     this.#facts = facts
@@ -108,6 +114,17 @@ export class Readings implements ConditionValues {
   /** Why nothing of the request may go to `provider`; null: it may. */
   reasonAgainst(provider: ProviderTable): PlaceReason | null {
     return reasonAgainstPlace(provider, this.#key)
+  }
+
+  takeWork(work: number): boolean {
+    if (work > this.#workLeft) return false
+    this.#workLeft -= work
+    return true
+  }
+
+  /** For who looks at the same conditions again, in the same order. */
+  restartWork(): void {
+    this.#workLeft = decisionWorkMax
   }
 
   header(name: string): string | undefined {

@@ -127,6 +127,20 @@ async function settled({ door, cache }: Setting): Promise<void> {
 }
 
 describe('a kept answer', () => {
+  test('is none where a stream was asked for and a whole one came', async () => {
+    const setting = await start(answers)
+    for (let request = 0; request < 2; request++) {
+      const response = await setting.post(ask('Why?', { stream: true }))
+      expect(response.headers.get('content-type')).toContain('application/json')
+      expect([
+        response.headers.get('x-switchyard-cache'),
+        ((await response.json()) as { object: string }).object,
+      ]).toEqual(['miss', 'chat.completion'])
+    }
+    expect([setting.upstream.received.length, setting.cache.size]).toEqual([2, 0])
+    await settled(setting)
+  })
+
   test('is given without asking anybody, and the record says what it saved', async () => {
     const setting = await start(answers)
     const first = await setting.post(ask('Why?', { user: 'ada' }))
@@ -323,6 +337,23 @@ describe('a question that means the same', () => {
       usage,
     })
   }
+
+  test('costs its vector, and where the answer tells no usage nobody knows what it all cost', async () => {
+    const { usage: _untold, ...untelling } = chatAnswer
+    const setting = await start(
+      (received, response) =>
+        received.path === '/v1/embeddings' ? embeds(received, response) : answerJson(response, 200, untelling),
+      { policy: { semantic: { threshold: 0.95, embeddingRoute: 'embed' } } },
+    )
+    expect((await setting.post(ask('What is the capital of France?'))).status).toBe(200)
+    const [record] = setting.door.meter.closed
+    expect(record?.hops).toMatchObject([
+      { upstreamModel: 'embedder', tokensIn: 3 },
+      { upstreamModel: 'upstream-model' },
+    ])
+    expect([record?.tokensIn, record?.tokensOut, record?.costNanoUsd]).toEqual([undefined, undefined, undefined])
+    await settled(setting)
+  })
 
   test('gets the answer; its vector is a hop of the record, and costs', async () => {
     const setting = await start(embeds, { policy: { semantic: { threshold: 0.95, embeddingRoute: 'embed' } } })

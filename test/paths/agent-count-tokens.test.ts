@@ -173,13 +173,20 @@ describe('the agent counts itself', () => {
     ])
     agent.upstreams.on('a', stalls)
     const client = await countAt(agent)
-    await agent.advance(4_999)
+    await agent.advance(1_999)
     expect(client.status).toBe(0)
     await agent.advance(1)
     expectOwnCount(agent, client)
-    agent.upstreams.on('a', later(agent.clock, 4_900, counts(12)))
+    // Who did not serve is on the record as a hop, and not as who did.
+    expect(agent.meter.last).toMatchObject({ providerId: '', actualModel: '', hops: [{ outcome: 'timeout_total' }] })
+    // For a minute nobody waits for it again.
+    const before = agent.upstreams.calls.length
+    expectOwnCount(agent, await countAt(agent))
+    expect(agent.upstreams.calls).toHaveLength(before)
+    await agent.advance(60_000)
+    agent.upstreams.on('a', later(agent.clock, 1_900, counts(12)))
     const patient = await countAt(agent)
-    await agent.advance(4_900)
+    await agent.advance(1_900)
     expect(patient.json).toEqual({ input_tokens: 12 })
   })
 
@@ -228,6 +235,8 @@ describe('counting beside the API', () => {
       for (let request = 0; request < 4; request++) await countAt(agent)
       await agent.advance(5_000)
     }
+    // By then it is asked again, although it took too long.
+    await agent.advance(60_000)
     const known = agent.handler.healths.of(agent.target('a'), {} as never)
     expect([known.breakerState, known.wholes.count]).toEqual([0, 0])
     // Three answers that fail do.

@@ -177,6 +177,19 @@ describe('a target that fails', () => {
     expect(agent.left).toEqual(nothingLeft)
   })
 
+  test('fails by its own time, although the client was full when that ran out', async () => {
+    const agent = new VirtualAgent([{ name: 'a', routing, deadlines: { idleMs: 60_000, totalMs: 20_000 } }])
+    agent.upstreams.on('a', (call) => void call.connect().stream().say('one'))
+    const client = await agent.ask({ stream: true })
+    await agent.advance(19_990)
+    client.takes = false
+    agent.upstreams.calls.at(-1)?.say('more')
+    await agent.advance(10)
+    expect(agent.meter.last).toMatchObject({ status: 'failed', code: 'upstream_timeout' })
+    expect(agent.meter.last.hops).toMatchObject([{ outcome: 'timeout_total' }])
+    expect(agent.left).toEqual(nothingLeft)
+  })
+
   test('does not fail by what cannot be said to it', async () => {
     const agent = new VirtualAgent([
       { name: 'a', kind: 'anthropic', routing },

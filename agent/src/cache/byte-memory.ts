@@ -13,7 +13,7 @@ export class ByteMemory {
     return this.#freeBytes
   }
 
-  /** `length` bytes or more, with anything in them; at most a quarter more. */
+  /** `length` bytes or more, with anything in them; at most a quarter and 64 bytes more, and 256 at least. */
   take(length: number): Buffer {
     const at = placeOf(length)
     if (at === sizes.length) return Buffer.allocUnsafeSlow(length)

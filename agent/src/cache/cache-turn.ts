@@ -242,8 +242,12 @@ export class CacheTurn {
 
   // -------------------------------------------------------------------------------------------------------------- keeping
 
-  /** `body`: what the client is sent. To be called with any whole answer of status 200. */
+  /**
+   * `body`: what the client is sent. To be called with any whole answer of status 200; one to a request for a stream is not
+   * kept, as the next would be given it for a stream.
+   */
   keepWhole(target: TargetTable, body: Buffer | string, told: ToldAnswer) {
+    if (this.#options.question.body.stream) return this.fail()
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
     if (length > this.#tools.limits.answerBytesMax) return this.fail()
     if (!isWholeWorthKeeping(this.#options.question.operation, body, told.parsed ?? null)) return this.fail()

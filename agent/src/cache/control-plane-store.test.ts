@@ -226,6 +226,48 @@ describe('the control plane as a store', () => {
     expect(connectionCount()).toBe(2)
   })
 
+  test('that is slow with puts and answers look-ups meanwhile is kept; its own refusal of a put is heard', async () => {
+    const { service, store, log, connectionCount } = await start()
+    await untilServed(store)
+    service.onPut = ({ value }, answer) => {
+      // As late as a control plane whose database is busy.
+      if (value.toString() !== 'refused') return
+      setTimeout(() => answer({ code: grpc.status.UNAVAILABLE, details: 'the database took too long' }), 3_000)
+    }
+    let settledCount = 0
+    const puts = ['refused', 'never answered'].map((value) =>
+      store
+        .put(name, Buffer.from(value), born)
+        .catch(String)
+        .finally(() => (settledCount += 1)),
+    )
+    while (settledCount < puts.length) {
+      await store.get(name, 10).catch(() => {})
+      await systemClock.sleep(20)
+    }
+    expect(await Promise.all(puts)).toEqual([
+      expect.stringContaining('the database took too long'),
+      expect.stringMatching(/deadline/i),
+    ])
+    expect(await store.get(name, 10)).toEqual(Buffer.from('x'))
+    expect([connectionCount(), log.at('warn')]).toEqual([1, []])
+  }, 15_000)
+
+  test('is not given up for a call that an earlier connection left without an answer', async () => {
+    const { service, store, log, clock, renew, connectionCount } = await start()
+    await untilServed(store)
+    service.onGet = () => {}
+    const unanswered = store.get(name, 10).catch(String)
+    await expect.poll(() => service.gets.length, { interval: 1 }).toBe(2)
+    service.onGet = (_request, answer) => answer(null, { value: Buffer.from('x') })
+    renew()
+    await untilServed(store)
+    clock.aheadMs += 2_000
+    expect(await unanswered).toMatch(/deadline/i)
+    expect(await store.get(name, 10)).toEqual(Buffer.from('x'))
+    expect([connectionCount(), log.at('warn')]).toEqual([2, []])
+  })
+
   test('whose port takes connections and says nothing is away', async () => {
     const mute = net.createServer((socket) => socket.on('error', () => {}))
     await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve))

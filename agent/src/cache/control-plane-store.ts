@@ -39,7 +39,11 @@ const putsAtOnceMax = 4
  * twelve places are taken.
  */
 const getTimeoutMsDefault = 100
-const putTimeoutMs = 2_000
+/**
+ * Longer than the control plane takes, once a put has its turn there, to refuse it because its database is busy: a second
+ * for a connection, two for a statement. So what is slow there is heard as its refusal, not as silence.
+ */
+const putTimeoutMs = 4_000
 /** Calls but no answer for so long: the connection is given up and made anew. */
 const silenceMs = 2_000
 const connectTimeoutMs = 5_000
@@ -68,8 +72,10 @@ export class ControlPlaneStore implements SharedStore, Service {
   #refusedUntilUs = Number.NEGATIVE_INFINITY
   #isRefused = false
   #isAway = false
-  /** Since when calls have had no answer, on the monotonic clock. */
-  #silentSinceUs: number | null = null
+  /** When the connection that stands was made, or last answered or refused a call, on the monotonic clock. */
+  #lastHeardUs = Number.NEGATIVE_INFINITY
+  /** Since when calls on it have had no answer; infinite while none has gone without. */
+  #silentSinceUs = Number.POSITIVE_INFINITY
   #getCount = 0
   #putCount = 0
   readonly #waitingPuts: { readonly start: () => void; readonly fail: (fault: Error) => void }[] = []
@@ -139,23 +145,34 @@ export class ControlPlaneStore implements SharedStore, Service {
     start: (options: grpc.CallOptions, done: grpc.requestCallback<Answer>) => grpc.ClientUnaryCall,
   ): Promise<Answer> {
     const { clock } = this.#options
+    const [client, startedUs] = [this.#client, clock.monotonicUs()]
+    // A call outlives its connection, and tells nothing of the one that came after.
+    const isCurrent = () => client === this.#client
     try {
       const answer = await unaryCall<Answer>((done) => start({ deadline: clock.nowMs() + timeoutMs }, done))
-      this.#silentSinceUs = null
+      if (isCurrent()) this.#hear()
       this.#sayServed()
       return answer
     } catch (error) {
       const fault = CallFault.of(error)
-      if (fault.code === 'DEADLINE_EXCEEDED') this.#hearNothing(timeoutMs)
-      else this.#silentSinceUs = null
+      if (isCurrent()) {
+        if (fault.code === 'DEADLINE_EXCEEDED') this.#hearNothing(startedUs)
+        else this.#hear()
+      }
       if (refusals.has(fault.code)) this.#sayRefused(fault)
       throw fault
     }
   }
 
-  #hearNothing(timeoutMs: number): void {
+  #hear(): void {
+    this.#lastHeardUs = this.#options.clock.monotonicUs()
+    this.#silentSinceUs = Number.POSITIVE_INFINITY
+  }
+
+  /** Of a call that went without an answer: others may have had theirs since it started. */
+  #hearNothing(startedUs: number): void {
     const nowUs = this.#options.clock.monotonicUs()
-    this.#silentSinceUs ??= nowUs - timeoutMs * 1_000
+    this.#silentSinceUs = Math.min(this.#silentSinceUs, Math.max(this.#lastHeardUs, startedUs))
     if (nowUs - this.#silentSinceUs >= silenceMs * 1_000) this.#giveUp('no answer')
   }
 
@@ -214,7 +231,7 @@ export class ControlPlaneStore implements SharedStore, Service {
       const early = await Promise.race([connected, over])
       if (early !== null) return early
       this.#backoff.reset()
-      this.#silentSinceUs = null
+      this.#hear()
       // What was refused to an earlier certificate, or by an earlier release, may not be to this one.
       this.#refusedUntilUs = Number.NEGATIVE_INFINITY
       this.#client = client

@@ -60,13 +60,14 @@ export class Classifiers {
 
   /**
    * What is known of the prompt of `request`, whose route has `classifier`; of no use to a request that ends meanwhile. Never
-   * rejects, and takes no longer than the classifier may.
+   * rejects, and takes no longer than the classifier may. `opens` is called, and waited for, before anything is sent.
    */
   async ask(
     request: RunningRequest,
     route: RouteTable,
     classifier: ClassifierTable,
     body: RequestBody,
+    opens: () => Promise<void> | null,
   ): Promise<PromptFacts> {
     const said = promptClassSaid(request.call.header(promptClassHeader))
     const wanted = measuresWanted(route, (measure) => measure === 'prompt_class' && said !== null)
@@ -81,6 +82,8 @@ export class Classifiers {
       metrics.classifierCalls.of(against).add(1)
       return new MeasuredPrompt(() => promptShape(body), said, nothingMeasured(against))
     }
+    await opens()
+    if (request.ending !== null) return new MeasuredPrompt(() => promptShape(body), said)
     const shape = new ShapeOnce(promptShape(body))
     const question = questionOf(shape, route)
     const measured = await this.#send({ request, classifier, known, secret: secret ?? null, question, nowUs })
@@ -100,7 +103,7 @@ export class Classifiers {
     const { breaker } = known
     const isProbe = phaseOf(breaker, nowUs) === 'half_open'
     const leaseUs = isProbe ? claimProbe(breaker, nowUs, nowUs + timeoutMs * 1_000) : 0
-    const call = new ClassifierCall()
+    const call = new ClassifierCall(this.#options.clock)
     const cancel = clock.after(timeoutMs, () => call.giveUp('timeout'))
     let measured = nothingMeasured('connect_error')
     known.inFlightCount += 1

@@ -292,13 +292,14 @@ export class TargetCall implements Dispatcher.DispatchHandler, Due {
     if (nowUs < this.#soonestUs()) return this.#arm()
     if (this.#phase === 'linger') return this.#fail('ok', null)
     const isTotal = this.#phaseDueUs > nowUs
-    this.stalled = this.#phase === 'stalled' || (isTotal && this.#wasHeldUp(nowUs))
+    this.stalled = isTotal ? this.#wasHeldUp(nowUs) : this.#phase === 'stalled'
     this.#fail(this.stalled ? 'aborted' : isTotal ? 'timeout_total' : timeoutOf(this.#phase), null)
   }
 
   /** The client took more than half of the hop's time: that it is over is not the upstream's fault. */
   #wasHeldUp(nowUs: number): boolean {
-    return this.#stalledUs * 2 > nowUs - this.#options.startedUs
+    const stalledUs = this.#stalledUs + (this.#phase === 'stalled' ? nowUs - this.#stalledAtUs : 0)
+    return stalledUs * 2 > nowUs - this.#options.startedUs
   }
 
   /** Settles and closes the connection; an upstream that is still generating learns that nobody listens. */
@@ -366,7 +367,7 @@ function outcomeOf(status: number): HopOutcome {
  * Seconds of a `retry-after` header, bounded to an hour; null when there is none that can be read. A number (fractions, which
  * some servers send, are rounded up) or a date (RFC 9110, section 10.2.3).
  */
-function retryAfterOf(value: string | undefined, clock: Clock): number | null {
+export function retryAfterOf(value: string | undefined, clock: Clock): number | null {
   if (value === undefined) return null
   const isNumber = /^\d{1,6}(?:\.\d{1,9})?$/.test(value)
   const seconds = Math.ceil(isNumber ? Number(value) : (Date.parse(value) - clock.nowMs()) / 1000)

@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import type { Clock } from '../../../proto/std/clock.js'
+import { retryAfterOf } from './call-target.js'
 import type { Cancellable } from './running-request.js'
 
 /** Of an answer that says a number and two words. */
@@ -19,10 +21,12 @@ export class ClassifierCall implements Dispatcher.DispatchHandler, Cancellable {
   #resolve: (end: CallEnd) => void = () => {}
   #isOver = false
   #controller: Dispatcher.DispatchController | null = null
+  readonly #clock: Clock
   readonly #pieces: Buffer[] = []
   #length = 0
 
-  constructor() {
+  constructor(clock: Clock) {
+    this.#clock = clock
     this.end = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -54,8 +58,8 @@ export class ClassifierCall implements Dispatcher.DispatchHandler, Cancellable {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) return
     this.httpStatus = status
-    const seconds = Number(headers['retry-after'] ?? Number.NaN)
-    if (seconds >= 0) this.retryAfterSeconds = seconds
+    const value = headers['retry-after']
+    this.retryAfterSeconds = retryAfterOf(typeof value === 'string' ? value : undefined, this.#clock)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

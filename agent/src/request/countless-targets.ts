@@ -3,9 +3,12 @@ import type { HopRun } from './run-hop.js'
 
 /** Servers get newer, and what stands before them is set up anew. */
 const forgottenUs = 600_000_000
+/** A server that did not answer in time may just be busy. */
+const busyUs = 60_000_000
 
 /**
- * Targets whose server was found not to count tokens: they are asked again ten minutes later, or when what is applied names
+ * Targets whose server was found not to count tokens: they are asked again ten minutes later (one, where it was only too
+ * slow), or when what is applied names
  * them anew. By target, for a server may know one model and not another; each goes when its tables do.
  */
 export class CountlessTargets {
@@ -21,6 +24,7 @@ export class CountlessTargets {
     const isMissing = missing.has(hop.call?.httpStatus ?? 0)
     // A whole answer without a count is of a server that has something else there.
     if (isMissing || hop.outcome === 'malformed') this.#untilUs.set(target, nowUs + forgottenUs)
+    else if (hop.outcome.startsWith('timeout_')) this.#untilUs.set(target, nowUs + busyUs)
   }
 }
 

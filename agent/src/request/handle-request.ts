@@ -1,6 +1,7 @@
 import { type Choice, decide, findRoute, listRoutes } from '../../../proto/policy/choose-target.js'
 import type { PromptFacts } from '../../../proto/policy/measured-prompt.js'
 import type { TokenUsage } from '../../../proto/policy/price-usage.js'
+import type { ClassifierTable, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import { must } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { Deadlines } from '../../../proto/std/deadlines.js'
@@ -225,12 +226,14 @@ class Handler implements RequestHandler {
     if (isRefusal(override)) return this.#refuse(request, override)
     // Who names the target asks nobody where to go.
     const route = override?.target == null ? findRoute(body.model, key) : null
-    const prompt = route?.classifier ? await this.#classifiers.ask(request, route, route.classifier, body) : null
+    const prompt = route?.classifier
+      ? await this.#askClassifier(request, route, route.classifier, body, override)
+      : null
     if (request.ending !== null) return this.#abort(request, null, body)
     const choice = this.#choose(request, operation, body, override, prompt)
     if (isRefusal(choice)) return this.#refuse(request, choice)
     record.choose(choice)
-    if (override !== null) this.#noteOverride(request, override, choice)
+    if (override !== null && !record.opened) this.#noteOverride(request, override, choice.targets)
     head.route = this.#names.ofRoute(choice.route)
     if (operation === 'count_tokens' && !this.#countsTokens(choice)) {
       return this.#countBeside(request, choice, body, override)
@@ -338,8 +341,25 @@ class Handler implements RequestHandler {
     return refusal ?? (decision as Choice)
   }
 
+  /** Its record is opened before the classifier sees anything: a prompt that leaves is on disk as one that may have left. */
+  #askClassifier(
+    request: RunningRequest,
+    route: RouteTable,
+    classifier: ClassifierTable,
+    body: RequestBody,
+    override: RoutingOverride | null,
+  ): Promise<PromptFacts> {
+    return this.#classifiers.ask(request, route, classifier, body, () => {
+      const { record } = request
+      record.setRoute(route)
+      if (override !== null) this.#noteOverride(request, override, noTargets)
+      record.open()
+      return this.#written()
+    })
+  }
+
   /** On the record and in the numbers: who routes by header is audited. */
-  #noteOverride({ record }: RunningRequest, override: RoutingOverride, { targets }: Choice): void {
+  #noteOverride({ record }: RunningRequest, override: RoutingOverride, targets: readonly TargetTable[]): void {
     const pinned = override.target === null ? null : (targets[0] ?? null)
     record.override(overrideText(override, pinned))
     this.#options.metrics.routingOverrides.of(pinned === null ? 'fallback' : 'target').add(1)
@@ -389,6 +409,7 @@ class Handler implements RequestHandler {
     head.target = null
     head.hop = 0
     head.fallbackReason = null
+    record.forgetTarget()
     record.close('ok', '', 200)
     await this.#written()
     call.answer(200, 'application/json', countBody(count), head)
@@ -427,8 +448,8 @@ class Handler implements RequestHandler {
     const { httpStatus } = must(hop.call, 'who answered was called')
     if (answer.usage !== null)
       record.addUsage(answer.usage, 'provider', target, isShare || record.hasAsides ? entry : null)
-    // What the other hop used is known, what this one did is not: a sum of the two would be no sum.
-    else if (isShare && call.door.embeddings === undefined) record.forgetSums()
+    // What another hop used is known, what this one did is not: a sum of the two would be no sum.
+    else if ((isShare || record.hasAsides) && call.door.embeddings === undefined) record.forgetSums()
     // Some vendors of vectors tell their tokens nowhere that a body shows (Cohere on Bedrock): they are counted.
     else if (call.door.embeddings !== undefined) {
       const input = await this.#options.counter.count(promptText(hop.order.body.prompt))
@@ -594,8 +615,12 @@ class Handler implements RequestHandler {
   }
 
   /** The record has an open frame: its close goes to the file before the client hears anything. */
-  async #refuseAfterOpen(request: RunningRequest, refusal: RequestRefusal): Promise<void> {
-    request.record.close('failed', refusal.code, statusOf(refusal.code))
+  async #refuseAfterOpen(
+    request: RunningRequest,
+    refusal: RequestRefusal,
+    status: 'failed' | 'refused' = 'failed',
+  ): Promise<void> {
+    request.record.close(status, refusal.code, statusOf(refusal.code))
     await this.#written()
     this.#send(request.call, request.head, refusal)
   }
@@ -611,8 +636,9 @@ class Handler implements RequestHandler {
       request.record.close('aborted', refusal.code, status)
       return request.call.destroy()
     }
+    if (request.record.opened) return this.#refuseAfterOpen(request, refusal, 'refused')
     request.record.close('refused', refusal.code, status)
-    this.#send(request.call, request.head, refusal)
+    return this.#send(request.call, request.head, refusal)
   }
 
   /** A fault of ours: say so with a reference, never with a detail. */
@@ -646,8 +672,9 @@ class Handler implements RequestHandler {
 }
 
 const emptyBody = Buffer.alloc(0)
+const noTargets: readonly TargetTable[] = Object.freeze([])
 /** Longest that a server is waited for which counts tokens: the agent's own count is not much worse. */
-const countMsMax = 5_000
+const countMsMax = 2_000
 /** Longest that the winner of a race waits until the tokens of the other one are counted. */
 const lostCountMs = 20
 const nothing: readonly string[] = Object.freeze([])

@@ -5,7 +5,7 @@ import type { Choice } from '../../../proto/policy/choose-target.js'
 import type { Classified } from '../../../proto/policy/classifier.js'
 import { explainChoice } from '../../../proto/policy/explain.js'
 import { priceUsage, type TokenUsage } from '../../../proto/policy/price-usage.js'
-import type { DecisionTables, ProviderTable, TargetTable } from '../../../proto/policy/tables.js'
+import type { DecisionTables, ProviderTable, RouteTable, TargetTable } from '../../../proto/policy/tables.js'
 import { assert } from '../../../proto/std/assert.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import { newSpanId } from '../../../proto/std/ids.js'
@@ -157,17 +157,28 @@ export class RequestRecord {
     this.#classified = classified
   }
 
-  choose(choice: Choice): void {
+  /** Of requests whose targets are yet to be chosen. */
+  setRoute({ id, name }: RouteTable): void {
     assert(!this.#opened, 'what an open frame says is settled before it')
+    this.fields.routeId = id
+    this.fields.routeName = name
+  }
+
+  choose(choice: Choice): void {
     this.#choice = choice
-    this.fields.routeId = choice.route.id
-    this.fields.routeName = choice.route.name
+    if (!this.#opened) this.setRoute(choice.route)
+    assert(this.fields.routeId === choice.route.id, 'targets are of the route that was asked about')
   }
 
   /** What of the routing the client decided itself. */
   override(words: string): void {
     assert(!this.#opened, 'what an open frame says is settled before it')
     this.fields.routingOverride = boundText(words)
+  }
+
+  /** It is on disk that something may go upstream. */
+  get opened(): boolean {
+    return this.#opened
   }
 
   /** To be called before the first byte goes upstream. */
@@ -267,12 +278,19 @@ export class RequestRecord {
     this.#costIsKnown = false
   }
 
-  /** Every target failed; what the client gets all the same began to be made at `atUs`. No target has served it. */
-  setLastResort(kind: LastResortKind, atUs: number): void {
+  /** Who was asked is on the record as a hop, but has served nothing. */
+  forgetTarget(): void {
     const { fields } = this
     fields.providerId = ''
     fields.modelId = ''
     fields.actualModel = ''
+    fields.fallbackUsed = false
+  }
+
+  /** Every target failed; what the client gets all the same began to be made at `atUs`. No target has served it. */
+  setLastResort(kind: LastResortKind, atUs: number): void {
+    const { fields } = this
+    this.forgetTarget()
     fields.fallbackUsed = true
     this.#lastResort = { kind, startedUs: atUs - this.#subject.call.startedUs }
     this.#tools.metrics.lastResorts.of(kind).add(1)

@@ -80,7 +80,7 @@ export class HopRun implements TargetTry, StreamSink {
   over = false
   verdict: Verdict = 'none'
   leaseUs = 0
-  probed = false
+  probedUs = Number.NaN
   cooldownMs = 0
   readonly #tools: HopTools
   readonly #upstream: Upstream
@@ -178,7 +178,7 @@ export class HopRun implements TargetTry, StreamSink {
     this.#observe(atUs - startedUs, atUs)
     // A probe has shown enough; how the stream ends is one more try.
     if (this.leaseUs !== 0) {
-      this.probed = true
+      this.probedUs = atUs
       this.#judge('success', atUs)
       this.leaseUs = 0
     }

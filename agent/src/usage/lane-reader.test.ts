@@ -39,13 +39,13 @@ function carefullyRead(bytes: Buffer): number[] {
   return sequences
 }
 
-async function readAll(bytes: Buffer): Promise<number[]> {
+async function readAll(bytes: Buffer, isCareful = false): Promise<number[]> {
   const file = path.join(folder, 'lane.seg')
   fs.writeFileSync(file, bytes)
   const segment = { number: 0, path: file, bytes: bytes.length, complete: true, sequenceMax: 1_000 }
   const lane = { segments: [segment], storedNext: 0, floor: 0 } as unknown as LaneBook
   const reader = new LaneReader(lane)
-  reader.rewind()
+  reader.rewind(isCareful)
   const sequences: number[] = []
   for (;;) {
     const read = await reader.read({ recordsMax: 4, bytesMax: 600 })
@@ -78,5 +78,17 @@ describe('a reading of a lane', () => {
       ),
       { numRuns: 400 },
     )
+  })
+
+  it('finds, where it looks at everything, what an open frame hides whose length is damaged', async () => {
+    const bytes = framesOf([
+      { kind: frameKind.open, size: 100 },
+      { kind: frameKind.close, size: 100 },
+      { kind: frameKind.close, size: 100 },
+    ])
+    // It ends where the last frame begins.
+    bytes.writeUInt32LE(100 + frameHeaderBytes + 100, 0)
+    expect(await readAll(bytes)).toEqual([2])
+    expect(await readAll(bytes, true)).toEqual(carefullyRead(bytes))
   })
 })

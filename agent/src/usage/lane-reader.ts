@@ -36,6 +36,8 @@ export class LaneReader {
   readonly lane: LaneBook
   /** The last reading ended at a limit or a drop, so that there is more to read at once. */
   hasMore = false
+  /** Every checksum is looked at, of open frames too: one whose length is damaged may hide whole frames. */
+  #isCareful = false
   #number = 0
   #offset = 0
   #handle: { number: number; file: FileHandle } | null = null
@@ -45,7 +47,8 @@ export class LaneReader {
   }
 
   /** Back to the eldest segment that holds anything at or above the stored watermark. */
-  rewind(): void {
+  rewind(isCareful = false): void {
+    this.#isCareful = isCareful
     const eldest = this.lane.segments.find(
       (segment) => !segment.complete || segment.sequenceMax >= this.lane.storedNext,
     )
@@ -94,7 +97,7 @@ export class LaneReader {
     while (offset < chunk.length) {
       const endOffset = frameEnd(chunk, offset)
       const kind = endOffset < 0 ? null : frameKindAt(chunk, offset)
-      if (kind === frameKind.open) {
+      if (kind === frameKind.open && !this.#isCareful) {
         if (passedFrom === -1) passedFrom = offset
         offset = endOffset
         continue

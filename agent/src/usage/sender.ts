@@ -48,6 +48,8 @@ interface LaneState {
   welcomed: boolean
   /** sent := stored before the next reading. */
   rewindWanted: boolean
+  /** The next rewinding is to look at every checksum, because something is missing. */
+  isCareful: boolean
   stall: { sequence: number; sinceUs: number; waitMs: number } | null
 }
 
@@ -161,6 +163,7 @@ export class Sender {
     state.welcomed = true
     if (nextSequence !== lane.storedNext) {
       state.stall = null
+      state.isCareful = false
       spool.markStored(lane, nextSequence)
       state.sent.forgetBelow(nextSequence)
     }
@@ -193,15 +196,14 @@ export class Sender {
     if (state.rewindWanted) {
       state.rewindWanted = false
       state.sent.clear()
-      state.reader.rewind()
+      state.reader.rewind(state.isCareful)
     }
     const bytesMax = Math.min(this.#options.bytesMax, this.#credit[lane.key.class])
     const read = await state.reader.read({ recordsMax: this.#options.recordsMax, bytesMax })
     if (read instanceof RecordList && read.length === 0) {
       // Nothing more will come from an earlier life: its file must not be held open once it is deleted.
       if (!this.#options.spool.isLive(lane)) await state.reader.close()
-      this.#declareHole(lane, state)
-      return null
+      return this.#findHole(lane, state) ? this.#nextOf(lane, state) : null
     }
     this.#everSent.add(laneName(lane.key))
     if (!(read instanceof RecordList)) {
@@ -219,11 +221,19 @@ export class Sender {
 
   /**
    * Everything readable was sent, and yet the sequence that stored waits for is neither sent nor running: it is in no
-   * segment (torn by a power cut, damaged). Left alone it would hold the watermark for ever.
+   * segment (torn by a power cut, damaged). Left alone it would hold the watermark for ever. Before it is declared lost
+   * everything is read once more, as carefully as can be: true, then that is to be done now.
    */
-  #declareHole(lane: LaneBook, state: LaneState): void {
+  #findHole(lane: LaneBook, state: LaneState): boolean {
     const end = this.#holeEnd(lane, state)
-    if (end !== null) this.#options.spool.declareLost(lane, lane.storedNext, end - 1)
+    if (end === null) return false
+    if (state.isCareful) {
+      this.#options.spool.declareLost(lane, lane.storedNext, end - 1)
+      return false
+    }
+    state.isCareful = true
+    state.rewindWanted = true
+    return true
   }
 
   /** The sequence after a hole at the watermark; null when there is none. */
@@ -258,7 +268,14 @@ export class Sender {
 }
 
 function freshState(lane: LaneBook): LaneState {
-  return { reader: new LaneReader(lane), sent: new RangeSet(), welcomed: false, rewindWanted: false, stall: null }
+  return {
+    reader: new LaneReader(lane),
+    sent: new RangeSet(),
+    welcomed: false,
+    rewindWanted: false,
+    isCareful: false,
+    stall: null,
+  }
 }
 
 function wireLane(lane: LaneBook): WireLane {

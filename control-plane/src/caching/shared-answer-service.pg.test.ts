@@ -4,12 +4,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { KeptLog } from '../../../agent/src/config/config-fixture.js'
 import { loadContract, unaryCall } from '../../../agent/src/config/grpc-client.js'
 import type { CacheGetResponse__Output } from '../../../proto/gen/switchyard/v1/CacheGetResponse.js'
-import type { CachePutRequest } from '../../../proto/gen/switchyard/v1/CachePutRequest.js'
+import type { CachePutRequest, CachePutRequest__Output } from '../../../proto/gen/switchyard/v1/CachePutRequest.js'
 import type { CachePutResponse__Output } from '../../../proto/gen/switchyard/v1/CachePutResponse.js'
 import { type Clock, systemClock } from '../../../proto/std/clock.js'
 import { enrolAt, silentLog, TestAgent, TestReplica, testOperator } from '../../../test/harness/fleet.js'
 import { type TestDatabase, testDatabase } from '../../../test/harness/postgres.js'
 import { Database } from '../database/database.js'
+import type { PeerCall } from '../fleet/grpc-stream.js'
 import { Metrics } from '../observability/metrics.js'
 import { answerOverheadBytes } from './shared-answer.js'
 import { SharedAnswerService } from './shared-answer-service.js'
@@ -74,6 +75,8 @@ let clusterIds: { eu: string; euToo: string; us: string }
 const callers: Caller[] = []
 const replicas: TestReplica[] = []
 const clusterBytesMax = 1 << 20
+/** Of a sweep that has no puts beside it. */
+const inTurn = <T>(work: () => Promise<T>) => work()
 
 beforeAll(async () => {
   testDb = await testDatabase()
@@ -192,7 +195,7 @@ describe('an answer that an agent put', () => {
     clock.aheadMs = 2_000
     expect([await agent.get('short'), await agent.get('long')]).toEqual([null, 'x'])
     expect(await rowCount()).toBe(2)
-    const sweeper = new SharedAnswerSweeper({ store, clusterBytesMax, clock, log: silentLog })
+    const sweeper = new SharedAnswerSweeper({ store, inTurn, clusterBytesMax, clock, log: silentLog })
     await sweeper.sweep()
     expect([await rowCount(), await agent.get('long')]).toEqual([1, 'x'])
     expect(await shelves()).toEqual([{ counted: 1 + answerOverheadBytes, there: 1 + answerOverheadBytes }])
@@ -252,7 +255,7 @@ describe('bounds', () => {
   it('a bound that was lowered holds after a sweep', async () => {
     const agent = await caller(clusterIds.eu)
     for (let index = 0; index < 10; index++) await agent.put(`a${index}`, Buffer.alloc(64 * 1024, 1))
-    await new SharedAnswerSweeper({ store, clusterBytesMax: 200_000, clock, log: silentLog }).sweep()
+    await new SharedAnswerSweeper({ store, inTurn, clusterBytesMax: 200_000, clock, log: silentLog }).sweep()
     const [shelf] = await shelves()
     expect(shelf.counted).toBe(shelf.there)
     expect(shelf.counted).toBeLessThanOrEqual(200_000)
@@ -269,7 +272,7 @@ describe('bounds', () => {
         })
       }
     }
-    const sweeper = new SharedAnswerSweeper({ store, clusterBytesMax: 300_000, clock, log: silentLog })
+    const sweeper = new SharedAnswerSweeper({ store, inTurn, clusterBytesMax: 300_000, clock, log: silentLog })
     await Promise.all([...agents.map(write), ...[0, 1, 2].map(() => sweeper.sweep())])
     const [shelf] = await shelves()
     expect(shelf.counted).toBe(shelf.there)
@@ -291,6 +294,42 @@ describe('calls under way', () => {
     await letGo()
     await settled
     expect(await agent.put('d', 'x')).toBe(true)
+  })
+
+  it('a sweep waits its turn among the puts: at the smallest pool one connection is left for look-ups', async () => {
+    const small = new Database({ url: testDb.url, poolMax: 1, sqlPoolMax: 1, answersPoolMax: 2 })
+    try {
+      const store = new SharedAnswerStore(small)
+      const peer = { agentId: 'a', clusterId: clusterIds.eu } as PeerCall<CachePutRequest__Output>['peer']
+      const service = new SharedAnswerService({
+        ...{ store, region: 'eu', regionOf: async () => 'eu', clusterBytesMax, putsAtOnceMax: 1 },
+        ...{ metrics: new Metrics(), clock },
+      })
+      const put = () => {
+        const value = { value: Buffer.from('x'), ttlSeconds: 60, bornAtUnixMs: Date.now() - 1_000 }
+        return service.put({ peer, request: { name: named('a'), ...value }, isOver: () => false })
+      }
+      await put()
+      const sweeper = new SharedAnswerSweeper({
+        ...{ store, inTurn: service.inTurn.bind(service), clusterBytesMax, clock, log: silentLog },
+      })
+      const letGo = await holdShelf(clusterIds.eu)
+      const settled = Promise.allSettled([sweeper.sweep(), put()])
+      try {
+        const endUs = systemClock.monotonicUs() + 300_000
+        while (systemClock.monotonicUs() < endUs) {
+          // Without a connection it would throw after a second.
+          const { value } = await service.get({ peer, request: { name: named('a'), bytesMax: 10 } })
+          expect(value?.toString()).toBe('x')
+        }
+      } finally {
+        await letGo()
+        await settled
+      }
+      expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+    } finally {
+      await small.close()
+    }
   })
 
   it('a put that waits too long for the others is refused, and wakes nobody', async () => {

@@ -20,7 +20,7 @@ export interface SharedAnswerServiceOptions {
   readonly regionOf: (clusterId: string) => Promise<string | null>
   /** What the answers of one cluster may take. */
   readonly clusterBytesMax: number
-  /** Of this replica; what comes meanwhile waits its turn. */
+  /** Puts, and whatever else writes, of this replica; what comes meanwhile waits its turn. */
   readonly putsAtOnceMax: number
   readonly metrics: Metrics
   readonly clock: Clock
@@ -49,8 +49,8 @@ export class SharedAnswerService {
   }
   /** A cluster never moves. */
   readonly #regions = new Map<string, string>()
-  readonly #waitingPuts: (() => void)[] = []
-  #runningPutCount = 0
+  readonly #waitingWrites: (() => void)[] = []
+  #runningWriteCount = 0
   readonly #calls: (labels: { call: Kind; outcome: string }) => void
 
   constructor(options: SharedAnswerServiceOptions) {
@@ -92,15 +92,25 @@ export class SharedAnswerService {
       const { store, clock, clusterBytesMax } = this.#options
       const answer = answerOf(peer.clusterId, request, clock.nowMs())
       if (isRefusal(answer)) throw new RefusalError(answer)
-      await this.#takeTurn()
-      try {
+      return this.inTurn(async () => {
         if (isOver()) return { outcome: 'abandoned', answer: { kept: false } }
         const kept = await store.put(answer, { bytesMax: clusterBytesMax, now: new Date(clock.nowMs()) })
         return { outcome: kept ? 'kept' : 'older', answer: { kept } }
-      } finally {
-        this.#passTurn()
-      }
+      })
     })
+  }
+
+  /**
+   * Runs `work` as one of the `putsAtOnceMax`, after those that came before. For one caller beside the puts, one step at a
+   * time: nothing here bounds how many wait.
+   */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    await this.#takeTurn()
+    try {
+      return await work()
+    } finally {
+      this.#passTurn()
+    }
   }
 
   async #serve<Answer>(
@@ -158,16 +168,16 @@ export class SharedAnswerService {
   }
 
   async #takeTurn(): Promise<void> {
-    if (this.#runningPutCount < this.#options.putsAtOnceMax) {
-      this.#runningPutCount += 1
+    if (this.#runningWriteCount < this.#options.putsAtOnceMax) {
+      this.#runningWriteCount += 1
       return
     }
-    await new Promise<void>((resolve) => this.#waitingPuts.push(resolve))
+    await new Promise<void>((resolve) => this.#waitingWrites.push(resolve))
   }
 
   #passTurn(): void {
-    const next = this.#waitingPuts.shift()
-    if (next === undefined) this.#runningPutCount -= 1
+    const next = this.#waitingWrites.shift()
+    if (next === undefined) this.#runningWriteCount -= 1
     else next()
   }
 }

@@ -3,7 +3,9 @@ import type { Log, Service } from '../../../proto/std/service.js'
 import type { SharedAnswerStore } from './shared-answer-store.js'
 
 export interface SharedAnswerSweeperOptions {
-  readonly store: SharedAnswerStore
+  readonly store: Pick<SharedAnswerStore, 'listClusters' | 'sweep'>
+  /** Runs each step when its turn among the puts has come, so that a sweep takes no connection from look-ups. */
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>
   readonly clusterBytesMax: number
   readonly clock: Clock
   readonly log: Log
@@ -37,13 +39,30 @@ export class SharedAnswerSweeper implements Service {
     await this.#loop
   }
 
-  /** One sweep of every cluster. */
+  /** One sweep of every cluster; one that fails is logged and left for the next time. Throws when none can be listed. */
   async sweep(): Promise<void> {
-    const { store, clusterBytesMax: bytesMax, clock } = this.#options
-    for (const clusterId of await store.listClusters()) {
-      for (let step = 0; step < stepsMax && !this.#stopping.signal.aborted; step++) {
-        if (!(await store.sweep(clusterId, { bytesMax, now: new Date(clock.nowMs()) }))) break
+    const { store, inTurn, log } = this.#options
+    for (const clusterId of await inTurn(() => store.listClusters())) {
+      if (this.#stopping.signal.aborted) return
+      try {
+        await this.#sweepCluster(clusterId)
+      } catch (error) {
+        // Most likely its lock was held for too long, which says nothing of the others.
+        const fields = { service: this.name, clusterId, err: error }
+        log.warn(fields, 'expired answers of a cluster could not be swept; next time')
       }
+    }
+  }
+
+  async #sweepCluster(clusterId: string): Promise<void> {
+    const { store, inTurn, clusterBytesMax: bytesMax, clock } = this.#options
+    for (let step = 0; step < stepsMax; step++) {
+      const isMore = await inTurn(async () => {
+        // It may have been stopped while it waited.
+        if (this.#stopping.signal.aborted) return false
+        return store.sweep(clusterId, { bytesMax, now: new Date(clock.nowMs()) })
+      })
+      if (!isMore) return
     }
   }
 
