@@ -58,7 +58,7 @@ describe('the settings', () => {
     [
       'workers that could not share',
       { ...sharing, SWITCHYARD_WORKERS: '2' },
-      'SWITCHYARD_WORKERS is 1 with SWITCHYARD_AGENT_CACHE_STORE=control-plane',
+      'SWITCHYARD_WORKERS has to be 1 with SWITCHYARD_AGENT_CACHE_STORE=control-plane',
     ],
     ['a relative folder', { SWITCHYARD_AGENT_CREDENTIAL_FOLDERS: 'secrets' }, 'absolute'],
   ])('refuse %s', (_, over, message) => {

@@ -369,7 +369,7 @@ function controlPlaneStoreFaults(values: SettingsOf<typeof settingsTable>): read
   if (values.cacheSecret === null) faults.push(`${store} needs SWITCHYARD_AGENT_CACHE_SECRET`)
   if (values.workers > 1) {
     faults.push(
-      `SWITCHYARD_WORKERS is 1 with ${store}: other processes of an agent have no certificate; share in a Redis instead`,
+      `SWITCHYARD_WORKERS has to be 1 with ${store}: other processes of an agent have no certificate; share in a Redis instead`,
     )
   }
   return faults

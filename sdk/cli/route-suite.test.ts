@@ -117,6 +117,10 @@ cases:
     expect(only?.label).toBe('LOW')
     const refused = { outcome: 'no_eligible_target', ruleName: null, targets: [], excluded: [] }
     expect(only && mismatchesOf(only.expect, refused as unknown as RouteExplanationFieldsFragment)).toEqual([])
+    const misspelt = { ...refused, outcome: 'model_not_found' }
+    expect(only && mismatchesOf(only.expect, misspelt as unknown as RouteExplanationFieldsFragment)).toEqual([
+      'refused: model_not_found',
+    ])
   })
 
   test('is bounded', () => {
