@@ -7,6 +7,7 @@ import type { ApiKeyTable, ProviderTable, TargetTable } from '../../../proto/pol
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import type { ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
+import { retryAfterOf } from '../providers/retry-after.js'
 import { EmbeddingBreakers, type EmbeddingOutcome } from './embedding-breakers.js'
 import { type VectorQuestion, vectorQuestion } from './vector-question.js'
 
@@ -86,7 +87,7 @@ export class RouteEmbedder implements Embedder {
     const timeoutMs = Math.min(embeddingMsMax, target.deadlines.totalMs)
     const startedUs = clock.monotonicUs()
     const attempt = this.#breakers.begin(target, startedUs, startedUs + timeoutMs * 1_000)
-    const call = new WholeCall()
+    const call = new WholeCall(clock)
     const cancel = clock.after(timeoutMs, () => call.giveUp())
     let isAsked = false
     let end: VectorEnd = failed('not_asked')
@@ -169,10 +170,12 @@ class WholeCall implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Buffer | null>
   #resolve: (answer: Buffer | null) => void = () => {}
   #controller: Dispatcher.DispatchController | null = null
+  readonly #clock: Clock
   readonly #pieces: Buffer[] = []
   #length = 0
 
-  constructor() {
+  constructor(clock: Clock) {
+    this.#clock = clock
     this.answer = new Promise((resolve) => {
       this.#resolve = resolve
     })
@@ -194,8 +197,7 @@ class WholeCall implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) return
     this.httpStatus = status
-    const seconds = Number(headers['retry-after'] ?? Number.NaN)
-    if (seconds >= 0) this.retryAfterSeconds = seconds
+    this.retryAfterSeconds = retryAfterOf(headers['retry-after'], this.#clock)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -4,6 +4,7 @@ import type { TargetTable } from '../../../proto/policy/tables.js'
 import type { Clock } from '../../../proto/std/clock.js'
 import type { Deadlines, Due } from '../../../proto/std/deadlines.js'
 import type { StreamReader } from '../providers/provider-dialect.js'
+import { retryAfterOf } from '../providers/retry-after.js'
 import type { HopOutcome } from './record.js'
 
 /**
@@ -361,15 +362,4 @@ function outcomeOf(status: number): HopOutcome {
   if (status === 408 || status === 424) return 'upstream_5xx'
   // A redirect is no answer: following it would send a credential where nobody meant it to go.
   return status >= 500 || status < 400 ? 'upstream_5xx' : 'upstream_4xx'
-}
-
-/**
- * Seconds of a `retry-after` header, bounded to an hour; null when there is none that can be read. A number (fractions, which
- * some servers send, are rounded up) or a date (RFC 9110, section 10.2.3).
- */
-export function retryAfterOf(value: string | undefined, clock: Clock): number | null {
-  if (value === undefined) return null
-  const isNumber = /^\d{1,6}(?:\.\d{1,9})?$/.test(value)
-  const seconds = Math.ceil(isNumber ? Number(value) : (Date.parse(value) - clock.nowMs()) / 1000)
-  return Number.isFinite(seconds) ? Math.min(3600, Math.max(0, seconds)) : null
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { Clock } from '../../../proto/std/clock.js'
-import { retryAfterOf } from './call-target.js'
+import { retryAfterOf } from '../providers/retry-after.js'
 import type { Cancellable } from './running-request.js'
 
 /** Of an answer that says a number and two words. */
@@ -58,8 +58,7 @@ export class ClassifierCall implements Dispatcher.DispatchHandler, Cancellable {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) return
     this.httpStatus = status
-    const value = headers['retry-after']
-    this.retryAfterSeconds = retryAfterOf(typeof value === 'string' ? value : undefined, this.#clock)
+    this.retryAfterSeconds = retryAfterOf(headers['retry-after'], this.#clock)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
