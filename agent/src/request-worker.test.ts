@@ -4,12 +4,12 @@ import { KeptLog } from './config/config-fixture.js'
 import { TablesHolder } from './config/decision-tables.js'
 import { RequestWorker } from './request-worker.js'
 import { readAgentSettings } from './settings.js'
-import { ServingMetrics } from './workers/serving-metrics.js'
+import { AgentMetrics } from './telemetry/metrics.js'
 
 function makeWorker() {
   const settings = readAgentSettings({ SWITCHYARD_CONTROL_PLANE: 'localhost:7402', SWITCHYARD_AGENT_PORT: '0' })
   const nothing = () => {}
-  const metrics = new ServingMetrics()
+  const metrics = new AgentMetrics()
   const worker = new RequestWorker({
     ...{ settings, tls: null, limits: settings, tables: new TablesHolder(), metrics },
     vault: { get: () => null, reportRejected: nothing, reportAccepted: nothing },

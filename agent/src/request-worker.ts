@@ -18,9 +18,10 @@ import { TargetHealths } from './request/target-health.js'
 import { Upstreams } from './request/upstreams.js'
 import { WarmUp } from './request/warm-up.js'
 import { HttpServer } from './server/http-server.js'
+import { AgentMetrics } from './telemetry/metrics.js'
 import { RequestTelemetry } from './telemetry/request-telemetry.js'
 import { AgentHealth } from './workers/agent-health.js'
-import { droppedPrefixes, ServingMetrics } from './workers/serving-metrics.js'
+import { droppedPrefixes } from './workers/dropped-prefixes.js'
 import type { RequestServing, ServingParts } from './workers/worker-process.js'
 
 /**
@@ -32,7 +33,7 @@ import type { RequestServing, ServingParts } from './workers/worker-process.js'
 export class RequestWorker implements RequestServing {
   readonly name = 'request-worker'
   readonly #parts: ServingParts
-  readonly #metrics: ServingMetrics
+  readonly #metrics: AgentMetrics
   readonly #health: AgentHealth
   readonly #sharedStore: (SharedStore & Service) | null
   /** In order of start. */
@@ -49,14 +50,14 @@ export class RequestWorker implements RequestServing {
    */
   constructor(
     parts: ServingParts & {
-      readonly metrics?: ServingMetrics
+      readonly metrics?: AgentMetrics
       readonly health?: AgentHealth
       readonly sharedStore?: (SharedStore & Service) | null
     },
   ) {
     this.#parts = parts
     this.#sharedStore = parts.sharedStore ?? null
-    this.#metrics = parts.metrics ?? new ServingMetrics()
+    this.#metrics = parts.metrics ?? new AgentMetrics()
     this.#health = parts.health ?? new AgentHealth()
   }
 

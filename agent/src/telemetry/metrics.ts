@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
 import type { UsageRecord } from '../../../proto/gen/switchyard/v1/UsageRecord.js'
 import { CounterSeries, HistogramSeries, type MetricFamily, type Snapshot } from './series.js'
 import { TargetMetrics } from './target-metrics.js'
@@ -248,6 +248,19 @@ export class AgentMetrics {
       registers: [this.#registry],
       collect() {
         this.set(read())
+      },
+    })
+  }
+
+  /** Shows a sum that never falls, read at each scrape, as `switchyard_agent_<name>`; the name ends with `_total`. */
+  counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name: prefix + name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        this.inc(read())
       },
     })
   }

@@ -1,5 +1,6 @@
+import { AgentMetrics } from '../telemetry/metrics.js'
+import { droppedPrefixes } from './dropped-prefixes.js'
 import { countedOf, formatMetrics, type MetricFamilies, mergeMetrics, parseMetrics } from './merge-metrics.js'
-import { droppedPrefixes, ServingMetrics } from './serving-metrics.js'
 
 /** Scrapes of the workers that answered. */
 export interface ScrapedWorkers {
@@ -17,7 +18,7 @@ export interface ScrapedWorkers {
  * Lives are told apart, not workers, and one scrape is under way at a time for all who ask: an answer that comes when its
  * process has ended, or after a later one, is neither added to the next life's nor put in place of more.
  */
-export class AgentMetricsOfAll extends ServingMetrics {
+export class AgentMetricsOfAll extends AgentMetrics {
   #workers: ScrapedWorkers | null = null
   /** By life, what it said last. */
   readonly #last = new Map<number, MetricFamilies>()

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import { AgentMetrics } from '../telemetry/metrics.js'
 import { AgentMetricsOfAll } from './agent-metrics-of-all.js'
 import { countedOf, formatMetrics, mergeMetrics, parseMetrics } from './merge-metrics.js'
-import { ServingMetrics } from './serving-metrics.js'
 
 const merged = (...texts: string[]) => formatMetrics(mergeMetrics(texts.map(parseMetrics)))
 
@@ -129,7 +128,7 @@ describe('the metrics of an agent with workers', () => {
   })
 
   it('show sums that others keep as counters, which stay', async () => {
-    const metrics = new ServingMetrics()
+    const metrics = new AgentMetrics()
     metrics.counter('cache_kept_total', 'Answers kept.', () => 3)
     const text = await metrics.text()
     expect(text).toContain(
