@@ -18,7 +18,7 @@ import type { CacheCounts, CacheLimits, CacheTools } from './cache-tools.js'
 import { CacheTurn } from './cache-turn.js'
 import type { Embedder } from './embedder.js'
 import { Flights } from './flights.js'
-import type { CacheQuestion, KeptAnswer } from './kept-answer.js'
+import type { CacheQuestion } from './kept-answer.js'
 import { scratchBytes } from './key-digest.js'
 import { MemoryAnswers } from './memory-answers.js'
 import { Purges } from './purges.js'
@@ -156,7 +156,7 @@ export class AnswerCache {
 
   #sweep(environment: EnvironmentTable): void {
     const nowMs = this.#options.clock.nowMs()
-    this.#memory.sweep(sweptCount, enoughCount, (kept: KeptAnswer) => {
+    this.#memory.sweep(sweptCount, enoughCount, (kept) => {
       if (nowMs - kept.bornAtMs > kept.keptSeconds * 1000) return true
       const isOurs = kept.origin.environmentId === environment.environmentId
       return isOurs && this.#purges.isPurged(kept, environment, nowMs, true)

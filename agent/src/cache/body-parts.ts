@@ -1,7 +1,8 @@
 import type { BodyPart } from '../../../proto/policy/cache-key.js'
+import { hintsOf } from '../conversation/hints.js'
 import { isJsonObject, type JsonObject } from '../conversation/json-object.js'
 import { comma, openBracket, quote, skipSpace } from '../providers/json-bytes.js'
-import { findMembers, type Span } from '../providers/json-members.js'
+import { findMembers, type Members, type Span } from '../providers/json-members.js'
 import type { RequestBody, UpstreamOperation } from '../providers/provider-dialect.js'
 
 /**
@@ -21,17 +22,6 @@ export interface Question {
   /** Everything else. */
   readonly surroundings: readonly BodyPart[]
 }
-
-/**
- * Members that change nothing of an answer, by door. Of the Responses API none is here: its answers repeat what was asked,
- * and one client would read another's. Of Anthropic's `metadata` there is only the user's id.
- */
-export const hints: Readonly<Partial<Record<UpstreamOperation, readonly string[]>>> = Object.freeze({
-  chat_completions: ['user', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_retention'],
-  completions: ['user'],
-  embeddings: ['user'],
-  messages: ['metadata'],
-})
 
 const questionMembers: Readonly<Partial<Record<UpstreamOperation, string>>> = Object.freeze({
   chat_completions: 'messages',
@@ -59,15 +49,16 @@ export function readBodyParts(
 ): BodyReading | null {
   const { bytes, fields } = body
   // A member that is not there once it was parsed, however it might be written, is not looked for in the bytes.
-  const left = options.keepsHints ? none : namesIn(fields, hints[operation] ?? none)
+  const left = options.keepsHints ? none : namesIn(fields, hintsOf(operation))
   const member = options.wantsQuestion ? questionMembers[operation] : undefined
   if (left.length === 0 && member === undefined) return { parts: [bytes], question: null }
-  const members = findMembers(bytes, 0, member === undefined ? left : [...left, member])
+  const members = member === undefined ? membersOf(body, left) : findMembers(bytes, 0, [...left, member])
   if (members === null || members.duplicate !== null) return null
   const cuts: Cut[] = []
   for (const name of left) {
     const span = members.spans.get(name)
-    if (span !== undefined) cuts.push({ ...span, without: name })
+    // Member by member, not by spreading: this is made for every request with a hint.
+    if (span !== undefined) cuts.push({ start: span.start, end: span.end, without: name })
   }
   const span = member === undefined ? undefined : members.spans.get(member)
   const question = span === undefined ? null : findQuestion(body, operation, span)
@@ -82,9 +73,21 @@ export function readBodyParts(
 
 const none: readonly string[] = Object.freeze([])
 
+/** Those of `names` that are there. */
 function namesIn(fields: JsonObject, names: readonly string[]): readonly string[] {
-  for (const name of names) if (fields[name] !== undefined) return names
-  return none
+  let found: string[] | null = null
+  for (const name of names) {
+    if (fields[name] === undefined) continue
+    if (found === null) found = [name]
+    else found.push(name)
+  }
+  return found ?? none
+}
+
+/** The door has seen where its hints stand; looked for again where somebody else made the body. */
+function membersOf({ bytes, members }: RequestBody, names: readonly string[]): Members | null {
+  for (const name of names) if (members.spans.get(name) === undefined) return findMembers(bytes, 0, names)
+  return members
 }
 
 interface Cut extends Span {
@@ -94,9 +97,9 @@ interface Cut extends Span {
 function partsWithout(bytes: Buffer, cuts: readonly Cut[]): BodyPart[] {
   const parts: BodyPart[] = []
   let from = 0
-  for (const { start, end, without } of cuts.toSorted((a, b) => a.start - b.start)) {
-    parts.push(bytes.subarray(from, start), { without })
-    from = end
+  for (const cut of cuts.length > 1 ? cuts.toSorted((a, b) => a.start - b.start) : cuts) {
+    parts.push(bytes.subarray(from, cut.start), { without: cut.without })
+    from = cut.end
   }
   parts.push(bytes.subarray(from))
   return parts

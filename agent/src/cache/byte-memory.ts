@@ -6,7 +6,7 @@
  */
 export class ByteMemory {
   /** Free pieces of each size, the smallest first. */
-  readonly #free: readonly ArrayBuffer[][] = sizes.map(() => [])
+  readonly #free: readonly Buffer[][] = sizes.map(() => [])
   #freeBytes = 0
 
   get freeBytes(): number {
@@ -19,8 +19,8 @@ export class ByteMemory {
     if (at === sizes.length) return Buffer.allocUnsafeSlow(length)
     const used = this.#free[at]?.pop()
     if (used === undefined) return Buffer.allocUnsafeSlow(sizes[at] as number)
-    this.#freeBytes -= used.byteLength
-    return Buffer.from(used)
+    this.#freeBytes -= used.length
+    return used
   }
 
   /** Of a buffer that `take` gave, or a view of its beginning; any other is left to the collector. */
@@ -29,7 +29,8 @@ export class ByteMemory {
     const size = buffer.byteLength
     const at = placeOf(size)
     if (byteOffset !== 0 || sizes[at] !== size || !(buffer instanceof ArrayBuffer)) return
-    this.#free[at]?.push(buffer)
+    // The very object that was taken: those that live long are not to be made anew each time.
+    this.#free[at]?.push(bytes.length === size ? bytes : Buffer.from(buffer))
     this.#freeBytes += size
     while (this.#freeBytes > freeBytesMax) this.#dropOne()
   }
@@ -44,7 +45,7 @@ export class ByteMemory {
       most = at
       mostBytes = bytes
     }
-    this.#freeBytes -= this.#free[most]?.pop()?.byteLength ?? 0
+    this.#freeBytes -= this.#free[most]?.pop()?.length ?? 0
   }
 }
 

@@ -5,9 +5,10 @@ import { findDifference } from '../../../proto/policy/semantic-guard.js'
 import type { ApiKeyTable, CacheTable, TargetTable } from '../../../proto/policy/tables.js'
 import type { ChatAnswer } from '../conversation/chat-answer.js'
 import type { Conversation } from '../conversation/conversation.js'
+import { hintsOf } from '../conversation/hints.js'
 import type { UpstreamOperation } from '../providers/provider-dialect.js'
 import { asChatAnswer } from './as-chat-answer.js'
-import { type BodyReading, hints, lastSaid } from './body-parts.js'
+import { type BodyReading, lastSaid } from './body-parts.js'
 import type { CacheTools } from './cache-tools.js'
 import type { EmbeddingHop } from './embedder.js'
 import type { Follower, Lead } from './flights.js'
@@ -193,7 +194,7 @@ export class CacheTurn {
     const kept = (await shared?.get(key)) ?? null
     if (kept === null || kept.stream !== this.#options.question.body.stream) return null
     if (purges.isPurged(kept, environment, clock.nowMs(), false)) return null
-    this.#putHere(key, kept, true)
+    this.#putHere(key, kept, null)
     return kept
   }
 
@@ -251,10 +252,10 @@ export class CacheTurn {
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
     if (length > this.#tools.limits.answerBytesMax) return this.fail()
     if (!isWholeWorthKeeping(this.#options.question.operation, body, told.parsed ?? null)) return this.fail()
-    const bytes = this.#tools.bytes.take(length).subarray(0, length)
-    if (typeof body === 'string') bytes.write(body, 'utf8')
-    else body.copy(bytes)
-    this.#keep(target, bytes, length, told)
+    const piece = this.#tools.bytes.take(length)
+    if (typeof body === 'string') piece.write(body, 'utf8')
+    else body.copy(piece)
+    this.#keep(target, piece, piece.subarray(0, length), length, told)
   }
 
   /** Takes down what the client is sent of a stream. */
@@ -266,7 +267,7 @@ export class CacheTurn {
   keepStream(target: TargetTable, record: StreamRecord, tail: Buffer | null, told: ToldAnswer) {
     const all = record.finish(tail ?? noBytes)
     if (all === null || !isStreamWorthKeeping(this.#options.question.operation, all.bytes)) return this.fail()
-    this.#keep(target, all.bytes, all.tailAt, told)
+    this.#keep(target, all.piece, all.bytes, all.tailAt, told)
   }
 
   /** There is no answer that could be given again. */
@@ -281,7 +282,8 @@ export class CacheTurn {
     else this.#lead?.fail()
   }
 
-  #keep(target: TargetTable, bytes: Buffer, tailAt: number, told: ToldAnswer) {
+  /** `piece`: the memory at whose beginning `bytes` stand. */
+  #keep(target: TargetTable, piece: Buffer, bytes: Buffer, tailAt: number, told: ToldAnswer) {
     const { counts, spaces, renewing, sweep } = this.#tools
     const { question, policy, lastResortSeconds, reading } = this.#options
     const { operation, body, key, startedAtMs } = question
@@ -305,7 +307,7 @@ export class CacheTurn {
     // Who answered is whose key it is: a fallback's answer is not the first target's.
     const name = isSame(target, firstOf(question)) ? this.#key : this.#keyOf(target, reading.parts)
     // Whoever waits gets these bytes, and so does who carries them to the shared store.
-    this.#putHere(name, kept, this.#isShared || this.#lead?.isFollowed === true)
+    this.#putHere(name, kept, this.#isShared || this.#lead?.isFollowed === true ? null : piece)
     if (this.#isShared) this.#tools.shared?.put(name, kept)
     counts.kept += 1
     if (name === this.#key) {
@@ -447,11 +449,11 @@ export class CacheTurn {
     return { kept: entry.kept, ageSeconds: Math.max(0, Math.floor((clock.monotonicUs() - entry.bornUs) / 1_000_000)) }
   }
 
-  /** `isLent`: others may look at its bytes for longer than it stays here. */
-  #putHere(key: string, kept: KeptAnswer, isLent: boolean): void {
+  /** `piece`: the memory that its bytes stand in; null: others may look at it for longer than it stays here. */
+  #putHere(key: string, kept: KeptAnswer, piece: Buffer | null): void {
     const { memory, clock } = this.#tools
     // Ages in this process do not jump with the wall clock.
-    memory.put(key, kept, clock.monotonicUs() - Math.max(0, clock.nowMs() - kept.bornAtMs) * 1_000, isLent)
+    memory.put(key, kept, clock.monotonicUs() - Math.max(0, clock.nowMs() - kept.bornAtMs) * 1_000, piece)
   }
 
   #ageOf({ bornAtMs }: KeptAnswer): number {
@@ -554,7 +556,7 @@ function joined(some: readonly string[], more: readonly string[]): readonly stri
 /** Without the names of hints: who is given the answer may have sent other ones, and is not to read what another client sent. */
 function withoutHints(dropped: string | null, operation: UpstreamOperation): string | null {
   if (dropped === null) return null
-  const left = hints[operation] ?? nothing
+  const left = hintsOf(operation)
   const isHint = (name: string) =>
     left.some((hint) => name.startsWith(hint) && /^(?:$|[.[])/.test(name.slice(hint.length)))
   const names = dropped.split(', ').filter((name) => !isHint(name))

@@ -92,13 +92,13 @@ const overheadBytes = 768
 /** Of a text beside its characters. */
 const textOverheadBytes = 24
 
-/** Bytes of memory that it takes, rather more than less. */
-export function sizeOf(kept: KeptAnswer): number {
-  const { bytes, question, model, modelId, dropped, capped, classes, origin } = kept
+/** Bytes of memory that it takes, rather more than less. `heldBytes`: of the memory that its bytes stand in. */
+export function sizeOf(kept: KeptAnswer, heldBytes = heldBytesOf(kept.bytes)): number {
+  const { question, model, modelId, dropped, capped, classes, origin } = kept
   const { tenantId, environmentId, routeId, promptId, promptVersion, tags, documents } = origin
   return (
     overheadBytes +
-    heldBytesOf(bytes) +
+    heldBytes +
     textSizeOf(question) +
     textSizeOf(model) +
     textSizeOf(modelId) +

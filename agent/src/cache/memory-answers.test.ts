@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { must } from '../../../proto/std/assert.js'
 import { ByteMemory } from './byte-memory.js'
 import { type KeptAnswer, sizeOf } from './kept-answer.js'
 import { MemoryAnswers } from './memory-answers.js'
@@ -41,7 +42,7 @@ describe('answers in memory', () => {
     const memory = new MemoryAnswers({ bytesMax: one * 4, entriesMax: 100 })
     memory.put('k1', kept(10), 1)
     memory.put('k1', kept(20), 2)
-    expect(memory.get('k1')).toMatchObject({ bornUs: 2, bytes: sizeOf(kept(20)) + 2 })
+    expect(memory.get('k1')).toMatchObject({ bornUs: 2, kept: { tailAt: 20 } })
     expect(memory.bytes).toBe(sizeOf(kept(20)) + 2)
   })
 
@@ -108,17 +109,13 @@ describe('answers in memory', () => {
         const memory = new MemoryAnswers({ bytesMax: 16_000, entriesMax: 8 })
         for (const one of steps) {
           const key = `k${one.key}`
-          if (one.kind === 'put') memory.put(key, kept(one.bytes, `t${one.tenant}`), 0)
+          if (one.kind === 'put') memory.put(key, { ...kept(one.bytes, `t${one.tenant}`), bornAtMs: one.bytes }, 0)
           else if (one.kind === 'get') memory.get(key)
           else if (one.kind === 'delete') memory.delete(key)
-          else memory.sweep(one.key, one.key, (entry) => entry.bytes.length % 2 === 0)
+          else memory.sweep(one.key, one.key, ({ bornAtMs }) => bornAtMs % 2 === 0)
           expect(memory.bytes).toBeLessThanOrEqual(16_000)
           expect(memory.size).toBeLessThanOrEqual(8)
         }
-        let bytes = 0
-        for (let key = 0; key <= 30; key++)
-          bytes += (memory.get(`k${key}`) as { bytes?: number } | undefined)?.bytes ?? 0
-        expect(bytes).toBe(memory.bytes)
         for (let key = 0; key <= 30; key++) memory.delete(`k${key}`)
         expect([memory.bytes, memory.size]).toEqual([0, 0])
       }),
@@ -127,23 +124,57 @@ describe('answers in memory', () => {
   })
 })
 
-test('bytes of what was never looked up are used again, and those that somebody was given are not', () => {
+test('what was never looked up is used again, and what somebody was given stays as it is', () => {
   const bytes = new ByteMemory()
   const memory = new MemoryAnswers({ bytesMax: 20_000, entriesMax: 1_000, memory: bytes })
-  const given: [held: Buffer, expected: Buffer][] = []
-  const seen = new Set<ArrayBufferLike>()
+  const given: [held: KeptAnswer, expected: KeptAnswer][] = []
+  const seen = new Set<Buffer>()
   let usedAgain = 0
   for (let index = 0; index < 300; index++) {
-    const piece = bytes
-      .take(1_000)
-      .subarray(0, 1_000)
-      .fill(index % 251)
-    if (seen.has(piece.buffer)) usedAgain += 1
-    seen.add(piece.buffer)
-    memory.put(`k${index}`, { ...kept(1), bytes: piece }, index, false)
-    const held = index % 3 === 0 ? memory.get(`k${index}`)?.kept.bytes : undefined
-    if (held !== undefined) given.push([held, Buffer.alloc(1_000, index % 251)])
+    const piece = bytes.take(1_000)
+    if (seen.has(piece)) usedAgain += 1
+    seen.add(piece)
+    const answer: KeptAnswer = {
+      ...kept(0, `t${index % 3}`),
+      bytes: piece.subarray(0, 990 + (index % 7)).fill(index % 251),
+      tailAt: index,
+      stream: index % 2 === 0,
+      usage: index % 5 === 0 ? null : usageOf(index),
+      ...{ model: `m${index % 4}`, modelId: `mod_${index % 2}`, dropped: index % 6 === 0 ? `d${index}` : null },
+      ...{ capped: index % 8 === 0 ? 'max_tokens' : null, bornAtMs: index * 1_000, keptSeconds: index },
+      ...{ classes: index % 9 === 0 ? ['factual'] : [], question: index % 10 === 0 ? `q${index}` : null },
+    }
+    const expected = { ...answer, bytes: Buffer.from(answer.bytes) }
+    memory.put(`k${index}`, answer, index, piece)
+    // Some at once, some when others have been put after them.
+    if (index % 3 === 0) given.push([must(memory.get(`k${index}`)?.kept, 'just put'), expected])
+    if (index % 4 !== 0) continue
+    const late = memory.get(`k${index - 3}`)?.kept
+    if (late !== undefined) expect(late.tailAt).toBe(index - 3)
   }
   expect(usedAgain).toBeGreaterThan(100)
-  for (const [held, expected] of given) expect(held.equals(expected)).toBe(true)
+  for (const [held, expected] of given) expect(held).toEqual(expected)
 })
+
+test('memory comes back where an answer is not kept after all', () => {
+  const bytes = new ByteMemory()
+  const memory = new MemoryAnswers({ bytesMax: 4_000, entriesMax: 10, memory: bytes })
+  const give = (key: string, bornUs: number, length: number) => {
+    const piece = bytes.take(length)
+    memory.put(key, { ...kept(0), bytes: piece.subarray(0, length) }, bornUs, piece)
+    return piece
+  }
+  const large = give('k1', 0, 8_000)
+  expect(bytes.take(8_000)).toBe(large)
+  give('k1', 9_000_000, 500)
+  const older = give('k1', 1_000_000, 1_000)
+  expect(bytes.take(1_000)).toBe(older)
+})
+
+function usageOf(index: number): NonNullable<KeptAnswer['usage']> {
+  const maybe = (of: number) => (index % of === 0 ? null : index + of)
+  return {
+    ...{ input: index, output: index * 2 },
+    ...{ cachedInput: maybe(2), cacheWriteInput: maybe(3), reasoningOutput: maybe(4) },
+  }
+}

@@ -24,7 +24,12 @@ export class Purges {
   readonly #compiled = new WeakMap<EnvironmentTable, readonly Purge[]>()
 
   /** `isHere`: the answer was kept by this process. */
-  isPurged(kept: KeptAnswer, environment: EnvironmentTable, nowMs: number, isHere: boolean): boolean {
+  isPurged(
+    kept: Pick<KeptAnswer, 'bornAtMs' | 'origin'>,
+    environment: EnvironmentTable,
+    nowMs: number,
+    isHere: boolean,
+  ): boolean {
     if (environment.cachePurges.length === 0) return false
     const purges = this.#compiled.get(environment) ?? this.#compile(environment, nowMs)
     for (const { table, untilMs, untilHereMs } of purges) {
@@ -58,7 +63,7 @@ export class Purges {
 /** Forgetting when a purge was first seen makes it reach further, never less far. */
 const environmentsMax = 10_000
 
-function fits(purge: CachePurgeTable, { origin }: KeptAnswer): boolean {
+function fits(purge: CachePurgeTable, { origin }: Pick<KeptAnswer, 'origin'>): boolean {
   return (
     (purge.routeId === null || purge.routeId === origin.routeId) &&
     (purge.promptId === null || purge.promptId === origin.promptId) &&

@@ -26,6 +26,7 @@ describe('what a client was sent of a stream', () => {
             else {
               expect(kept?.bytes.equals(Buffer.concat([sent, Buffer.from('tail')]))).toBe(true)
               expect([kept?.tailAt, kept?.bytes.byteOffset]).toEqual([sent.length, 0])
+              expect(kept?.piece.buffer).toBe(kept?.bytes.buffer)
             }
           }
         }

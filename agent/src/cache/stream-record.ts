@@ -24,6 +24,14 @@ export class RecordSource {
 const usualBytesMin = 4_096
 const usualBytesMax = 64 * 1024
 
+export interface RecordedStream {
+  readonly bytes: Buffer
+  /** Where the last bytes begin. */
+  readonly tailAt: number
+  /** The memory in which they stand, which may be given back. */
+  readonly piece: Buffer
+}
+
 /**
  * What a client was sent of a stream, for keeping. Bounded: a longer one is let go of at once, and not kept. One that is never
  * finished just keeps its memory from being used again.
@@ -58,24 +66,23 @@ export class StreamRecord {
     this.#length = length
   }
 
-  /** All of it and `tail` behind, in memory of its own that may be given back; null: too long. To be called once. */
-  finish(tail: Buffer): { readonly bytes: Buffer; readonly tailAt: number } | null {
+  /** All of it and `tail` behind, at the beginning of a piece of its own; null: too long. To be called once. */
+  finish(tail: Buffer): RecordedStream | null {
     const memory = this.#memory
     const length = this.#length
     const isFit = memory !== null && length + tail.length <= this.#bytesMax
-    const bytes = isFit ? this.#copy(memory, tail) : null
+    const piece = isFit ? this.#copy(memory, tail) : null
     this.#source.learn(length)
     this.#end()
-    return bytes && { bytes, tailAt: length }
+    return piece && { piece, bytes: piece.subarray(0, length + tail.length), tailAt: length }
   }
 
   /** Of its own size: what is kept long is not to hold room for more. */
   #copy(memory: Buffer, tail: Buffer): Buffer {
-    const length = this.#length + tail.length
-    const copy = this.#source.memory.take(length)
-    memory.copy(copy, 0, 0, this.#length)
-    tail.copy(copy, this.#length)
-    return copy.subarray(0, length)
+    const piece = this.#source.memory.take(this.#length + tail.length)
+    memory.copy(piece, 0, 0, this.#length)
+    tail.copy(piece, this.#length)
+    return piece
   }
 
   #end() {

@@ -26,8 +26,15 @@ const modelLengthMax = 256
  */
 const depthMax = 100
 
-/** What every door's body has: a JSON object with a model, not nested beyond reason, in which none of `names` is given twice. */
-export function parseJsonBody(bytes: Buffer, names: readonly string[]): ParsedBody | RequestRefusal {
+/**
+ * What every door's body has: a JSON object with a model, not nested beyond reason, in which none of the first `onceCount` of
+ * `names` is given twice. `names`: what is looked for in the bytes.
+ */
+export function parseJsonBody(
+  bytes: Buffer,
+  names: readonly string[],
+  onceCount = names.length,
+): ParsedBody | RequestRefusal {
   if (!isUtf8(bytes)) return refuse('invalid_json', 'The body is not UTF-8.')
   let fields: unknown
   try {
@@ -45,7 +52,7 @@ export function parseJsonBody(bytes: Buffer, names: readonly string[]): ParsedBo
     )
   }
   // Parsers disagree about which of two equal names counts: the upstream must not read another model than was authorised.
-  if (members.duplicate !== null) {
+  if (members.duplicate !== null && names.indexOf(members.duplicate) < onceCount) {
     return refuse('duplicate_field', `'${members.duplicate}' is given more than once.`, { field: members.duplicate })
   }
   return checkModel(fields) ?? { bytes, members, fields, model: fields['model'] as string }

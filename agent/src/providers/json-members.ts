@@ -23,9 +23,9 @@ export interface Span {
 }
 
 export interface Members {
-  /** By name; only the names asked for. */
-  readonly spans: ReadonlyMap<string, Span>
-  /** A name that occurred twice; parsers disagree about which one counts, so the caller refuses it. */
+  /** Only of the names asked for. */
+  readonly spans: Spans
+  /** A name that occurred twice, the first one asked for: parsers disagree about which of the two counts. Null: none did. */
   readonly duplicate: string | null
   /** Byte of the opening brace. */
   readonly open: number
@@ -34,6 +34,34 @@ export interface Members {
   readonly end: number
   /** It holds more levels than were permitted; nothing was read behind the first one too many. */
   readonly tooDeep: boolean
+}
+
+/** Where values stand, by name: a handful, for which a list is a tenth of what a map costs. */
+export class Spans {
+  readonly #names: string[] = []
+  readonly #spans: Span[] = []
+
+  get(name: string): Span | undefined {
+    const names = this.#names
+    for (let at = 0; at < names.length; at++) if (names[at] === name) return this.#spans[at]
+    return undefined
+  }
+
+  /** Of two of one name the last counts, as for `JSON.parse`. True: it is the first of its name. */
+  set(name: string, span: Span): boolean {
+    const at = this.#names.indexOf(name)
+    if (at !== -1) {
+      this.#spans[at] = span
+      return false
+    }
+    this.#names.push(name)
+    this.#spans.push(span)
+    return true
+  }
+
+  forEach(see: (name: string, span: Span) => void): void {
+    for (const [at, span] of this.#spans.entries()) see(this.#names[at] as string, span)
+  }
 }
 
 const anyDepth = 0x3fff_ffff
@@ -50,7 +78,7 @@ export function findMembers(
 ): Members | null {
   const open = skipSpace(bytes, from)
   if (bytes[open] !== openBrace) return null
-  const spans = new Map<string, Span>()
+  const spans = new Spans()
   let duplicate: string | null = null
   let at = skipSpace(bytes, open + 1)
   const empty = bytes[at] === closeBrace
@@ -63,8 +91,8 @@ export function findMembers(
     const end = skipValue(bytes, start, depthMax - 1)
     if (end === -1) return { spans, duplicate, open, empty, end, tooDeep: true }
     if (name !== null) {
-      if (spans.has(name)) duplicate = name
-      spans.set(name, { start, end })
+      const isFirst = spans.set(name, { start, end })
+      if (!isFirst && (duplicate === null || names.indexOf(name) < names.indexOf(duplicate))) duplicate = name
     }
     at = skipSpace(bytes, end)
     if (bytes[at] !== comma) break

@@ -10,7 +10,7 @@ import {
   quote,
   skipSpace,
 } from './json-bytes.js'
-import { findMembers, nameOf, type Span } from './json-members.js'
+import { findMembers, nameOf, Spans } from './json-members.js'
 
 /**
  * Chosen members of a JSON text. The text is judged as strictly as `JSON.parse` judges it. Short ones are parsed, which takes
@@ -21,7 +21,7 @@ import { findMembers, nameOf, type Span } from './json-members.js'
 export function readMembers(bytes: Buffer, names: readonly string[]): Readonly<Record<string, unknown>> | null {
   if (isShort(bytes)) return parseMembers(bytes)
   if (bytes.length > judgedBytesMax) return soughtMembers(bytes, names)
-  const spans = new Map<string, Span>()
+  const spans = new Spans()
   const end = skipSpace(bytes, skipObject(bytes, skipSpace(bytes, 0), 0, names, spans))
   // Where only the depth was too much for us, the judge is asked itself.
   if (end === tooDeep) return parseMembers(bytes)
@@ -49,9 +49,11 @@ function soughtMembers(bytes: Buffer, names: readonly string[]): Readonly<Record
 }
 
 /** Of two members of one name the last counts, as for `JSON.parse`. */
-function valuesOf(bytes: Buffer, spans: ReadonlyMap<string, Span>): Record<string, unknown> {
+function valuesOf(bytes: Buffer, spans: Spans): Record<string, unknown> {
   const members: Record<string, unknown> = {}
-  for (const [name, { start, end }] of spans) members[name] = JSON.parse(bytes.toString('utf8', start, end))
+  spans.forEach((name, { start, end }) => {
+    members[name] = JSON.parse(bytes.toString('utf8', start, end))
+  })
   return members
 }
 
@@ -80,7 +82,7 @@ function skipObject(
   from: number,
   depth: number,
   names: readonly string[] | null,
-  spans: Map<string, Span> | null,
+  spans: Spans | null,
 ): number {
   if (from < 0 || bytes[from] !== openBrace) return from < 0 ? from : wrong
   let at = skipSpace(bytes, from + 1)

@@ -3,7 +3,7 @@ import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Conversation } from '../conversation/conversation.js'
 import { isJsonObject } from '../conversation/json-object.js'
 import { leavesTemperature, takesTemperature } from '../conversation/target-temperature.js'
-import { applyEdits, type Edit, findMembers, type Span } from '../providers/json-members.js'
+import { applyEdits, type Edit, findMembers, type Span, Spans } from '../providers/json-members.js'
 import type { Operation, RequestBody } from '../providers/provider-dialect.js'
 import type { RequestRefusal } from './request-refusal.js'
 
@@ -122,8 +122,10 @@ function withEdits(body: RequestBody, edits: Edit[]): RequestBody {
   const { members } = body
   const shifted = (at: number) =>
     edits.reduce((sum, edit) => (edit.start <= at ? sum + edit.text.length - (edit.end - edit.start) : sum), at)
-  const spans = new Map<string, Span>()
-  for (const [name, { start, end }] of members.spans) spans.set(name, { start: shifted(start), end: shifted(end) })
+  const spans = new Spans()
+  members.spans.forEach((name, { start, end }) => {
+    spans.set(name, { start: shifted(start), end: shifted(end) })
+  })
   return { ...body, bytes: applyEdits(body.bytes, edits), members: { ...members, spans, end: shifted(members.end) } }
 }
 

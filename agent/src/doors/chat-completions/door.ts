@@ -1,5 +1,6 @@
 import { isRefusal, refuse } from '../../../../proto/std/refusal.js'
 import { wrongTypeRefusal } from '../../conversation/fields.js'
+import { hints } from '../../conversation/hints.js'
 import { isJsonObject, type JsonObject } from '../../conversation/json-object.js'
 import type { RequestBody } from '../../providers/provider-dialect.js'
 import type { AnswerContext, Door } from '../../request/ports.js'
@@ -23,10 +24,11 @@ export const chatCompletionsDoor: Door = Object.freeze({
   }),
 } satisfies Door)
 
-const names = ['model', 'stream_options'] as const
+const onceNames = ['model', 'stream_options'] as const
+const names = [...onceNames, ...hints.chat_completions]
 
 function parse(bytes: Buffer): RequestBody | RequestRefusal {
-  const parsed = parseJsonBody(bytes, names)
+  const parsed = parseJsonBody(bytes, names, onceNames.length)
   if (isRefusal(parsed)) return parsed
   const { fields } = parsed
   const refusal =

@@ -1,5 +1,6 @@
 import { isRefusal, refuse } from '../../../../proto/std/refusal.js'
 import { wrongTypeRefusal } from '../../conversation/fields.js'
+import { hints } from '../../conversation/hints.js'
 import type { JsonObject } from '../../conversation/json-object.js'
 import type { RequestBody } from '../../providers/provider-dialect.js'
 import type { Door } from '../../request/ports.js'
@@ -19,8 +20,10 @@ export const embeddingsDoor: Door = Object.freeze({
   embeddings: Object.freeze({ read: readEmbeddingRequest, writeAnswer: writeEmbeddingAnswer }),
 } satisfies Door)
 
+const names = ['model', ...hints.embeddings]
+
 function parse(bytes: Buffer): RequestBody | RequestRefusal {
-  const parsed = parseJsonBody(bytes, ['model'])
+  const parsed = parseJsonBody(bytes, names, 1)
   if (isRefusal(parsed)) return parsed
   const { fields } = parsed
   const refusal = checkInput(fields) ?? checkOptional(fields, 'user', 'string')

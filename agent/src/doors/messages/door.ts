@@ -1,4 +1,5 @@
 import { isRefusal } from '../../../../proto/std/refusal.js'
+import { hints } from '../../conversation/hints.js'
 import { isJsonObject, type JsonObject } from '../../conversation/json-object.js'
 import type { Operation, RequestBody } from '../../providers/provider-dialect.js'
 import type { AnswerContext, Door } from '../../request/ports.js'
@@ -33,8 +34,10 @@ function doorOf(operation: Operation, check: (fields: JsonObject) => RequestRefu
   } satisfies Door)
 }
 
+const names = ['model', ...hints.messages]
+
 function parse(bytes: Buffer, check: (fields: JsonObject) => RequestRefusal | null): RequestBody | RequestRefusal {
-  const parsed = parseJsonBody(bytes, ['model'])
+  const parsed = parseJsonBody(bytes, names, 1)
   if (isRefusal(parsed)) return parsed
   const { fields } = parsed
   const refusal =

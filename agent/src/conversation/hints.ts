@@ -1,0 +1,19 @@
+import type { Operation } from '../providers/provider-dialect.js'
+
+/**
+ * Members that change nothing of an answer, by door. Of the Responses API none is here: its answers repeat what was asked,
+ * and one client would read another's. Of Anthropic's `metadata` there is only the user's id.
+ */
+export const hints = Object.freeze({
+  chat_completions: ['user', 'safety_identifier', 'prompt_cache_key', 'prompt_cache_retention'],
+  completions: ['user'],
+  embeddings: ['user'],
+  messages: ['metadata'],
+} as const satisfies Partial<Record<Operation, readonly string[]>>)
+
+/** Of any operation. */
+export function hintsOf(operation: Operation): readonly string[] {
+  return operation in hints ? hints[operation as keyof typeof hints] : none
+}
+
+const none: readonly string[] = Object.freeze([])
