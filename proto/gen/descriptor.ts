@@ -1775,6 +1775,14 @@ export const descriptor = {
         "warmUp": {
          "type": "WarmUp",
          "id": 14
+        },
+        "batchSize": {
+         "type": "uint32",
+         "id": 15
+        },
+        "batchWaitMs": {
+         "type": "uint32",
+         "id": 16
         }
        }
       },

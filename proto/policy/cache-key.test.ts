@@ -190,6 +190,7 @@ describe('what shapes a route’s answers', () => {
     ['what it keeps', route({ lastResort: { cachedAgeMaxSeconds: 1, apology: '', safeAnswer: '' } })],
     ['hedging', route({ hedging: { budgetRatio: 0.1, delayMinMs: 1 } })],
     ['a weight', route({}, [target({ weight: 50 })])],
+    ['how many run at a target at once', route({}, [target({ batchSize: 8, batchWaitMs: 100 })])],
     [
       'deadlines of a target',
       route({}, [target({ deadlines: { connectMs: 9, firstTokenMs: 9, idleMs: 9, totalMs: 9 } })]),

@@ -219,8 +219,8 @@ export function routeShape(route: RouteTable): string {
 
 /** The same of a target alone. */
 export function targetShape(target: TargetTable): object {
-  const { id, deadlines, weight, quality, nodePool, owner, breaker, warmUpIntervalMs, provider, model, ...shape } =
-    target
+  const { id, deadlines, weight, quality, nodePool, owner, breaker, warmUpIntervalMs, ...rest } = target
+  const { batchSize, batchWaitMs, provider, model, ...shape } = rest
   const { id: _, name, credential, connectionsMax, replicas, replicaScrapeMs, ...place } = provider
   const { id: __, name: ___, price, ...made } = model
   return { ...shape, provider: place, model: made }

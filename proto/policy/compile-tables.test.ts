@@ -94,6 +94,16 @@ describe('compiled tables', () => {
     })
   })
 
+  it('hold how many may run at a target and how long one waits, and no limit where a release before names none', () => {
+    const targetOf = (over: object) => {
+      const { tables } = start({ name: env, changed: [environment, provider(), model(), route(over), key('key_1')] })
+      return tables.keys.get(hex('key_1'))?.environment.routes.get('fast')?.rules[0]?.targets[0]
+    }
+    expect(targetOf({ batchSize: 64, batchWaitMs: 2_000 })).toMatchObject({ batchSize: 64, batchWaitMs: 2_000 })
+    expect(targetOf({ batchSize: 1 })).toMatchObject({ batchSize: 1, batchWaitMs: 0 })
+    expect(targetOf({})).toMatchObject({ batchSize: null, batchWaitMs: 0 })
+  })
+
   it('refuse a replica that is no address, by where it stands', () => {
     const wrong = named('provider/prv_1', {
       provider: { id: 'prv_1', kind: 'vllm', baseUrl: 'http://a', replicaUrls: ['http://b', 'ftp://c'] },

@@ -673,6 +673,8 @@ function targetTable(
       }),
       breaker: breakerTable(target.breaker, (message) => report('breaker_invalid', message, 'breaker')),
       warmUpIntervalMs: target.warmUp?.intervalMs || null,
+      batchSize: target.batchSize || null,
+      batchWaitMs: target.batchWaitMs,
     }),
   ]
 }

@@ -39,6 +39,7 @@ export function sketchTarget(id: string, sketch: TargetSketch = {}): TargetTable
     deadlines: { connectMs: 1, firstTokenMs: 2, idleMs: 3, totalMs: 4 },
     ...{ weight: 0, tier: null, quality: null, nodePool: '', owner: '', tasks: new Set(tasks) },
     ...{ parameters: { temperature: null, outputTokensMax: null }, breaker: null, warmUpIntervalMs: null },
+    ...{ batchSize: null, batchWaitMs: 0 },
     ...members,
   }
 }

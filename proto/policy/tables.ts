@@ -95,6 +95,10 @@ export interface TargetTable {
   readonly breaker: BreakerTable | null
   /** Milliseconds without a request after which a synthetic one is sent; null: never. */
   readonly warmUpIntervalMs: number | null
+  /** Most requests that run there at once, per request worker; null: as many as come. */
+  readonly batchSize: number | null
+  /** How long a request waits for a place among them before the next target is asked; 0: not at all. */
+  readonly batchWaitMs: number
 }
 
 /** When a target is left alone, and when it is tried again. */

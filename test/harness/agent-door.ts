@@ -140,6 +140,7 @@ export function makeTarget(spec: TargetSpec): TargetTable {
     deadlines: { connectMs: 2_000, firstTokenMs: 2_000, idleMs: 2_000, totalMs: 10_000, ...spec.deadlines },
     ...{ weight: 0, tier: null, tasks: new Set<string>(), quality: null, nodePool: '', owner: '' },
     ...{ parameters: { temperature: null, outputTokensMax: null }, breaker: null, warmUpIntervalMs: null },
+    ...{ batchSize: null, batchWaitMs: 0 },
     ...spec.routing,
   }
 }

@@ -15,7 +15,7 @@ import { sseChunk } from '../harness/virtual-agent.js'
 
 /**
  * Everything at once over real connections: clients that leave, upstreams that reset, stall, refuse, answer nonsense or are
- * not there, deadlines, breakers, hedges, a drain. Whatever happened: each request has one record, and at the end no slot is
+ * not there, deadlines, breakers, hedges, full targets, a drain. Whatever happened: each request has one record, and at the end no slot is
  * held, nothing is waited for, nothing runs at any target and no connection to an upstream is busy.
  */
 const seeds = [1, 2, 3]
@@ -66,6 +66,8 @@ async function openChaos(random: () => number) {
         deadlines: { connectMs: 150, firstTokenMs: 120, idleMs: 120, totalMs: 400 },
         routing: {
           breaker: { failures: 4, openMs: 20, failureRatio: 0.6, windowMs: 500, requestsMin: 10 },
+          // The first soon has a line, the second soon is full, the last takes what comes.
+          ...[{ batchSize: 6, batchWaitMs: 30 }, { batchSize: 6 }][number],
         },
       }),
     )
@@ -134,9 +136,11 @@ describe.each(seeds)('after chaos (seed %i)', (seed) => {
     expect(ids.length).toBeGreaterThanOrEqual(door.meter.opened.length)
     for (const { hops } of door.meter.closed) for (const { outcome } of hops ?? []) outcomes.add(outcome ?? '')
     const text = await door.metrics.text()
-    const gauges = text.split('\n').filter((line) => line.startsWith('switchyard_agent_target_in_flight{'))
-    expect(gauges.length).toBeGreaterThan(0)
-    for (const gauge of gauges) expect(gauge).toMatch(/ 0$/)
+    for (const name of ['target_in_flight', 'target_batch_running', 'target_queue_length']) {
+      const gauges = text.split('\n').filter((line) => line.startsWith(`switchyard_agent_${name}{`))
+      expect(gauges.length).toBeGreaterThan(0)
+      for (const gauge of gauges) expect(gauge).toMatch(/ 0$/)
+    }
   }, 60_000)
 })
 
@@ -150,5 +154,5 @@ test('there was chaos', () => {
     'rate_limited',
     'timeout_first_token',
   ]
-  for (const outcome of [...expected, 'hedge_lost', 'circuit_open']) expect(outcomes).toContain(outcome)
+  for (const outcome of [...expected, 'hedge_lost', 'circuit_open', 'busy']) expect(outcomes).toContain(outcome)
 })

@@ -1,5 +1,3 @@
-import type { Operation } from '../providers/provider-dialect.js'
-
 /**
  * Members that change nothing of an answer, by door. Of the Responses API none is here: its answers repeat what was asked,
  * and one client would read another's. Of Anthropic's `metadata` there is only the user's id.
@@ -9,10 +7,10 @@ export const hints = Object.freeze({
   completions: ['user'],
   embeddings: ['user'],
   messages: ['metadata'],
-} as const satisfies Partial<Record<Operation, readonly string[]>>)
+} as const)
 
 /** Of any operation. */
-export function hintsOf(operation: Operation): readonly string[] {
+export function hintsOf(operation: string): readonly string[] {
   return operation in hints ? hints[operation as keyof typeof hints] : none
 }
 

@@ -425,6 +425,7 @@ class Handler implements RequestHandler {
     request.upstream = tries
     const end = await tries.run()
     const { hop, lost } = tries
+    if (end === 'aborted' && hop === null) return this.#abort(request, tries, body)
     if (end === 'failed' || hop === null) return this.#fallBack(request, choice, body, tries)
     if (lost !== null) await this.#billLost(request, lost, body)
     switch (end) {

@@ -4,7 +4,7 @@ import type { HopRun } from './run-hop.js'
 
 /** What becomes of second targets, counted. */
 export interface HedgeCounts {
-  of(event: 'sent' | 'won' | 'lost' | 'failed' | 'over_budget'): CounterSeries
+  of(event: 'sent' | 'won' | 'lost' | 'failed' | 'over_budget' | 'no_place'): CounterSeries
 }
 
 export interface HedgeRaceOptions {

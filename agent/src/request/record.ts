@@ -38,6 +38,8 @@ export type HopOutcome =
   | 'not_expressible'
   /** It is left alone for now. */
   | 'circuit_open'
+  /** As many run there as may, and no place came free in time. */
+  | 'busy'
   /** Another target's first token came first. */
   | 'hedge_lost'
 

@@ -50,6 +50,8 @@ export const requestRefusals = Object.freeze({
   upstream_not_ready: 503,
   // Every target is left alone.
   upstream_circuit_open: 503,
+  // As many run there as may.
+  upstream_busy: 503,
   // Passed to the client as the upstream said it.
   upstream_rejected: 400,
   // How a request ends from outside.

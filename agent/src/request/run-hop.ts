@@ -22,6 +22,7 @@ import type { HopPlan, PlannedAnswer } from './plan-hop.js'
 import type { CredentialSource } from './ports.js'
 import type { HopOutcome } from './record.js'
 import type { RunningRequest } from './running-request.js'
+import type { TargetBatch } from './target-batch.js'
 import type { KnownTarget, TargetHealths, TargetTry } from './target-health.js'
 import type { Upstream, UpstreamSource } from './upstreams.js'
 
@@ -80,6 +81,8 @@ export class HopRun implements TargetTry, StreamSink {
   over = false
   verdict: Verdict = 'none'
   leaseUs = 0
+  /** Where it has a place, until it is over; null: nothing limits what runs at its target. */
+  batch: TargetBatch | null = null
   probedUs = Number.NaN
   cooldownMs = 0
   readonly #tools: HopTools
@@ -241,6 +244,7 @@ export class HopRun implements TargetTry, StreamSink {
     if (this.over) return
     this.over = true
     this.outcome = outcome
+    this.batch?.giveBack()
     const { request, entry, target, series, known, startedUs, pick, plan } = this.order
     const { call } = this
     const nowUs = this.#tools.clock.monotonicUs()

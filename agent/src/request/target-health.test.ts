@@ -83,6 +83,28 @@ describe('what is known of a target', () => {
     expect(() => known.leave()).toThrow('what leaves a target has entered it')
   })
 
+  test('has as many places as the newest tables say, whoever asks by those of before', () => {
+    const [target] = newTargets(1) as [TargetTable]
+    const small = { ...target, batchSize: 2, batchWaitMs: 50 }
+    const large = { ...target, batchSize: 5, batchWaitMs: 70 }
+    const [before, after] = [worldOf([small]), worldOf([large])]
+    const known = healths.of(small, before.place)
+    const limits = () => [known.batch?.sizeMax, known.batch?.waitMs]
+    expect(limits()).toEqual([2, 50])
+    known.batch?.take()
+    healths.keepOnly(after.tables)
+    expect(limits()).toEqual([5, 70])
+    // A request that took its tables before.
+    expect(healths.of(small, before.place)).toBe(known)
+    expect(limits()).toEqual([5, 70])
+    healths.of({ ...large, batchSize: null, batchWaitMs: 0 }, after.place)
+    expect(limits()).toEqual([Number.POSITIVE_INFINITY, 0])
+    healths.of(large, after.place)
+    expect([...limits(), known.batch?.runningCount]).toEqual([5, 70, 1])
+    // Of a target that never had a limit nobody counts anything.
+    expect(healths.of(newTargets(1)[0] as TargetTable, after.place).batch).toBeNull()
+  })
+
   test('is bounded: of twenty thousand and one, the first with nothing running is forgotten', () => {
     const [target] = newTargets(1) as [TargetTable]
     const { place } = worldOf([target])

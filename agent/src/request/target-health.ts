@@ -25,11 +25,12 @@ import type { Clock } from '../../../proto/std/clock.js'
 import type { Log } from '../../../proto/std/service.js'
 import type { TargetGauges, TargetMetrics, TargetSeries } from '../telemetry/target-metrics.js'
 import { FirstTokenTimes } from './first-token-times.js'
+import { TargetBatch } from './target-batch.js'
 
 /**
- * What this agent has seen of each target: its breaker, how long it takes to a first token, how much runs there. One object
- * per target id, made at its first request, kept when tables change and forgotten when the target is gone from them; at
- * most `targetsMax`. A request costs one look-up here and a few integers written.
+ * What this agent has seen of each target: its breaker, how long it takes to a first token, how much runs there, and its
+ * places where it has a limit. One object per target id, made at its first request, kept when tables change and forgotten
+ * when the target is gone from them; at most `targetsMax`. A request costs one look-up here and a few integers written.
  *
  * Nothing of this is shared between agents: each judges by what it sees from where it is.
  */
@@ -72,6 +73,8 @@ export class TargetHealths {
   /** Until then some target may be left alone. */
   #awayUntilUs = Number.NEGATIVE_INFINITY
   #environments: DecisionTables['environments'] | null = null
+  /** By id, as the newest tables have them. */
+  #newest: ReadonlyMap<string, EnvironmentTable> = new Map()
 
   constructor({ clock, metrics, log }: TargetHealthsOptions) {
     this.#clock = clock
@@ -107,8 +110,7 @@ export class TargetHealths {
   of(target: TargetTable, place: TargetPlace): KnownTarget {
     const known = this.#byId.get(target.id)
     if (known === undefined) return this.#add(target, place)
-    // Its settings may be newer.
-    if (known.target !== target) known.target = target
+    if (known.target !== target) this.#renew(known, target, place)
     return known
   }
 
@@ -149,11 +151,18 @@ export class TargetHealths {
     this.#environments = tables.environments
     const byId = new Map<string, EnvironmentTable>()
     for (const environment of tables.environments.values()) byId.set(environment.environmentId, environment)
+    this.#newest = byId
     for (const known of this.#byId.values()) {
       const environment = byId.get(known.environment.environmentId)
       if (environment === known.environment) continue
-      if (environment === undefined || !hasTarget(environment, known)) this.#forget(known)
-      else known.environment = environment
+      const target = environment && findTarget(environment, known)
+      if (environment === undefined || target === undefined) {
+        this.#forget(known)
+        continue
+      }
+      known.environment = environment
+      // At once, not at the next request: who waits may have a place now.
+      known.limit(target)
     }
   }
 
@@ -162,6 +171,13 @@ export class TargetHealths {
     const known = new KnownTarget(target, place, this.#clock)
     this.#byId.set(target.id, known)
     return known
+  }
+
+  /** Its settings may be newer, or those of before, for a request that took its tables then: that changes no limit back. */
+  #renew(known: KnownTarget, target: TargetTable, { environment }: TargetPlace): void {
+    known.target = target
+    const newest = this.#newest.get(environment.environmentId)
+    if (newest === undefined || newest === environment) known.limit(target)
   }
 
   /** The numbers of `known` at `place`: rules that a route takes from another one are rules of both. */
@@ -174,10 +190,10 @@ export class TargetHealths {
     return series
   }
 
-  /** The one that was known first, of those where nothing runs. */
+  /** The one that was known first, of those where nothing runs or has a place. */
   #makeRoom(): void {
     for (const known of this.#byId.values()) {
-      if (known.inFlightCount > 0) continue
+      if (known.inFlightCount > 0 || (known.batch !== null && known.batch.runningCount > 0)) continue
       this.#forget(known)
       return
     }
@@ -249,6 +265,8 @@ export class KnownTarget implements TargetGauges {
   #ejectedForUs = 0
   judgedCount = 0
   coldStartUs: number | null = null
+  /** Its places; null: it never had a limit, and nobody counts. */
+  batch: TargetBatch | null = null
   readonly #clock: Clock
 
   constructor(target: TargetTable, { environment, route }: TargetPlace, clock: Clock) {
@@ -256,6 +274,13 @@ export class KnownTarget implements TargetGauges {
     this.environment = environment
     this.routeName = route.name
     this.#clock = clock
+    this.limit(target)
+  }
+
+  /** How much may run there as `target` says. What ran before there was any limit has no place and is not counted. */
+  limit({ batchSize, batchWaitMs }: TargetTable): void {
+    if (this.batch !== null) this.batch.resize(batchSize ?? Number.POSITIVE_INFINITY, batchWaitMs)
+    else if (batchSize !== null) this.batch = new TargetBatch(batchSize, batchWaitMs)
   }
 
   get table(): BreakerTable {
@@ -347,7 +372,10 @@ export class KnownTarget implements TargetGauges {
 
 const nothing: TargetHealth = Object.freeze({ state: 'closed', retryInMs: 0, latencyUs: null, inFlightCount: 0 })
 
-function hasTarget(environment: EnvironmentTable, { routeName, target }: KnownTarget): boolean {
-  const rules = environment.routes.get(routeName)?.rules ?? []
-  return rules.some(({ targets }) => targets.some(({ id }) => id === target.id))
+function findTarget(environment: EnvironmentTable, { routeName, target }: KnownTarget): TargetTable | undefined {
+  for (const { targets } of environment.routes.get(routeName)?.rules ?? []) {
+    const found = targets.find(({ id }) => id === target.id)
+    if (found !== undefined) return found
+  }
+  return undefined
 }

@@ -2,10 +2,10 @@ import type { Hop as HopEntry } from '../../../proto/gen/switchyard/v1/Hop.js'
 import type { BreakerPhase } from '../../../proto/policy/breaker.js'
 import type { Choice } from '../../../proto/policy/choose-target.js'
 import type { TargetTable } from '../../../proto/policy/tables.js'
+import { must } from '../../../proto/std/assert.js'
 import { isRefusal, refuse } from '../../../proto/std/refusal.js'
 import type { Dialects } from '../providers/dialects.js'
 import type { ProviderSecret, RequestBody } from '../providers/provider-dialect.js'
-import type { ReplicaPick } from '../replicas/replica-pick.js'
 import type { ReplicaPicker } from '../replicas/replica-picker.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
 import type { HeaderNames } from './header-names.js'
@@ -16,12 +16,14 @@ import type { HopOutcome } from './record.js'
 import type { RequestRefusal } from './request-refusal.js'
 import { HopRun, type HopTools } from './run-hop.js'
 import type { Cancellable, RunningRequest } from './running-request.js'
+import type { PlaceWait, TargetBatch } from './target-batch.js'
 import type { KnownTarget, TargetPlace } from './target-health.js'
+import { hopRefusal, leftAloneRefusal } from './tries-refusal.js'
 
 /**
  * The targets of one request, one after the other until one decides: answers, begins a stream, or says a "no" that any would
- * say. Passed over is who has no credential here, who is left alone, and who cannot be asked for this; each is a hop on the
- * record all the same. Where the route hedges, two may run at once.
+ * say. Passed over is who has no credential here, who is left alone, who cannot be asked for this, and where as many run as
+ * may and no place comes free in time; each is a hop on the record all the same. Where the route hedges, two may run at once.
  *
  * A target that is left alone because it fails is asked after all where there is nothing else: no other target that could
  * be asked, and no last resort. Some chance is then better than none. One that named a time itself is not.
@@ -53,7 +55,7 @@ export interface TryOptions {
  */
 export type TriesEnd = 'answered' | 'streamed' | 'refused' | 'aborted' | 'failed'
 
-type Unreached = Pick<HopRun['order'], 'known' | 'pick'>
+type Unreached = Pick<HopRun['order'], 'known' | 'pick' | 'entry'>
 
 /** Targets of which a breaker said no: one of them, the first that has not asked to be left alone if there is one. */
 interface LeftAlone {
@@ -65,6 +67,31 @@ interface LeftAlone {
   retryUs: number
   /** All of them said themselves when to come again. */
   allCoolDown: boolean
+}
+
+/** What came before the start of a hop at the same target. */
+interface Before {
+  /** Its place on the record, where it has one already. */
+  readonly entry: HopEntry | null
+  /** Its replica that could not be reached just now. */
+  readonly unreached: Unreached | null
+  /** How long it waited for the place in the batch that it has; null: it has none yet. */
+  readonly waitedUs: number | null
+}
+
+const nothingBefore: Before = Object.freeze({ entry: null, unreached: null, waitedUs: null })
+
+/** A target with a limit, where as many run as may: the request stands in line. */
+interface Full {
+  readonly target: TargetTable
+  readonly known: KnownTarget
+  readonly wait: PlaceWait
+  /** Its place on the record, from the beginning of the wait on. */
+  readonly entry: HopEntry
+  readonly startedUs: number
+  readonly unreached: Unreached | null
+  /** Nobody else is left: it is asked whatever its breaker says. */
+  readonly afterAll: boolean
 }
 
 export class TargetTries implements Cancellable {
@@ -90,6 +117,9 @@ export class TargetTries implements Cancellable {
   #unreached: Unreached | null = null
   /** The first of them, and what is known of all. */
   #leftAlone: LeftAlone | null = null
+  #askedAfterAll = false
+  /** Waited for. */
+  #full: Full | null = null
 
   constructor(tools: TryTools, options: TryOptions) {
     const { request, choice } = options
@@ -121,6 +151,7 @@ export class TargetTries implements Cancellable {
   }
 
   cancel(): void {
+    this.#full?.wait.end(false)
     for (const hop of this.asked) hop.cancel('aborted')
   }
 
@@ -128,8 +159,14 @@ export class TargetTries implements Cancellable {
     const { route } = this.#options.choice
     if (route.hedging !== null) this.#tools.budgets.count(route, route.hedging.budgetRatio)
     for (;;) {
-      const hop = this.#nextHop() ?? this.#askAfterAll()
-      if (hop === null) return this.#fail()
+      let hop = this.#nextHop(false)
+      if (hop === null && this.#full === null) hop = this.#askAfterAll()
+      if (hop === null) {
+        if (this.#full === null) return this.#fail()
+        hop = await this.#waitAt(this.#full)
+        if (this.#options.request.ending !== null) return this.#endInLine(hop)
+        if (hop === null) continue
+      }
       this.hop = hop
       this.#show(hop)
       const delayUs = this.#hedgeDelayUs(hop)
@@ -153,11 +190,14 @@ export class TargetTries implements Cancellable {
     return hop.outcome === 'upstream_4xx' && !hop.credentialRejected ? 'refused' : null
   }
 
-  /** The next target that can be asked, ready to be; null: there is none, or no time. */
-  #nextHop(): HopRun | null {
+  /**
+   * The next target that can be asked, ready to be; null: there is none, or no time, or it is full and waited for. A second
+   * target beside a first is not waited for: it stays the next one.
+   */
+  #nextHop(isHedge: boolean): HopRun | null {
     const { targets } = this.#options.choice
     const elsewhere = this.#goElsewhere()
-    if (elsewhere !== null) return elsewhere
+    if (elsewhere !== null || this.#full !== null) return elsewhere
     for (;;) {
       const target = targets[this.#next]
       const startedUs = this.#tools.clock.monotonicUs()
@@ -165,8 +205,15 @@ export class TargetTries implements Cancellable {
       this.#next += 1
       const known = this.#tools.healths.of(target, this.#place)
       const isLeft = !this.#options.pinned && this.#isLeftAlone(known.phase(startedUs))
-      const hop = isLeft ? this.#leaveAlone(target, known, startedUs) : this.#prepare(target, known, startedUs, null)
-      if (hop !== null) return hop
+      if (isHedge && !isLeft && this.#batchOf(known)?.hasPlace === false) {
+        this.#next -= 1
+        this.#tools.metrics.hedges.of('no_place').add(1)
+        return null
+      }
+      const hop = isLeft
+        ? this.#leaveAlone(target, known, startedUs, null)
+        : this.#prepare(target, known, startedUs, nothingBefore)
+      if (hop !== null || this.#full !== null) return hop
     }
   }
 
@@ -176,7 +223,8 @@ export class TargetTries implements Cancellable {
     this.#unreached = null
     const startedUs = this.#tools.clock.monotonicUs()
     if (unreached === null || startedUs >= this.#routeDueUs) return null
-    return this.#prepare(unreached.pick.original, unreached.known, startedUs, null, unreached.pick)
+    const before = { entry: null, unreached, waitedUs: null }
+    return this.#prepare(unreached.pick.original, unreached.known, startedUs, before)
   }
 
   #isLeftAlone(phase: BreakerPhase): boolean {
@@ -184,8 +232,8 @@ export class TargetTries implements Cancellable {
     return phase === 'open' || (phase === 'half_open' && this.#options.isWorthMs !== undefined)
   }
 
-  #leaveAlone(target: TargetTable, known: KnownTarget, nowUs: number): null {
-    const entry = this.#passOver(target, known, 'circuit_open', nowUs, null)
+  #leaveAlone(target: TargetTable, known: KnownTarget, nowUs: number, at: HopEntry | null): null {
+    const entry = this.#passOver(target, known, 'circuit_open', nowUs, at)
     const retryUs = known.retryInUs(nowUs)
     const allCoolDown = known.isCoolingDown(nowUs)
     const before = this.#leftAlone
@@ -198,27 +246,21 @@ export class TargetTries implements Cancellable {
     return null
   }
 
-  /** A target that fails, because there is nobody else. */
+  /** A target that fails, because there is nobody else; once. */
   #askAfterAll(): HopRun | null {
     const left = this.#leftAlone
     const startedUs = this.#tools.clock.monotonicUs()
     if (left === null || this.#askedCount > 0 || this.#options.isWorthMs !== undefined) return null
-    if (this.#options.choice.route.lastResort !== null) return null
+    if (this.#options.choice.route.lastResort !== null || this.#askedAfterAll) return null
     if (left.known.isCoolingDown(startedUs) || startedUs >= this.#routeDueUs) return null
-    return this.#prepare(left.target, left.known, startedUs, left.entry)
+    this.#askedAfterAll = true
+    const before = { entry: left.entry, unreached: null, waitedUs: null }
+    return this.#prepare(left.target, left.known, startedUs, before)
   }
 
-  /**
-   * `entry`: its place on the record, where it has one already. `failed`: the replica that could not be reached just now.
-   * Null: it cannot be asked.
-   */
-  #prepare(
-    target: TargetTable,
-    known: KnownTarget,
-    startedUs: number,
-    entry: HopEntry | null,
-    failed: ReplicaPick | null = null,
-  ): HopRun | null {
+  /** Null: it cannot be asked, or is full and may be waited for. */
+  #prepare(target: TargetTable, known: KnownTarget, startedUs: number, before: Before): HopRun | null {
+    const { entry, unreached, waitedUs } = before
     const { request, choice, body } = this.#options
     const { dialects, healths, replicas } = this.#tools
     const dialect = dialects.find(target.provider.kind)
@@ -235,6 +277,7 @@ export class TargetTries implements Cancellable {
     const { environmentId } = request.authenticated.key.environment
     // A prompt that is counted is not computed: no cache holds it then, so it is looked for, and remembered, nowhere.
     const routedAs = operation === 'count_tokens' ? 'embeddings' : operation
+    const failed = unreached === null ? null : unreached.pick
     const pick = replicas.pick({ target, environmentId, operation: routedAs, body, failed })
     const plan = this.#plan({ call, body, read: request, route, target: pick.target, dialect, requestId })
     if (isRefusal(plan)) {
@@ -243,7 +286,14 @@ export class TargetTries implements Cancellable {
       this.#inexpressible ??= plan
       return null
     }
+    const batch = this.#batchOf(known)
+    if (batch !== null && waitedUs === null && !batch.hasPlace) {
+      // Whoever waited is picked for anew: by then another replica may have the least to do.
+      pick.end('busy', null)
+      return this.#standInLine(target, known, startedUs, before)
+    }
     this.#askedCount += 1
+    const series = healths.seriesOf(known, this.#place)
     // One literal: V8 makes an object of several spreads member by member, which costs more than the rest of this.
     const hop = new HopRun(this.#tools, {
       request,
@@ -255,7 +305,7 @@ export class TargetTries implements Cancellable {
       secret,
       plan,
       known,
-      series: healths.seriesOf(known, this.#place),
+      series,
       siblings: choice.targets,
       entry: entry ?? record.startHop(target, startedUs),
       startedUs,
@@ -265,6 +315,11 @@ export class TargetTries implements Cancellable {
       onBegin: this.#onBegin,
     })
     hop.leaseUs = healths.claimProbe(known, startedUs, hop.dueUs)
+    if (batch === null) return hop
+    // Last of all: from here on it is the hop that gives it back.
+    series.observeBatchWait(waitedUs ?? 0)
+    if (waitedUs === null) batch.take()
+    hop.batch = batch
     return hop
   }
 
@@ -303,6 +358,67 @@ export class TargetTries implements Cancellable {
   #secretOf({ provider: { credential } }: TargetTable): ProviderSecret | null | undefined {
     if (credential === null) return null
     return this.#tools.vault.get(credential.id, credential.version) ?? undefined
+  }
+
+  // ------------------------------------------------------------------------------------------------------ waiting for a place
+
+  /** The places that a request needs one of; null: none. To count tokens makes no batch grow. */
+  #batchOf({ batch }: KnownTarget): TargetBatch | null {
+    return batch !== null && this.#options.request.call.door.operation !== 'count_tokens' ? batch : null
+  }
+
+  /** It is full: waited for as long as it says and the route has time, or else passed over. */
+  #standInLine(target: TargetTable, known: KnownTarget, startedUs: number, { entry, unreached }: Before): null {
+    const batch = must(known.batch, 'what is full has a limit')
+    const dueUs = Math.min(startedUs + batch.waitMs * 1000, this.#routeDueUs)
+    // Who had a place and could not reach its replica stands where it stood when it came.
+    const cameUs = unreached?.entry.startedUs
+    const sinceUs = typeof cameUs === 'number' ? this.#options.request.call.startedUs + cameUs : startedUs
+    const wait = dueUs > startedUs ? batch.wait(this.#tools.deadlines, sinceUs, dueUs) : null
+    if (wait === null) return this.#passBusy(target, known, startedUs, entry)
+    this.#full = {
+      target,
+      known,
+      wait,
+      entry: entry ?? this.#options.request.record.startHop(target, startedUs),
+      startedUs,
+      unreached,
+      afterAll: entry !== null,
+    }
+    return null
+  }
+
+  /** Resolves with the target ready to be asked, once it has a place; null: it is passed over, or the request has ended. */
+  async #waitAt(full: Full): Promise<HopRun | null> {
+    const { target, known, entry, startedUs, unreached } = full
+    const hasPlace = await full.wait.over
+    this.#full = null
+    const nowUs = this.#tools.clock.monotonicUs()
+    const isEnded = this.#options.request.ending !== null
+    let hop: HopRun | null = null
+    try {
+      if (isEnded) this.#passOver(target, known, 'aborted', nowUs, entry)
+      else if (!hasPlace || nowUs >= this.#routeDueUs) this.#passBusy(target, known, nowUs, entry)
+      else if (!full.afterAll && !this.#options.pinned && this.#isLeftAlone(known.phase(nowUs))) {
+        this.#leaveAlone(target, known, nowUs, entry)
+      } else hop = this.#prepare(target, known, nowUs, { entry, unreached, waitedUs: nowUs - startedUs })
+    } finally {
+      if (hasPlace && hop === null) known.batch?.giveBack()
+    }
+    return hop
+  }
+
+  /** From outside, while nothing ran. `hop`: it got its place just before. */
+  #endInLine(hop: HopRun | null): 'aborted' {
+    hop?.cancel('aborted')
+    this.hop = null
+    return 'aborted'
+  }
+
+  #passBusy(target: TargetTable, known: KnownTarget, nowUs: number, entry: HopEntry | null): null {
+    this.#passOver(target, known, 'busy', nowUs, entry)
+    this.#last = { outcome: 'busy', hop: null }
+    return null
   }
 
   /** What response headers say of the hop that is asked, and of the one that answers. */
@@ -352,7 +468,7 @@ export class TargetTries implements Cancellable {
       metrics.hedges.of('over_budget').add(1)
       return null
     }
-    const hop = this.#nextHop()
+    const hop = this.#nextHop(true)
     if (hop !== null) budgets.take(route)
     return hop
   }
@@ -373,45 +489,9 @@ export class TargetTries implements Cancellable {
 
   #refusal(left: LeftAlone | null): RequestRefusal {
     const { targets } = this.#options.choice
-    if (this.#last !== null) return refusalOf(this.#last.outcome, this.#last.hop, targets.length)
+    if (this.#last !== null)
+      return hopRefusal(this.#last.outcome, this.#last.hop?.call?.retryAfterSeconds ?? 1, targets.length)
     if (left !== null) return leftAloneRefusal(left, targets.length)
-    return this.#inexpressible ?? refusalOf('timeout_total', null, targets.length)
-  }
-}
-
-function leftAloneRefusal({ retryUs, allCoolDown }: LeftAlone, targetCount: number): RequestRefusal {
-  const who = targetCount === 1 ? 'The upstream' : `Each of the ${targetCount} upstreams`
-  const detail = { retryAfterSeconds: Math.max(1, Math.ceil(retryUs / 1_000_000)) }
-  return allCoolDown
-    ? refuse('upstream_rate_limited', `${who} has asked not to be called for a while.`, { detail })
-    : refuse('upstream_circuit_open', `${who} fails and is left alone for a while.`, { detail })
-}
-
-/** What the client is told when no hop served it. */
-function refusalOf(outcome: HopOutcome, hop: HopRun | null, targetCount: number): RequestRefusal {
-  const tried = targetCount === 1 ? 'The upstream' : `All ${targetCount} upstreams failed; the last one`
-  switch (outcome) {
-    case 'not_ready':
-      return refuse('upstream_not_ready', `${tried} is not ready: its credential has not reached this agent.`, {
-        detail: { retryAfterSeconds: 5 },
-      })
-    case 'connect_error':
-      return refuse('upstream_unavailable', `${tried} could not be reached.`)
-    case 'timeout_connect':
-    case 'timeout_first_token':
-    case 'timeout_idle':
-    case 'timeout_total':
-      return refuse('upstream_timeout', `${tried} did not answer in time (${outcome.slice('timeout_'.length)}).`)
-    case 'rate_limited':
-      return refuse('upstream_rate_limited', `${tried} refused for its rate limit.`, {
-        detail: { retryAfterSeconds: hop?.call?.retryAfterSeconds ?? 1 },
-      })
-    case 'upstream_4xx':
-      return refuse('upstream_credential_rejected', `${tried} rejected the credential configured for it.`)
-    case 'malformed':
-    case 'ok':
-      return refuse('upstream_malformed', `${tried} answered with something that is not an answer of its kind.`)
-    default:
-      return refuse('upstream_failed', `${tried} failed.`)
+    return this.#inexpressible ?? hopRefusal('timeout_total', 1, targets.length)
   }
 }

@@ -151,7 +151,7 @@ export class AgentMetrics {
   )
   readonly hedges = new CounterFamily(
     'hedges_total',
-    'Second targets asked because the first was slow: sent, won, lost, failed; over_budget: not sent for the budget of the route.',
+    'Second targets asked because the first was slow: sent, won, lost, failed; over_budget, no_place: not sent for the budget of the route, or as the batch of the target was full.',
     ['event'],
   )
   readonly lastResorts = new CounterFamily(

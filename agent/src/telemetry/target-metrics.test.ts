@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { AgentMetrics } from './metrics.js'
 import { combinationsMax, type TargetGauges } from './target-metrics.js'
 
-const gauges: TargetGauges = { breakerState: 2, inFlightCount: 3, coldStartUs: 1_500_000 }
+const gauges: TargetGauges = { breakerState: 2, inFlightCount: 3, coldStartUs: 1_500_000, batch: null }
 const labels = { route: 'r', rule: 'u', target: 't' }
 
 const linesOf = (text: string, name: string) =>
@@ -39,6 +39,31 @@ describe('numbers of targets', () => {
     const text = await metrics.text()
     expect(linesOf(text, 'target_first_token_seconds_')).toEqual([])
     expect(linesOf(text, 'target_cold_start_seconds{')).toEqual([])
+  })
+
+  test('show size, places and queue of a batch, and waits of nothing, only where there is a limit', async () => {
+    const metrics = new AgentMetrics()
+    const batch = { sizeMax: 32, runningCount: 32, waitingCount: 5 }
+    const series = metrics.targets.open(labels, { ...gauges, batch })
+    metrics.targets.open({ ...labels, target: 'unlimited' }, gauges)
+    const lifted = { ...batch, sizeMax: Number.POSITIVE_INFINITY, waitingCount: 0 }
+    metrics.targets.open({ ...labels, target: 'lifted' }, { ...gauges, batch: lifted })
+    series.observeBatchWait(0)
+    series.observeBatchWait(400_000)
+    const text = await metrics.text()
+    const shown = 'route="r",rule="u",target="t"'
+    expect(linesOf(text, 'target_batch_size{')).toEqual([`switchyard_agent_target_batch_size{${shown}} 32`])
+    expect(linesOf(text, 'target_batch_running{')).toHaveLength(2)
+    expect(linesOf(text, 'target_queue_length{')[0]).toBe(`switchyard_agent_target_queue_length{${shown}} 5`)
+    expect(linesOf(text, 'target_batch_wait_seconds_')).toEqual(
+      expect.arrayContaining([
+        `switchyard_agent_target_batch_wait_seconds_bucket{${shown},le="0.05"} 1`,
+        `switchyard_agent_target_batch_wait_seconds_bucket{${shown},le="0.5"} 2`,
+        `switchyard_agent_target_batch_wait_seconds_sum{${shown}} 0.4`,
+        `switchyard_agent_target_batch_wait_seconds_count{${shown}} 2`,
+      ]),
+    )
+    expect(text).not.toContain('target="unlimited",le')
   })
 
   test('have a bounded number of lines, however many targets there are', async () => {

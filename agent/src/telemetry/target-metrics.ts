@@ -21,6 +21,15 @@ export interface TargetGauges {
   readonly inFlightCount: number
   /** Of the last warm-up, microseconds; null: there was none. */
   readonly coldStartUs: number | null
+  /** Null: nothing limits what runs there. */
+  readonly batch: BatchGauges | null
+}
+
+export interface BatchGauges {
+  /** Infinite: the limit was taken away. */
+  readonly sizeMax: number
+  readonly runningCount: number
+  readonly waitingCount: number
 }
 
 const other: TargetLabels = Object.freeze({ route: 'other', rule: 'other', target: 'other' })
@@ -30,6 +39,8 @@ export class TargetSeries {
   /** Null: the series that is shared; the states of many have no sum. */
   readonly gauges: TargetGauges | null
   readonly firstToken = new HistogramSeries('few')
+  /** Null: nobody took a place in its batch yet; most targets have no limit. */
+  batchWait: HistogramSeries | null = null
   readonly outcomes = new Map<string, CounterSeries>()
 
   constructor(labels: TargetLabels, gauges: TargetGauges | null) {
@@ -46,6 +57,12 @@ export class TargetSeries {
     const series = this.outcomes.get(outcome)
     if (series === undefined) this.outcomes.set(outcome, new CounterSeries()).get(outcome)?.add(1)
     else series.add(1)
+  }
+
+  /** A request has a place in the batch, after so long. */
+  observeBatchWait(durationUs: number): void {
+    this.batchWait ??= new HistogramSeries('few')
+    this.batchWait.observeUs(durationUs)
   }
 }
 
@@ -80,16 +97,7 @@ const families: readonly Family[] = [
   {
     ...{ name: 'target_first_token_seconds', type: 'histogram' },
     help: 'Time of a target to its first token; of a whole answer, to its end.',
-    write: ({ firstToken: { bounds, counts, sum } }, name, labels) => {
-      if (sum === 0) return ''
-      let lines = ''
-      let total = 0
-      for (let index = 0; index <= bounds.length; index++) {
-        total += counts[index] ?? 0
-        lines += `${name}_bucket{${labels},le="${bounds[index] ?? '+Inf'}"} ${total}\n`
-      }
-      return `${lines}${name}_sum{${labels}} ${sum}\n${name}_count{${labels}} ${total}\n`
-    },
+    write: ({ firstToken }, name, labels) => (firstToken.sum === 0 ? '' : histogramLines(firstToken, name, labels)),
   },
   gauge(
     'target_breaker_state',
@@ -100,7 +108,33 @@ const families: readonly Family[] = [
   gauge('target_cold_start_seconds', 'Time to the answer of the last warm-up of a target.', ({ coldStartUs }) =>
     coldStartUs === null ? null : coldStartUs / 1_000_000,
   ),
+  gauge(
+    'target_batch_size',
+    'Most requests that run at a target at once, where it has such a limit.',
+    ({ batch }) => batch && (batch.sizeMax === Number.POSITIVE_INFINITY ? null : batch.sizeMax),
+  ),
+  gauge('target_batch_running', 'Requests that have a place in the batch of a target.', ({ batch }) =>
+    batch === null ? null : batch.runningCount,
+  ),
+  gauge('target_queue_length', 'Requests that wait for a place in the batch of a target.', ({ batch }) =>
+    batch === null ? null : batch.waitingCount,
+  ),
+  {
+    ...{ name: 'target_batch_wait_seconds', type: 'histogram' },
+    help: 'Time that requests waited for a place in the batch of a target, of those that got one.',
+    write: ({ batchWait }, name, labels) => (batchWait === null ? '' : histogramLines(batchWait, name, labels)),
+  },
 ]
+
+function histogramLines({ bounds, counts, sum }: HistogramSeries, name: string, labels: string): string {
+  let lines = ''
+  let total = 0
+  for (let index = 0; index <= bounds.length; index++) {
+    total += counts[index] ?? 0
+    lines += `${name}_bucket{${labels},le="${bounds[index] ?? '+Inf'}"} ${total}\n`
+  }
+  return `${lines}${name}_sum{${labels}} ${sum}\n${name}_count{${labels}} ${total}\n`
+}
 
 export class TargetMetrics {
   readonly #prefix: string

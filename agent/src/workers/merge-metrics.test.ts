@@ -17,6 +17,14 @@ describe('scrapes of several processes', () => {
     ],
     ['gauges are added', 'gauge', 'in_flight', 'in_flight 2', 'in_flight 3', 'in_flight 5'],
     [
+      'places and lines of targets are added',
+      'gauge',
+      'target_batch_size',
+      'target_batch_size{t="1"} 8',
+      'target_batch_size{t="1"} 8',
+      'target_batch_size{t="1"} 16',
+    ],
+    [
       'states are the worst',
       'gauge',
       'breaker_state',

@@ -107,6 +107,12 @@ function findDeadlineFlaw(rule: Rule, rulePath: string, route: Route): Refusal<'
         `${target.totalTimeoutMs} ms is longer than the route's total of ${route.totalTimeoutMs} ms`,
       )
     }
+    if (target.batchWaitMs >= route.totalTimeoutMs) {
+      return no(
+        `${path}.batchWaitMs`,
+        `${target.batchWaitMs} ms leaves nothing of the route's total of ${route.totalTimeoutMs} ms`,
+      )
+    }
     // Any other strategy may try the last one first.
     if (rule.strategy === 'ordered' && connectMs >= route.totalTimeoutMs) {
       return no(
@@ -209,7 +215,7 @@ function targetResource(target: Target) {
       ...{ connectMs: target.connectTimeoutMs, firstTokenMs: target.firstTokenTimeoutMs },
       ...{ idleMs: target.idleTimeoutMs, totalMs: target.totalTimeoutMs },
     },
-    ...{ parameters: null, warmUp: null },
+    ...{ parameters: null, warmUp: null, batchSize: target.batchSize ?? 0, batchWaitMs: target.batchWaitMs },
     breaker: breaker && {
       ...{ failures: breaker.failures, openMs: breaker.openMs },
       failurePpm: Math.round(breaker.failureRatio * 1_000_000),

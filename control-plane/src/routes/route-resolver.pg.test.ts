@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { makeGraph } from '../../../test/harness/graph.js'
@@ -183,5 +185,43 @@ test('pages through routes, each once', async () => {
 test('nobody known is unauthenticated', async () => {
   expect((await ask(null, '{ routes { edges { node { id } } } }')).refusals).toMatchObject([
     { code: 'unauthenticated' },
+  ])
+})
+
+test('targets with limits, as the page on resilience has them', async () => {
+  const { admin, environmentId, tenantId } = intent.tenant
+  const page = readFileSync(path.join(import.meta.dirname, '../../../agent/docs/resilience.md'), 'utf8')
+  const [, example = ''] = /^```graphql\n([\s\S]*?)^```$/m.exec(page) ?? []
+  const kind = 'vllm' as const
+  const at = { tenantId, kind, baseUrl: 'http://vllm:8000/v1', region: 'local' }
+  const { provider } = await intent.providers.create(admin, { ...at, name: 'own' })
+  const { model } = await intent.models.create(admin, { tenantId, name: 'served', capabilities: ['chat'] })
+  const text = example
+    .replace('env_…', environmentId)
+    .replaceAll(/prv_\w+…/g, provider.id)
+    .replaceAll(/mdl_\w+…/g, model.id)
+    .replace('"chat"', '"own-first"')
+  const { data, refusals } = await ask(admin, text)
+  expect(refusals).toEqual([])
+  expect(data).toMatchObject({
+    createRoute: {
+      route: {
+        rules: [
+          {
+            targets: [
+              { batchSize: 32, batchWaitMs: 500 },
+              { batchSize: null, batchWaitMs: 0 },
+            ],
+          },
+        ],
+      },
+    },
+  })
+  const refused = await ask(admin, text.replace('batchSize: 32, ', ''))
+  expect(refused.refusals).toMatchObject([
+    {
+      ...{ code: 'bad_input', field: 'input.targets[0].batchWaitMs' },
+      message: expect.stringContaining('only with batchSize'),
+    },
   ])
 })

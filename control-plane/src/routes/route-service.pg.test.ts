@@ -57,7 +57,9 @@ describe('creating a route', () => {
         upstreamModel: 'gpt-large',
       },
     ])
-    expect(targetsOf(route)[0]).toMatchObject({ weight: 1, tier: null, tasks: [], quality: null, breaker: null })
+    expect(targetsOf(route)[0]).toMatchObject({
+      ...{ weight: 1, tier: null, tasks: [], quality: null, breaker: null, batchSize: null, batchWaitMs: 0 },
+    })
     expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(route)
   })
 
@@ -80,6 +82,14 @@ describe('creating a route', () => {
     [
       ...(['a step longer than its hop', [{ totalTimeoutMs: 5_000, idleTimeoutMs: 6_000 }], {}] as const),
       ...(['input.targets[0].idleTimeoutMs', "target's total of 5000 ms"] as const),
+    ] as never,
+    [
+      ...(['a wait for no limit', [{}, { batchWaitMs: 100 }], {}] as const),
+      ...(['input.targets[1].batchWaitMs', 'only with batchSize'] as const),
+    ] as never,
+    [
+      ...(['a wait as long as the route', [{ batchSize: 1, batchWaitMs: 4_000 }], { totalTimeoutMs: 4_000 }] as const),
+      ...(['input.targets[0].batchWaitMs', "nothing of the route's total of 4000 ms"] as const),
     ] as never,
     [
       ...(['a hop out of reach', [{ connectTimeoutMs: 2_000 }, {}], { totalTimeoutMs: 2_000 }] as const),
@@ -173,6 +183,22 @@ describe('changing a route', () => {
     )
   })
 
+  test('a limit of a target is set, changed and taken away, and a wait of 0 needs none', async () => {
+    const { route } = await create([{ batchWaitMs: 0 }])
+    const [before] = targetsOf(route)
+    const set = async (more: object) => {
+      const targets = [{ providerId: provider, modelId: chat, ...more }]
+      const { route: next } = await intent.routes.update(intent.tenant.admin, { routeId: route.id, targets })
+      expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(next)
+      return targetsOf(next)[0]
+    }
+    // The same target all along: agents keep who runs and waits there.
+    const same = { id: before?.id }
+    expect(await set({ batchSize: 8, batchWaitMs: 500 })).toMatchObject({ ...same, batchSize: 8, batchWaitMs: 500 })
+    expect(await set({ batchSize: 16 })).toMatchObject({ ...same, batchSize: 16, batchWaitMs: 0 })
+    expect(await set({})).toMatchObject({ ...same, batchSize: null, batchWaitMs: 0 })
+  })
+
   test('a total shorter than a hop is refused', async () => {
     const { route } = await create()
     const refusal = await refusalOf(() =>
@@ -261,8 +287,9 @@ describe('rules', () => {
               ...{ weight: 90, tier: 'high', tasks: ['code', 'code'], quality: 80, nodePool: 'a100', owner: 'ml' },
               ...{ parameters: { temperature: 0.2, outputTokensMax: 500 }, breaker: { failures: 3 } },
               warmUp: { intervalMs: 60_000 },
+              ...{ batchSize: 64, batchWaitMs: 2_000 },
             }),
-            one({ weight: 10 }),
+            one({ weight: 10, batchSize: 10_000 }),
           ],
         },
         { strategy: 'complexity', complexityHigh: 0.9, targets: [one({ tier: 'low' })] },
@@ -287,10 +314,11 @@ describe('rules', () => {
             {
               ...{ weight: 90, tier: 'high', tasks: ['code'], quality: 80, nodePool: 'a100', owner: 'ml' },
               ...{ temperature: 0.2, outputTokensMax: 500, warmUpIntervalMs: 60_000 },
+              ...{ batchSize: 64, batchWaitMs: 2_000 },
               // As agents have it where a target says nothing.
               breaker: { ...defaultBreaker, failures: 3 },
             },
-            { weight: 10, breaker: null },
+            { weight: 10, breaker: null, batchSize: 10_000, batchWaitMs: 0 },
           ],
         },
         { name: 'rule-2', complexityLow: 0.3, complexityHigh: 0.9 },
@@ -298,7 +326,9 @@ describe('rules', () => {
     })
     expect(await intent.routes.find(intent.tenant.admin, route.id)).toEqual(route)
     const [entry] = await intent.database.rows.auditEntry.findMany({ where: { subjectId: route.id } })
-    expect(entry?.after).toMatchObject({ rules: [{ name: 'law', targets: [{ owner: 'ml' }, {}] }, { name: 'rule-2' }] })
+    expect(entry?.after).toMatchObject({
+      rules: [{ name: 'law', targets: [{ owner: 'ml', batchSize: 64, batchWaitMs: 2_000 }, {}] }, { name: 'rule-2' }],
+    })
   })
 
   test('keep their ids by name, targets theirs by what they are, and what is null is taken away', async () => {
@@ -393,6 +423,17 @@ describe('rules', () => {
       'input.rules[0].targets[0].breaker.failures',
       'at least 1',
     ],
+    ...(
+      [
+        ['a batch of nobody', { batchSize: 0 }, 'batchSize', 'at least 1'],
+        ['a batch beyond any', { batchSize: 10_001 }, 'batchSize', 'at most 10000'],
+        ['a wait beyond a minute', { batchSize: 1, batchWaitMs: 60_001 }, 'batchWaitMs', 'at most 60000'],
+        ['a wait for no limit', { batchWaitMs: 1 }, 'batchWaitMs', 'only with batchSize'],
+      ] as const
+    ).map(
+      ([words, more, field, message]) =>
+        [words, () => rule({ targets: [one(more)] }), {}, `input.rules[0].targets[0].${field}`, message] as never,
+    ),
     [
       'a last resort of nothing',
       () => rule(),

@@ -1,6 +1,15 @@
 import { Field, Float, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql'
 import { Access } from '../api/access-rule.js'
-import { type Breaker, breakerDefaults, deadlineDefaults, type Tier, weightDefault } from './target.js'
+import {
+  type Breaker,
+  batchSizeMax,
+  batchWaitMsDefault,
+  batchWaitMsMax,
+  breakerDefaults,
+  deadlineDefaults,
+  type Tier,
+  weightDefault,
+} from './target.js'
 
 export const TierGraph = { LOW: 'low', MEDIUM: 'medium', HIGH: 'high' } as const satisfies Record<string, Tier>
 registerEnumType(TierGraph, {
@@ -100,6 +109,17 @@ export class TargetGraph {
   breaker!: Breaker | null
 
   warmUpIntervalMs!: number | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Most requests that run there at once, per request worker of an agent; null: as many as come.',
+  })
+  batchSize!: number | null
+
+  @Field(() => Int, {
+    description: 'Milliseconds that a request waits for a place among batchSize before the next target is asked.',
+  })
+  batchWaitMs!: number
 }
 
 @InputType()
@@ -190,4 +210,16 @@ export class TargetInput {
 
   @Field(() => WarmUpInput, { nullable: true, description: 'When left out: none.' })
   warmUp?: WarmUpInput | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: `Most requests that run there at once, per request worker of an agent: 1 to ${batchSizeMax}; when left out: as many as come.`,
+  })
+  batchSize?: number | null
+
+  @Field(() => Int, {
+    nullable: true,
+    description: `With batchSize: milliseconds that a request waits for a place before the next target is asked, 0 to ${batchWaitMsMax}; ${batchWaitMsDefault} when left out.`,
+  })
+  batchWaitMs?: number | null
 }

@@ -52,6 +52,10 @@ export interface Target extends HopDeadlines {
   readonly breaker: Breaker | null
   /** Without a request for as long, a synthetic one is sent; null: never. */
   readonly warmUpIntervalMs: number | null
+  /** Most requests that run there at once, per request worker of an agent; null: as many as come. */
+  readonly batchSize: number | null
+  /** How long a request waits for a place among them before the next target is asked; 0: not at all. */
+  readonly batchWaitMs: number
 }
 
 export const targetsPerRuleMax = 16
@@ -63,6 +67,11 @@ export const deadlineDefaults: HopDeadlines = Object.freeze({
   totalTimeoutMs: 120_000,
 })
 export const weightDefault = 1
+/** An engine's batch is a few hundred; more is no limit. */
+export const batchSizeMax = 10_000
+/** Whoever waits longer than a minute is better told to come again. */
+export const batchWaitMsMax = 60_000
+export const batchWaitMsDefault = 0
 /** What agents take for a target that says nothing: to say one number of it changes none of the others. */
 export const breakerDefaults: Breaker = defaultBreaker
 
@@ -84,7 +93,7 @@ const breaker = z.object({
   requestsMin: shapes.integer(1, 1_000_000).nullish(),
 })
 
-const targetInput = z.object({
+const targetMembers = z.object({
   providerId: shapes.id,
   modelId: shapes.id,
   upstreamModel: modelName.nullish(),
@@ -106,6 +115,12 @@ const targetInput = z.object({
     .nullish(),
   breaker: breaker.nullish(),
   warmUp: z.object({ intervalMs: shapes.integer(1_000, 86_400_000) }).nullish(),
+  batchSize: shapes.integer(1, batchSizeMax).nullish(),
+  batchWaitMs: shapes.integer(0, batchWaitMsMax).nullish(),
+})
+const targetInput = targetMembers.refine(({ batchSize, batchWaitMs }) => !batchWaitMs || batchSize != null, {
+  path: ['batchWaitMs'],
+  message: 'only with batchSize: without it there is always a place, and nothing to wait for',
 })
 
 export const targetList = z
@@ -146,5 +161,6 @@ export function completeTarget(target: TargetInput, routeTotalTimeoutMs: number)
         }
       : null,
     warmUpIntervalMs: target.warmUp?.intervalMs ?? null,
+    ...{ batchSize: target.batchSize ?? null, batchWaitMs: target.batchWaitMs ?? batchWaitMsDefault },
   }
 }

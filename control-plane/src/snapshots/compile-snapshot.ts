@@ -108,6 +108,8 @@ export interface TargetRow {
   readonly breakerWindowMs: number | null
   readonly breakerRequestsMin: number | null
   readonly warmUpIntervalMs: number | null
+  readonly batchSize: number | null
+  readonly batchWaitMs: number
 }
 
 export interface RuleRow {
@@ -405,6 +407,7 @@ function ruleResource(row: RuleRow): Rule {
 
 function targetResource(row: TargetRow): Target {
   const { id, providerId, modelId, weight, temperature, outputTokensMax, breakerFailures, warmUpIntervalMs } = row
+  const { batchSize } = row
   return {
     ...{ id, providerId, modelId, upstreamModel: row.upstreamModel ?? '', weight, tier: row.tier ?? '' },
     ...{ tasks: [...row.tasks].sort(), quality: row.quality ?? 0 },
@@ -429,6 +432,8 @@ function targetResource(row: TargetRow): Target {
       },
     }),
     ...(warmUpIntervalMs !== null && { warmUp: { intervalMs: warmUpIntervalMs } }),
+    // Nothing where there is no limit: the bytes of such targets stay what they were.
+    ...(batchSize !== null && { batchSize, batchWaitMs: row.batchWaitMs }),
   }
 }
 

@@ -136,7 +136,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
         },
         {
           ...target(12, 'rul_b', { tier: 'low', quality: 80, nodePool: 'a100', owner: 'ml', outputTokensMax: 100 }),
-          ...{ routeId: 'rte_new', warmUpIntervalMs: 5_000 },
+          ...{ routeId: 'rte_new', warmUpIntervalMs: 5_000, batchSize: 32, batchWaitMs: 250 },
         },
       ],
     })
@@ -162,6 +162,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
           {
             ...{ id: 'tgt_11', weight: 3, tasks: ['chat', 'code'], parameters: { temperature: 0 }, warmUp: null },
             breaker: { failures: 5, openMs: 6, failurePpm: 7, windowMs: 8, requestsMin: 9 },
+            ...{ batchSize: 0, batchWaitMs: 0 },
           },
         ],
       },
@@ -171,6 +172,7 @@ test('rules, targets, last resorts, hedging, defaults, preference and what a key
           {
             ...{ id: 'tgt_12', tier: 'low', quality: 80, nodePool: 'a100', owner: 'ml', breaker: null },
             ...{ parameters: { outputTokensMax: 100 }, warmUp: { intervalMs: 5_000 } },
+            ...{ batchSize: 32, batchWaitMs: 250 },
           },
         ],
       },

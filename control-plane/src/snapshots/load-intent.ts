@@ -341,7 +341,8 @@ async function loadRoutes(
             t."connectTimeoutMs" AS "connectMs", t."firstTokenTimeoutMs" AS "firstTokenMs",
             t."idleTimeoutMs" AS "idleMs", t."totalTimeoutMs" AS "totalMs", t.weight, t.tier, t.tasks, t.quality,
             t."nodePool", t.owner, t.temperature, t."outputTokensMax", t."breakerFailures", t."breakerOpenMs",
-            t."breakerFailurePpm", t."breakerWindowMs", t."breakerRequestsMin", t."warmUpIntervalMs"
+            t."breakerFailurePpm", t."breakerWindowMs", t."breakerRequestsMin", t."warmUpIntervalMs",
+            t."batchSize", t."batchWaitMs"
      FROM "RouteTarget" t JOIN "Route" r ON r.id = t."routeId"
      WHERE r."environmentId" = ANY($1) ORDER BY t."routeId", t.position`,
     [environmentIds],

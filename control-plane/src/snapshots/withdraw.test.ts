@@ -14,6 +14,7 @@ const target = (id: string, weight: number, providerId = 'prv_1') => ({
   ...{ weight, tier: null, tasks: [], quality: null, nodePool: null, owner: null, temperature: null },
   ...{ outputTokensMax: null, breakerFailures: null, breakerOpenMs: null, breakerFailurePpm: null },
   ...{ breakerWindowMs: null, breakerRequestsMin: null, warmUpIntervalMs: null },
+  ...{ batchSize: null, batchWaitMs: 0 },
 })
 const route = (id: string, more: Partial<RouteRow> = {}, targets = [target(`tgt_${id}`, 1)]): RouteRow => ({
   ...{ id: `rte_${id}`, name: id, totalTimeoutMs: 9, unsupportedSettings: 'refuse', defaultRouteId: null },

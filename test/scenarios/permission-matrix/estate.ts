@@ -281,6 +281,7 @@ export class Estate {
       ...{ nodePool: this.name(), owner: this.name(), temperature: this.figure / 1_000, outputTokensMax: this.figure },
       ...{ breakerFailures: this.figure, breakerOpenMs: this.figure, breakerFailurePpm: this.figure },
       ...{ breakerWindowMs: this.figure, breakerRequestsMin: this.figure, warmUpIntervalMs: this.figure },
+      ...{ batchSize: this.figure, batchWaitMs: this.figure },
     }
   }
 

@@ -20,6 +20,8 @@ export interface Target {
   'parameters'?: (_switchyard_v1_TargetParameters | null);
   'breaker'?: (_switchyard_v1_Breaker | null);
   'warmUp'?: (_switchyard_v1_WarmUp | null);
+  'batchSize'?: (number);
+  'batchWaitMs'?: (number);
 }
 
 export interface Target__Output {
@@ -37,4 +39,6 @@ export interface Target__Output {
   'parameters': (_switchyard_v1_TargetParameters__Output | null);
   'breaker': (_switchyard_v1_Breaker__Output | null);
   'warmUp': (_switchyard_v1_WarmUp__Output | null);
+  'batchSize': (number);
+  'batchWaitMs': (number);
 }
