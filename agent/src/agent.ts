@@ -14,7 +14,7 @@ import { Identity } from './config/identity.js'
 import { LastKnownGood } from './config/last-known-good.js'
 import { Quarantine } from './config/quarantine.js'
 import { StateFolder } from './config/state-folder.js'
-import { HeapBound } from './heap.js'
+import { agentWaitingBytes, HeapBound } from './heap.js'
 import { newPrefixKey } from './replicas/replica-picker.js'
 import { RequestWorker } from './request-worker.js'
 import { OpsServer } from './server/ops-server.js'
@@ -160,7 +160,7 @@ export class Agent {
     await this.#run(vault)
     const quarantine = new Quarantine(folder, agentVersion)
     await quarantine.load()
-    const heap = new HeapBound(waitingBytes)
+    const heap = new HeapBound(agentWaitingBytes)
     const limits = { contentBytesMax: settings.snapshotBytesMax, resourcesMax: settings.resourcesMax }
     const applier = new SnapshotApplier({
       tables,
@@ -338,8 +338,6 @@ const deliverMs = 3_000
 const enrolTimeoutMs = 10_000
 const connectTimeoutMs = 10_000
 const credentialFilePollMs = 2_000
-/** In the old generation, before it is collected. There is one such process; of request workers there are several. */
-const waitingBytes = 32 * 1024 * 1024
 /** Of configuration work between two turns of the event loop. */
 const sliceMs = 2
 

@@ -16,6 +16,9 @@ export function tuneHeap(): void {
   Buffer.poolSize = 64 * 1024
 }
 
+/** What may wait in the main process of an agent. There is one; of request workers there are several, which have less. */
+export const agentWaitingBytes = 32 * 1024 * 1024
+
 /**
  * Bounds what waits to be collected in a process's old generation. V8 collects it when it has grown by a factor, up to
  * fourfold, so that what waits grows with what lives; of a request worker with a thousand tenants it was 70 MB. Here it is

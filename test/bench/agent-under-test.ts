@@ -3,7 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import grpc from '@grpc/grpc-js'
 import { AnswerCache } from '../../agent/src/cache/answer-cache.js'
-import { tuneHeap } from '../../agent/src/heap.js'
+import { agentWaitingBytes, HeapBound, tuneHeap } from '../../agent/src/heap.js'
 import { AccessTokens } from '../../agent/src/providers/access-tokens.js'
 import { Dialects } from '../../agent/src/providers/dialects.js'
 import { TokenClient } from '../../agent/src/providers/token-client.js'
@@ -167,6 +167,8 @@ const reporter = new UsageReporter({
   log,
 })
 await reporter.run()
+// As an agent does with each configuration.
+new HeapBound(agentWaitingBytes).adapt()
 
 serveChild({ url: `http://127.0.0.1:${http.address.port}`, apiKey }, () => ({
   waiting: spool.stats().usageWaitingCount,

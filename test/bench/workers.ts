@@ -58,7 +58,8 @@ const streamsEach = 32
 const putOffMs = 300
 /** How long an idle agent is looked at. */
 const idleSampleMs = 500
-const warmUpSlices = { plain: 60, stream: 4 }
+/** What a primary does it does twenty times a second, so that the compiler takes a minute until it has seen it. */
+const warmUpSlices = { plain: 240, stream: 8 }
 
 interface Pair {
   readonly one: Slice

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { chooseTarget } from '../../../proto/policy/choose-target.js'
 import type { HealthFacts } from '../../../proto/policy/health.js'
@@ -7,7 +6,7 @@ import type { ApiKeyTable, ProviderTable, TargetTable } from '../../../proto/pol
 import type { Clock } from '../../../proto/std/clock.js'
 import { isRefusal } from '../../../proto/std/refusal.js'
 import type { ProviderDialect, ProviderSecret } from '../providers/provider-dialect.js'
-import { retryAfterOf } from '../providers/retry-after.js'
+import { type CallEnd, WholeCall } from '../providers/whole-call.js'
 import { EmbeddingBreakers, type EmbeddingOutcome } from './embedding-breakers.js'
 import { type VectorQuestion, vectorQuestion } from './vector-question.js'
 
@@ -87,19 +86,18 @@ export class RouteEmbedder implements Embedder {
     const timeoutMs = Math.min(embeddingMsMax, target.deadlines.totalMs)
     const startedUs = clock.monotonicUs()
     const attempt = this.#breakers.begin(target, startedUs, startedUs + timeoutMs * 1_000)
-    const call = new WholeCall(clock)
-    const cancel = clock.after(timeoutMs, () => call.giveUp())
+    const call = new WholeCall(clock, answerBytesMax)
+    const cancel = clock.after(timeoutMs, () => call.giveUp('timeout'))
     let isAsked = false
     let end: VectorEnd = failed('not_asked')
     try {
       isAsked = await this.#dispatch(question, target, dialect, secret, timeoutMs, call)
-      const bytes = isAsked ? await call.answer : null
-      if (call.isGivenUp) end = failed('timeout_total')
-      else if (isAsked) end = endOf(call, bytes, question)
+      if (isAsked) end = endOf(call, await call.end, question)
+      else if (call.isOver) end = failed('timeout_total')
     } catch {
       // A dialect or a connection that throws: nobody has to wait for it any longer, and the request goes on without.
       end = failed(isAsked ? 'malformed' : 'not_asked', call.httpStatus)
-      call.giveUp()
+      call.giveUp('aborted')
     } finally {
       cancel()
       this.#breakers.end(target, attempt, end.outcome, clock.monotonicUs(), call.retryAfterSeconds)
@@ -152,77 +150,12 @@ function failed(outcome: VectorEnd['outcome'], httpStatus = 0): VectorEnd {
   return { outcome, httpStatus, vector: null, usage: null }
 }
 
-function endOf({ httpStatus }: WholeCall, bytes: Buffer | null, question: VectorQuestion): VectorEnd {
-  if (httpStatus === 0) return failed('connect_error')
+function endOf({ httpStatus, body }: WholeCall, end: CallEnd, question: VectorQuestion): VectorEnd {
+  if (end === 'timeout') return failed('timeout_total')
+  if (end === 'connect_error' || end === 'aborted') return failed('connect_error')
   if (httpStatus !== 200) return failed(outcomeOf(httpStatus), httpStatus)
-  const { vector, usage } = bytes === null ? { vector: null, usage: null } : question.read(bytes)
+  const { vector, usage } = end === 'too_large' ? { vector: null, usage: null } : question.read(body)
   return { outcome: vector === null ? 'malformed' : 'ok', httpStatus, vector, usage }
-}
-
-/** A whole answer of an upstream, within a bound. */
-class WholeCall implements Dispatcher.DispatchHandler {
-  httpStatus = 0
-  /** Null: it named none. */
-  retryAfterSeconds: number | null = null
-  isGivenUp = false
-  isOver = false
-  /** Null: it broke, was given up, or is more than is read. Never rejects. */
-  readonly answer: Promise<Buffer | null>
-  #resolve: (answer: Buffer | null) => void = () => {}
-  #controller: Dispatcher.DispatchController | null = null
-  readonly #clock: Clock
-  readonly #pieces: Buffer[] = []
-  #length = 0
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-    this.answer = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
-  }
-
-  /** Closes the connection: whoever is still at it learns that nobody listens. */
-  giveUp(): void {
-    if (this.isOver) return
-    this.isGivenUp = true
-    this.#end(null)
-    this.#controller?.abort(new Error('nobody waits for this any more'))
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.isOver) controller.abort(new Error('nobody waits for this any more'))
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (status < 200) return
-    this.httpStatus = status
-    this.retryAfterSeconds = retryAfterOf(headers['retry-after'], this.#clock)
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.isOver) return
-    this.#length += chunk.length
-    if (this.#length <= answerBytesMax) this.#pieces.push(chunk)
-    else {
-      this.#end(null)
-      controller.abort(new Error('more than is read'))
-    }
-  }
-
-  onResponseEnd(): void {
-    this.#end(Buffer.concat(this.#pieces))
-  }
-
-  onResponseError(): void {
-    if (!this.isOver) this.httpStatus = 0
-    this.#end(null)
-  }
-
-  #end(answer: Buffer | null): void {
-    this.isOver = true
-    this.#resolve(answer)
-  }
 }
 
 function outcomeOf(status: number): EmbeddingHop['outcome'] {

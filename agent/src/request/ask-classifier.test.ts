@@ -12,8 +12,7 @@ import {
   stalls,
   VirtualAgent,
 } from '../../../test/harness/virtual-agent.js'
-import { readMeasures } from './ask-classifier.js'
-import { classifierAnswerBytesMax } from './classifier-call.js'
+import { classifierAnswerBytesMax, readMeasures } from './ask-classifier.js'
 
 const says = (answer: unknown): Reaction => saying(JSON.stringify(answer))
 const saying =

@@ -16,8 +16,8 @@ import type { ApiKeyTable, ClassifierTable, ProviderTable, RouteTable } from '..
 import type { Clock } from '../../../proto/std/clock.js'
 import { parseJsonObject } from '../conversation/json-object.js'
 import type { RequestBody } from '../providers/provider-dialect.js'
+import { type CallEnd, WholeCall } from '../providers/whole-call.js'
 import type { AgentMetrics } from '../telemetry/metrics.js'
-import { type CallEnd, ClassifierCall } from './classifier-call.js'
 import type { CredentialSource } from './ports.js'
 import { boundText } from './record.js'
 import { promptShape } from './routing-facts.js'
@@ -45,6 +45,8 @@ export interface ClassifiersOptions {
 
 /** Questions at one classifier at once: beyond it, and beyond the provider's connections, requests go without. */
 export const classifierInFlightMax = 128
+/** Of an answer that says a number and two words. */
+export const classifierAnswerBytesMax = 16 * 1024
 /** Classifiers that something is known of; beyond it the one that was known first is forgotten. */
 const classifiersMax = 1_000
 /** Of one that says "too often" and names no time. */
@@ -103,7 +105,7 @@ export class Classifiers {
     const { breaker } = known
     const isProbe = phaseOf(breaker, nowUs) === 'half_open'
     const leaseUs = isProbe ? claimProbe(breaker, nowUs, nowUs + timeoutMs * 1_000) : 0
-    const call = new ClassifierCall(this.#options.clock)
+    const call = new WholeCall(clock, classifierAnswerBytesMax)
     const cancel = clock.after(timeoutMs, () => call.giveUp('timeout'))
     let measured = nothingMeasured('connect_error')
     known.inFlightCount += 1
@@ -232,7 +234,7 @@ function headersOf({ head }: RunningRequest, secret: string | null): string[] {
   return headers
 }
 
-function measuredBy(call: ClassifierCall, end: CallEnd): Classified {
+function measuredBy(call: WholeCall, end: CallEnd): Classified {
   if (end !== 'answered') return nothingMeasured(end)
   if (call.httpStatus === 429) return nothingMeasured('rate_limited')
   if (call.httpStatus !== 200) return nothingMeasured('http_error')

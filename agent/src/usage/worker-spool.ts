@@ -25,8 +25,11 @@ export interface WorkerSpoolOptions {
   write?: WriteCall
 }
 
-/** A frame is told this late at most, unless a telling is under way: as long as reports linger. */
-const tellMs = 100
+/**
+ * A frame is told this late at most, unless a telling is under way. Twice as long as reports linger: what is told of several
+ * workers makes a round of reports each, and those are most of what the primary costs.
+ */
+export const tellMs = 200
 const retryMs = 500
 
 /**
