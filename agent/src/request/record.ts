@@ -211,9 +211,9 @@ export class RequestRecord {
     return hop
   }
 
-  /** The span that the upstream call of `hop` names as parent. */
-  hopSpanId({ index }: Hop): string {
-    return this.#hopSpans?.[index ?? 0]?.spanId ?? this.#subject.spanId
+  /** The span that the upstream call of `hop` names as parent; null: the request's own, as nobody records the hop's. */
+  hopSpanId({ index }: Hop): string | null {
+    return this.#hopSpans?.[index ?? 0]?.spanId ?? null
   }
 
   /** The hop is over. The last one to be so that is not lost to another is the one that counts. */

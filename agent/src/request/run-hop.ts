@@ -128,7 +128,9 @@ export class HopRun implements TargetTry, StreamSink {
     const { request, dialect, plan, target, secret, entry } = this.order
     const { head, record, trace } = request
     const { path, headers } = plan
-    const traceparent = formatTraceparent(trace.traceId, record.hopSpanId(entry), head.traceparent.endsWith('1'))
+    // Without spans of its own the hop is a child of the request's span, as the client was told.
+    const spanId = record.hopSpanId(entry)
+    const traceparent = spanId === null ? head.traceparent : formatTraceparent(trace.traceId, spanId, true)
     headers.push('x-request-id', head.requestId, 'traceparent', traceparent)
     if (trace.state !== null) headers.push('tracestate', trace.state)
     const upstream = this.#upstream
@@ -209,7 +211,7 @@ export class HopRun implements TargetTry, StreamSink {
       dispatcher: this.#upstream.pool,
       target,
       path: plan.path,
-      headers: authorization.length === 0 ? headers : [...headers, ...authorization],
+      headers: authorization.length === 0 ? headers : headers.concat(authorization),
       body,
       reader: plan.streamReader(depth),
       sink: this,
