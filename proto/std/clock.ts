@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks'
+
 /**
  * Time as an argument. The only file that reads a clock or sets a timer, so that everything else can be run on virtual
  * time and a test never sleeps.

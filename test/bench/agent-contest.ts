@@ -19,7 +19,7 @@ const putOffMs = 300
 /** How long an idle contestant is looked at. */
 const idleSampleMs = 500
 /** Requests after which the compiler has seen what requests do. */
-const warmUpCounts = { plain: 12_000, stream: 400 }
+const warmUpCounts = { plain: 12_000, stream: 2_000 }
 /** Turns after which it has also seen connections come and go, and compiled anew what that taught it. */
 const warmUpTurnCounts = { plain: 3, stream: 2 }
 

@@ -75,7 +75,7 @@ for (let start = 0; start < startCount; start++) {
   const sink = await BenchProcess.start('sink', './agent-report-sink.js', [])
   const floor = await BenchProcess.start('floor', './agent-floor.js', [upstream.ready.url])
   const agent = await BenchProcess.startAgent(upstream, sink, values.kind)
-  for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 10_000)
+  for (const contestant of [floor, agent]) await warmUp(contestant, values.quick ? 2_000 : 20_000)
   if (!values.quick) await warmUpTurns([floor, agent], sliceCounts)
   for (let turn = 0; turn < pairCount; turn++) {
     for (const mode of modes) {

@@ -266,7 +266,11 @@ export class CacheTurn {
   /** To be called with a stream that came to its end. */
   keepStream(target: TargetTable, record: StreamRecord, tail: Buffer | null, told: ToldAnswer) {
     const all = record.finish(tail ?? noBytes)
-    if (all === null || !isStreamWorthKeeping(this.#options.question.operation, all.bytes)) return this.fail()
+    if (all === null) return this.fail()
+    if (!isStreamWorthKeeping(this.#options.question.operation, all.telling)) {
+      this.#tools.bytes.give(all.piece)
+      return this.fail()
+    }
     this.#keep(target, all.piece, all.bytes, all.tailAt, told)
   }
 

@@ -34,4 +34,24 @@ describe('what a client was sent of a stream', () => {
       { numRuns: 60 },
     )
   })
+
+  test('is judged by what is not like the rest, the first pieces like another, and the end', () => {
+    const record = new StreamRecord(new RecordSource(new ByteMemory()), 1_000)
+    for (const text of ['role ', 'a fox ']) record.add(Buffer.from(text))
+    for (const text of ['jumps ', 'over ', 'the ', 'dog ']) record.add(Buffer.from(text), true)
+    record.add(Buffer.from('stop '))
+    record.add(Buffer.from('more '), true)
+    const kept = record.finish(Buffer.from('done'))
+    expect(kept?.bytes.toString()).toBe('role a fox jumps over the dog stop more done')
+    expect(kept?.telling.toString()).toBe('role a fox jumps over stop done')
+  })
+
+  test('is judged whole where nobody says that anything is alike, and where there is nothing', () => {
+    for (const texts of [[], ['a'], ['a', 'b', 'c']]) {
+      const record = new StreamRecord(new RecordSource(new ByteMemory()), 1_000)
+      for (const text of texts) record.add(Buffer.from(text))
+      const kept = record.finish(Buffer.from('done'))
+      expect(kept?.telling.toString()).toBe(`${texts.join('')}done`)
+    }
+  })
 })

@@ -30,7 +30,12 @@ export interface RecordedStream {
   readonly tailAt: number
   /** The memory in which they stand, which may be given back. */
   readonly piece: Buffer
+  /** All but pieces that were said to be like those before them: what has to be looked at to know what it is. */
+  readonly telling: Buffer
 }
+
+/** So many pieces that are like one before are looked at all the same: the first of them may have had no text. */
+const alikeShownCount = 2
 
 /**
  * What a client was sent of a stream, for keeping. Bounded: a longer one is let go of at once, and not kept. One that is never
@@ -42,14 +47,17 @@ export class StreamRecord {
   /** Memory for what came and for some of what may; null: too long, or over. */
   #memory: Buffer | null = noBytes
   #length = 0
+  /** Where what is telling begins and ends, again and again. */
+  readonly #telling: number[] = []
+  #alikeCount = 0
 
   constructor(source: RecordSource, bytesMax: number) {
     this.#source = source
     this.#bytesMax = bytesMax
   }
 
-  /** Copies: what is sent on is often a view of memory that is used again. */
-  add(piece: Buffer) {
+  /** Copies: what is sent on is often a view of memory that is used again. `isAlike`: as its reader says (`StreamReader.alike`). */
+  add(piece: Buffer, isAlike = false) {
     const memory = this.#memory
     if (memory === null) return
     const length = this.#length + piece.length
@@ -63,7 +71,15 @@ export class StreamRecord {
       pieces.give(memory)
       this.#memory = larger
     }
+    if (isAlike) this.#alikeCount += 1
+    if (!isAlike || this.#alikeCount <= alikeShownCount) this.#show(this.#length, length)
     this.#length = length
+  }
+
+  #show(from: number, to: number): void {
+    const telling = this.#telling
+    if (telling.at(-1) === from) telling[telling.length - 1] = to
+    else telling.push(from, to)
   }
 
   /** All of it and `tail` behind, at the beginning of a piece of its own; null: too long. To be called once. */
@@ -74,7 +90,18 @@ export class StreamRecord {
     const piece = isFit ? this.#copy(memory, tail) : null
     this.#source.learn(length)
     this.#end()
-    return piece && { piece, bytes: piece.subarray(0, length + tail.length), tailAt: length }
+    if (piece === null) return null
+    const bytes = piece.subarray(0, length + tail.length)
+    this.#show(length, bytes.length)
+    return { piece, bytes, tailAt: length, telling: this.#tellingOf(bytes) }
+  }
+
+  #tellingOf(bytes: Buffer): Buffer {
+    const telling = this.#telling
+    if (telling.length === 2) return bytes
+    const parts: Buffer[] = []
+    for (let at = 0; at < telling.length; at += 2) parts.push(bytes.subarray(telling[at], telling[at + 1]))
+    return Buffer.concat(parts)
   }
 
   /** Of its own size: what is kept long is not to hold room for more. */

@@ -1,5 +1,9 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { ChatStreamReader } from '../providers/openai/stream.js'
 import type { UpstreamOperation } from '../providers/provider-dialect.js'
+import { ByteMemory } from './byte-memory.js'
+import { RecordSource, StreamRecord } from './stream-record.js'
 import { isStreamWorthKeeping, isWholeWorthKeeping } from './worth-keeping.js'
 
 const chat = (choice: object) => ({ choices: [{ message: { content: 'x' }, finish_reason: 'stop', ...choice }] })
@@ -127,4 +131,57 @@ describe('a stream', () => {
   ])('%s (%s)', (_name, operation, text, expected) => {
     expect(isStreamWorthKeeping(operation, Buffer.from(text))).toBe(expected)
   })
+})
+
+test('a stream is judged by what its reader says is not like the rest as it would be by all of it', () => {
+  const part = fc.oneof(
+    {
+      weight: 12,
+      arbitrary: fc.record({ content: fc.constantFrom(' a fox', '"', '\\', 'é', '"finish_reason":"length"') }),
+    },
+    fc.constantFrom(
+      { content: '' },
+      { role: 'assistant', content: '' },
+      { refusal: 'no' },
+      { reasoning_content: 'hm' },
+    ),
+    fc.constant({ tool_calls: [{ index: 0, function: { name: 'f', arguments: '{}' } }] }),
+  )
+  const finish = fc.constantFrom('stop', 'length', 'content_filter', 'tool_calls', null)
+  let kept = 0
+  let shortened = 0
+  fc.assert(
+    fc.property(
+      fc.array(part, { maxLength: 30 }),
+      finish,
+      fc.integer({ min: 1, max: 4 }),
+      fc.boolean(),
+      (parts, end, size, noise) => {
+        const event = (delta: object, reason: string | null) =>
+          `data: ${JSON.stringify({
+            ...{ id: 'c', model: 'm', choices: [{ index: 0, delta, finish_reason: reason }] },
+            ...(noise ? { obfuscation: 'x'.repeat(parts.length % 5) } : {}),
+          })}\n\n`
+        const events = [...parts.map((delta) => event(delta, null)), event({}, end)]
+        const reader = new ChatStreamReader({ depth: 'final', wantsUsage: false, wantsContinuousUsage: false })
+        const record = new StreamRecord(new RecordSource(new ByteMemory()), 1 << 20)
+        for (let at = 0; at < events.length; at += size) {
+          const bytes = reader.push(Buffer.from(events.slice(at, at + size).join('')))
+          if (bytes !== null) record.add(Buffer.from(bytes), reader.alike)
+        }
+        const all = record.finish(Buffer.from('data: [DONE]\n\n'))
+        if (all === null) throw new Error('it is not too long')
+        const isWorth = isStreamWorthKeeping('chat_completions', all.bytes)
+        const isTold = isStreamWorthKeeping('chat_completions', all.telling)
+        if (isTold) kept += 1
+        if (all.telling.length < all.bytes.length) shortened += 1
+        // Where the first texts are empty one that is worth it may be missed; the other way round nothing may.
+        const isSure = parts.every((delta) => !('content' in delta) || delta.content !== '')
+        expect(isTold).toBe(isSure ? isWorth : isTold && isWorth)
+      },
+    ),
+    { numRuns: 500 },
+  )
+  expect(kept).toBeGreaterThan(50)
+  expect(shortened).toBeGreaterThan(40)
 })

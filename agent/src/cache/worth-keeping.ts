@@ -6,7 +6,8 @@ import type { UpstreamOperation } from '../providers/provider-dialect.js'
  * Whether an answer may be given again: whole, ended by itself or to hear from tools, with something in it. Not what was cut
  * at a limit, filtered, refused or empty: the next try may do better, and a "no" must not stay for a day.
  *
- * Read from the bytes that the client got, in the words of its door.
+ * Read from the bytes that the client got, in the words of its door: of a stream from those of its events that are not like
+ * others before them but for their text.
  */
 export function isStreamWorthKeeping(operation: UpstreamOperation, said: Buffer): boolean {
   return isStreamGood(operation, said)

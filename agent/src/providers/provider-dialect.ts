@@ -56,6 +56,8 @@ export interface StreamReader {
   readonly contentType: string
   /** Takes the next bytes, gives those to send on: whole events only, the client's own view. Null: nothing yet. */
   push(chunk: Buffer): Buffer | null
+  /** What `push` gave last is events like one that it gave before, but for the text they bring. Left out: it cannot tell. */
+  readonly alike?: boolean
   /** A first event with data has passed. */
   readonly started: boolean
   /** The terminal event has passed; its bytes wait in `tail`. */

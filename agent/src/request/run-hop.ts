@@ -193,7 +193,7 @@ export class HopRun implements TargetTry, StreamSink {
 
   write(bytes: Buffer): boolean {
     const { call, sent } = this.order.request
-    sent?.add(bytes)
+    sent?.add(bytes, this.call?.reader?.alike === true)
     return call.write(bytes)
   }
 

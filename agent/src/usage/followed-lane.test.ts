@@ -63,7 +63,7 @@ class Worker {
     await this.meter.written()
     await this.clock.advance(ms)
     for (const [of, order] of this.toWorker.splice(0)) this.spool.obey(of, order)
-    await this.clock.advance(tellMs + 10)
+    await this.clock.advance(tellMs + 30)
     this.deliver()
   }
 
@@ -274,7 +274,7 @@ describe('a lane that a request worker writes', () => {
     expect(primary.spool.lanes()).toEqual([])
     // Begun under the old name before the worker hears of the new one.
     for (let i = 60; i < 120; i++) worker.meter.record(record(`${i}-${'x'.repeat(100)}`))
-    await worker.clock.advance(tellMs + 10)
+    await worker.clock.advance(tellMs + 30)
     worker.deliver()
     expect(primary.spool.lanes()).toEqual([])
     await worker.exchange()

@@ -26,10 +26,12 @@ export interface WorkerSpoolOptions {
 }
 
 /**
- * A frame is told this late at most, unless a telling is under way. Twice as long as reports linger: what is told of several
- * workers makes a round of reports each, and those are most of what the primary costs.
+ * A frame is told so late at most (and `tellMsMin`), unless a telling is under way; at instants that are multiples of it, which are the same
+ * for every worker. What all of them tell then makes one round of reports, and rounds are most of what the primary costs.
  */
 export const tellMs = 200
+/** The next instant is not so near: timers ring a little early, and nobody tells twice of one. */
+const tellMsMin = 20
 const retryMs = 500
 
 /**
@@ -133,7 +135,10 @@ export class WorkerSpool implements Service {
   }
 
   #scheduleTelling(): void {
-    this.#cancelTell ??= this.#options.clock.after(tellMs, () => {
+    if (this.#cancelTell !== null) return
+    const { clock } = this.#options
+    const leftMs = tellMs - (clock.nowMs() % tellMs)
+    this.#cancelTell = clock.after(leftMs < tellMsMin ? leftMs + tellMs : leftMs, () => {
       this.#cancelTell = null
       if (this.#telling === null) void this.#tell()
     })

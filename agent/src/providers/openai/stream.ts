@@ -42,6 +42,7 @@ const nothing = Buffer.alloc(0)
 
 export class ChatStreamReader implements StreamReader {
   readonly contentType = 'text/event-stream'
+  alike = false
   started = false
   done = false
   finished = false
@@ -72,7 +73,8 @@ export class ChatStreamReader implements StreamReader {
 
   push(chunk: Buffer): Buffer | null {
     const splitter = this.#splitter
-    if (splitter.restBytes === 0 && this.#readAllLike(chunk)) return chunk
+    this.alike = splitter.restBytes === 0 && this.#readAllLike(chunk)
+    if (this.alike) return chunk
     splitter.feed(chunk)
     const bytes = splitter.bytes
     this.#pieces = null
@@ -339,9 +341,16 @@ function endOfPlainText(bytes: Buffer, from: number): number {
   return at
 }
 
+/** Parts shorter than this are compared sooner than somebody is called to do it. */
+const comparedLength = 24
+
 function holds(bytes: Buffer, at: number, part: Buffer): boolean {
-  const end = at + part.length
-  return end <= bytes.length && bytes.compare(part, 0, part.length, at, end) === 0
+  const { length } = part
+  const end = at + length
+  if (end > bytes.length) return false
+  if (length > comparedLength) return bytes.compare(part, 0, length, at, end) === 0
+  for (let index = 0; index < length; index++) if (bytes[at + index] !== part[index]) return false
+  return true
 }
 
 interface Range {
