@@ -99,7 +99,7 @@ function framed(bytes: Buffer, after: Buffer): Buffer {
   at += length
   frame[at++] = cr
   frame[at++] = lf
-  frame.set(after, at)
+  if (after.length > 0) frame.set(after, at)
   return frame
 }
 
