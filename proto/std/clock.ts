@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks'
-
 /**
  * Time as an argument. The only file that reads a clock or sets a timer, so that everything else can be run on virtual
  * time and a test never sleeps.
@@ -14,6 +12,9 @@ export interface Clock {
   /** Calls `task` once after `ms`. The returned function cancels; calling it late or twice is harmless. */
   after(ms: number, task: () => void): () => void
 }
+
+/** Looked up once: the global's is a getter. */
+const { performance } = globalThis
 
 export const systemClock: Clock = Object.freeze({
   nowMs: () => Date.now(),

@@ -213,7 +213,7 @@ export type CreateRouteInput = {
   readonly rules?: ReadonlyArray<RuleInput> | null | undefined;
   /** In the order they are tried, 1 to 16: one rule that always applies. Either this or rules. */
   readonly targets?: ReadonlyArray<TargetInput> | null | undefined;
-  /** When left out, the sum of the targets of the longest rule, at most ten minutes. */
+  /** When left out, the sum of the totals and waits of the targets of the longest rule, at most ten minutes. */
   readonly totalTimeoutMs?: number | null | undefined;
   /** REFUSE when left out. */
   readonly unsupportedSettings?: UnsupportedSettings | null | undefined;

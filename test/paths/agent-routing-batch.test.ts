@@ -460,13 +460,27 @@ describe('when tables change', () => {
   test('a target that is gone is forgotten; what runs and waits there ends as it would', async () => {
     const agent = gpuOnly({ batchSize: 1, batchWaitMs: 60_000 }, 1_000)
     const clients = [await agent.ask(), await agent.ask()]
-    const known = agent.handler.healths.find(agent.target('gpu'))
+    const target = agent.target('gpu')
+    const known = agent.handler.healths.find(target)
     const { current } = agent.tables
     agent.tables.swap({ ...(current as never as object), environments: new Map() } as never)
-    expect(agent.handler.healths.size).toBe(0)
+    // Its places are its own for as long as somebody has one: it may come back.
+    expect(agent.handler.healths.find(target)).toBe(known)
     await agent.advance(2_000)
     expect(clients.map(({ said }) => said)).toEqual(['from gpu', 'from gpu'])
     expect([known?.batch?.runningCount, known?.batch?.waitingCount, agent.left]).toEqual([0, 0, nothingLeft])
+    expect(agent.handler.healths.size).toBe(0)
+  })
+
+  test('a target that is gone for a while and comes back has the places that are taken', async () => {
+    const agent = gpuOnly({ batchSize: 1, batchWaitMs: 0 }, 1_000)
+    const first = await agent.ask()
+    const { current } = agent.tables
+    agent.tables.swap({ ...(current as never as object), environments: new Map() } as never)
+    agent.tables.swap({ ...(current as never as object), environments: new Map(current?.environments) } as never)
+    const second = await agent.ask()
+    await agent.advance(2_000)
+    expect([first.said, second.status]).toEqual(['from gpu', 503])
   })
 })
 

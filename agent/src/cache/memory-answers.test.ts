@@ -178,3 +178,59 @@ function usageOf(index: number): NonNullable<KeptAnswer['usage']> {
     ...{ cachedInput: maybe(2), cacheWriteInput: maybe(3), reasoningOutput: maybe(4) },
   }
 }
+
+test('whatever is done, nobody’s bytes change, none are given twice, and what is held is what is counted', () => {
+  const step = fc.record({
+    kind: fc.constantFrom(
+      'put' as const,
+      'put' as const,
+      'put' as const,
+      'lent' as const,
+      'get' as const,
+      'delete' as const,
+      'sweep' as const,
+    ),
+    key: fc.nat(12),
+    length: fc.integer({ min: 1, max: 3_000 }),
+    tenant: fc.nat(2),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+      const bytes = new ByteMemory()
+      const memory = new MemoryAnswers({ bytesMax: 14_000, entriesMax: 6, memory: bytes })
+      const expected = new Map<string, { fill: number; length: number; size: number }>()
+      const held: { answer: KeptAnswer; fill: number; length: number }[] = []
+      const inUse = () => new Set(held.map(({ answer }) => answer.bytes.buffer))
+      for (const [index, { kind, key: number, length, tenant }] of steps.entries()) {
+        const key = `k${number}`
+        const fill = index % 251
+        if (kind === 'put' || kind === 'lent') {
+          const piece = kind === 'put' ? bytes.take(length) : Buffer.allocUnsafeSlow(length)
+          expect(inUse().has(piece.buffer)).toBe(false)
+          const answer = { ...kept(0, `t${tenant}`), bytes: piece.subarray(0, length).fill(fill), tailAt: index }
+          memory.put(key, answer, index * 10_000, kind === 'put' ? piece : null)
+          expected.set(key, { fill, length, size: sizeOf(answer, piece.length) + key.length })
+          if (kind === 'lent') held.push({ answer, fill, length })
+        } else if (kind === 'get') {
+          const answer = memory.get(key)?.kept
+          const known = expected.get(key)
+          if (answer !== undefined && known !== undefined) held.push({ answer, fill: known.fill, length: known.length })
+        } else if (kind === 'delete') memory.delete(key)
+        else memory.sweep(number, number, ({ origin }) => origin.tenantId === `t${tenant}`)
+        for (const { answer, fill: was, length: long } of held) {
+          expect(answer.bytes.length).toBe(long)
+          expect(answer.bytes.every((byte) => byte === was)).toBe(true)
+        }
+      }
+      let counted = 0
+      for (const [key, { fill, length, size }] of expected) {
+        const answer = memory.get(key)?.kept
+        if (answer === undefined) continue
+        counted += size
+        expect([answer.bytes.length, answer.bytes.every((byte) => byte === fill)]).toEqual([length, true])
+      }
+      expect(memory.bytes).toBe(counted)
+    }),
+    { numRuns: 200 },
+  )
+})

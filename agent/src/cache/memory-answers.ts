@@ -257,6 +257,7 @@ class Entry implements DatedAnswer {
   /** Lets go of all that is worth memory. Gives the piece that can be used again, if there is one. */
   leave(): Buffer | null {
     const piece = this.#piece
+    this.key = ''
     this.#piece = null
     this.#kept = null
     this.#question = null
@@ -303,6 +304,9 @@ class Chain {
   remove(entry: Entry): void {
     const older = entry[this.#older]
     const newer = entry[this.#newer]
+    // An entry that waits to be used again must not keep its old neighbours.
+    entry[this.#older] = null
+    entry[this.#newer] = null
     if (older === null) this.oldest = newer
     else older[this.#newer] = newer
     if (newer === null) this.#newest = older

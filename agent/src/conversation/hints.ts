@@ -11,7 +11,7 @@ export const hints = Object.freeze({
 
 /** Of any operation. */
 export function hintsOf(operation: string): readonly string[] {
-  return operation in hints ? hints[operation as keyof typeof hints] : none
+  return Object.hasOwn(hints, operation) ? hints[operation as keyof typeof hints] : none
 }
 
 const none: readonly string[] = Object.freeze([])

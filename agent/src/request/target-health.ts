@@ -133,8 +133,9 @@ export class TargetHealths {
     event: TargetTry,
     siblings: readonly TargetTable[],
     nowUs: number = this.#clock.monotonicUs(),
-  ): void {
+  ) {
     const { breaker } = known
+    if (known.isGone && !known.hasPlacesTaken) return this.#forget(known)
     const wasOpen = breaker.open
     const cooldownUs = breaker.cooldownUs
     advance(breaker, event, nowUs, known.table)
@@ -157,9 +158,12 @@ export class TargetHealths {
       if (environment === known.environment) continue
       const target = environment && findTarget(environment, known)
       if (environment === undefined || target === undefined) {
-        this.#forget(known)
+        // Places that are taken are not forgotten: should the target come back, they are its own.
+        if (known.hasPlacesTaken) known.isGone = true
+        else this.#forget(known)
         continue
       }
+      known.isGone = false
       known.environment = environment
       // At once, not at the next request: who waits may have a place now.
       known.limit(target)
@@ -193,7 +197,7 @@ export class TargetHealths {
   /** The one that was known first, of those where nothing runs or has a place. */
   #makeRoom(): void {
     for (const known of this.#byId.values()) {
-      if (known.inFlightCount > 0 || (known.batch !== null && known.batch.runningCount > 0)) continue
+      if (known.inFlightCount > 0 || known.hasPlacesTaken) continue
       this.#forget(known)
       return
     }
@@ -265,6 +269,8 @@ export class KnownTarget implements TargetGauges {
   #ejectedForUs = 0
   judgedCount = 0
   coldStartUs: number | null = null
+  /** It is in no tables any more, and is forgotten with the last of its places. */
+  isGone = false
   /** Its places; null: it never had a limit, and nobody counts. */
   batch: TargetBatch | null = null
   readonly #clock: Clock
@@ -275,6 +281,11 @@ export class KnownTarget implements TargetGauges {
     this.routeName = route.name
     this.#clock = clock
     this.limit(target)
+  }
+
+  /** Somebody runs there within its limit, or waits for a place. */
+  get hasPlacesTaken(): boolean {
+    return this.batch !== null && (this.batch.runningCount > 0 || this.batch.waitingCount > 0)
   }
 
   /** How much may run there as `target` says. What ran before there was any limit has no place and is not counted. */
@@ -372,9 +383,21 @@ export class KnownTarget implements TargetGauges {
 
 const nothing: TargetHealth = Object.freeze({ state: 'closed', retryInMs: 0, latencyUs: null, inFlightCount: 0 })
 
-function findTarget(environment: EnvironmentTable, { routeName, target }: KnownTarget): TargetTable | undefined {
-  for (const { targets } of environment.routes.get(routeName)?.rules ?? []) {
-    const found = targets.find(({ id }) => id === target.id)
+/** Mostly where it was met first; rules that a route takes from another are rules of both. */
+function findTarget({ routes }: EnvironmentTable, { routeName, target }: KnownTarget): TargetTable | undefined {
+  const first = routes.get(routeName)
+  const found = first && findInRoute(first, target.id)
+  if (found !== undefined) return found
+  for (const route of routes.values()) {
+    const elsewhere = findInRoute(route, target.id)
+    if (elsewhere !== undefined) return elsewhere
+  }
+  return undefined
+}
+
+function findInRoute({ rules }: RouteTable, id: string): TargetTable | undefined {
+  for (const { targets } of rules) {
+    const found = targets.find((target) => target.id === id)
     if (found !== undefined) return found
   }
   return undefined

@@ -277,20 +277,19 @@ export class TargetTries implements Cancellable {
     const { environmentId } = request.authenticated.key.environment
     // A prompt that is counted is not computed: no cache holds it then, so it is looked for, and remembered, nowhere.
     const routedAs = operation === 'count_tokens' ? 'embeddings' : operation
+    const batch = this.#batchOf(known)
+    if (batch !== null && waitedUs === null && !batch.hasPlace) {
+      // Nobody waits for whom it cannot ask. No replica is picked yet: to pick one is to believe that it gets the prompt.
+      const plan = this.#plan({ call, body, read: request, route, target, dialect, requestId })
+      if (isRefusal(plan)) return this.#passInexpressible(target, known, startedUs, entry, plan)
+      return this.#standInLine(target, known, startedUs, before)
+    }
     const failed = unreached === null ? null : unreached.pick
     const pick = replicas.pick({ target, environmentId, operation: routedAs, body, failed })
     const plan = this.#plan({ call, body, read: request, route, target: pick.target, dialect, requestId })
     if (isRefusal(plan)) {
       pick.end('not_expressible', null)
-      this.#passOver(target, known, 'not_expressible', startedUs, entry)
-      this.#inexpressible ??= plan
-      return null
-    }
-    const batch = this.#batchOf(known)
-    if (batch !== null && waitedUs === null && !batch.hasPlace) {
-      // Whoever waited is picked for anew: by then another replica may have the least to do.
-      pick.end('busy', null)
-      return this.#standInLine(target, known, startedUs, before)
+      return this.#passInexpressible(target, known, startedUs, entry, plan)
     }
     this.#askedCount += 1
     const series = healths.seriesOf(known, this.#place)
@@ -413,6 +412,18 @@ export class TargetTries implements Cancellable {
     hop?.cancel('aborted')
     this.hop = null
     return 'aborted'
+  }
+
+  #passInexpressible(
+    target: TargetTable,
+    known: KnownTarget,
+    nowUs: number,
+    entry: HopEntry | null,
+    why: RequestRefusal,
+  ): null {
+    this.#passOver(target, known, 'not_expressible', nowUs, entry)
+    this.#inexpressible ??= why
+    return null
   }
 
   #passBusy(target: TargetTable, known: KnownTarget, nowUs: number, entry: HopEntry | null): null {

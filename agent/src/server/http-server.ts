@@ -152,7 +152,7 @@ export class HttpServer implements Service {
         matched.refused === 'unknown_url'
           ? refuse(
               'unknown_url',
-              `Unknown request URL: ${method} ${plainUrl(url)}. The agent serves OpenAI's chat completions, embeddings and models, and Anthropic's messages.`,
+              `Unknown request URL: ${method} ${plainUrl(url)}. The agent serves OpenAI's chat completions, completions, responses, embeddings and models, and Anthropic's messages; its metrics are on a port of their own.`,
             )
           : refuse('method_not_allowed', `Not allowed: ${method} ${plainUrl(url)}. Allowed: ${matched.allow}.`)
       return this.#turnAway(request, response, refusal, null, 'allow' in matched ? matched.allow : undefined)

@@ -17,6 +17,8 @@ export interface WorkerSpoolOptions {
   segmentBytes: number
   /** Whether the agent's budget has room, until `setAccepting` says otherwise. */
   accepting: boolean
+  /** The same for all workers of an agent, another one for each agent: when within `tellMs` they tell. Default 0. */
+  phaseMs?: number
   /** Resolves when the primary process has been sent it. */
   tell: (tellings: LaneTellings) => Promise<void>
   clock: Clock
@@ -26,8 +28,9 @@ export interface WorkerSpoolOptions {
 }
 
 /**
- * A frame is told so late at most (and `tellMsMin`), unless a telling is under way; at instants that are multiples of it, which are the same
- * for every worker. What all of them tell then makes one round of reports, and rounds are most of what the primary costs.
+ * A frame is told so late at most (and `tellMsMin`), unless a telling is under way; at instants so far apart, which are the
+ * same for every worker of an agent. What all of them tell then makes one round of reports, and rounds are most of what the
+ * primary costs.
  */
 export const tellMs = 200
 /** The next instant is not so near: timers ring a little early, and nobody tells twice of one. */
@@ -49,6 +52,7 @@ export class WorkerSpool implements Service {
   readonly #log: Log
   readonly #sync: SyncGroup
   readonly #tellers: Readonly<Record<SpoolClass, LaneTeller>>
+  readonly #phaseMs: number
   #hasRoom: boolean
   #cancelTell: (() => void) | null = null
   #telling: Promise<void> | null = null
@@ -58,6 +62,7 @@ export class WorkerSpool implements Service {
   constructor(options: WorkerSpoolOptions) {
     this.#options = options
     this.#log = options.log.child({ service: this.name })
+    this.#phaseMs = options.phaseMs ?? 0
     this.#hasRoom = options.accepting
     this.#sync = new SyncGroup({
       clock: options.clock,
@@ -137,7 +142,7 @@ export class WorkerSpool implements Service {
   #scheduleTelling(): void {
     if (this.#cancelTell !== null) return
     const { clock } = this.#options
-    const leftMs = tellMs - (clock.nowMs() % tellMs)
+    const leftMs = tellMs - ((clock.nowMs() + this.#phaseMs) % tellMs)
     this.#cancelTell = clock.after(leftMs < tellMsMin ? leftMs + tellMs : leftMs, () => {
       this.#cancelTell = null
       if (this.#telling === null) void this.#tell()

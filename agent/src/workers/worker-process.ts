@@ -9,7 +9,7 @@ import { ReplicaTeller, type ReplicaTelling } from '../replicas/replica-telling.
 import type { CredentialSource, UsageMeter } from '../request/ports.js'
 import type { DoorLimits } from '../server/http-server.js'
 import { Meter } from '../usage/meter.js'
-import { WorkerSpool } from '../usage/worker-spool.js'
+import { tellMs as tellLanesMs, WorkerSpool } from '../usage/worker-spool.js'
 import { CountingMeter } from './counting-meter.js'
 import { boundConnections, DoorLimitsLeft } from './door-limits-left.js'
 import { KeyUses } from './key-uses.js'
@@ -179,6 +179,8 @@ export class WorkerProcess {
     const spool = new WorkerSpool({
       ...{ directory: begin.spoolDirectory, bootEpoch: begin.bootEpoch, lane: index },
       ...{ segmentBytes: settings.spoolSegmentBytes, accepting: begin.accepting, clock, log },
+      // Of what an agent's workers share and agents do not: a fleet is not to report in one instant.
+      phaseMs: (begin.prefixKey[0] ?? 0) % tellLanesMs,
       tell: (tellings) => this.#say({ kind: 'lanes', tellings }),
     })
     const serving = makeServing({

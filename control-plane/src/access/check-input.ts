@@ -54,10 +54,10 @@ export const shapes = {
       /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
       'expected a region such as eu-central-1: lower-case letters, digits, dashes',
     ),
-  integer: (min: number, max: number) =>
+  integer: (min: number, max: number, belowMin = `expected at least ${min}`) =>
     z
       .number()
       .int(`expected a whole number from ${min} to ${max}`)
-      .min(min, `expected at least ${min}`)
+      .min(min, belowMin)
       .max(max, `expected at most ${max}`),
 } as const

@@ -110,7 +110,7 @@ function findDeadlineFlaw(rule: Rule, rulePath: string, route: Route): Refusal<'
     if (target.batchWaitMs >= route.totalTimeoutMs) {
       return no(
         `${path}.batchWaitMs`,
-        `${target.batchWaitMs} ms leaves nothing of the route's total of ${route.totalTimeoutMs} ms`,
+        `${target.batchWaitMs} ms leaves nothing of the route's total of ${route.totalTimeoutMs} ms: raise its totalTimeoutMs`,
       )
     }
     // Any other strategy may try the last one first.

@@ -185,7 +185,8 @@ export class CreateRouteInput {
 
   @Field(() => Int, {
     nullable: true,
-    description: 'When left out, the sum of the targets of the longest rule, at most ten minutes.',
+    description:
+      'When left out, the sum of the totals and waits of the targets of the longest rule, at most ten minutes.',
   })
   totalTimeoutMs?: number | null
 

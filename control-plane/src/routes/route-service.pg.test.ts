@@ -183,6 +183,11 @@ describe('changing a route', () => {
     )
   })
 
+  test('a total that is left out has room for the targets of the longest rule and the waits for their places', async () => {
+    const { route } = await create([{ totalTimeoutMs: 5_000, batchSize: 1, batchWaitMs: 60_000 }])
+    expect(route.totalTimeoutMs).toBe(65_000)
+  })
+
   test('a limit of a target is set, changed and taken away, and a wait of 0 needs none', async () => {
     const { route } = await create([{ batchWaitMs: 0 }])
     const [before] = targetsOf(route)
@@ -425,8 +430,9 @@ describe('rules', () => {
     ],
     ...(
       [
-        ['a batch of nobody', { batchSize: 0 }, 'batchSize', 'at least 1'],
+        
         ['a batch beyond any', { batchSize: 10_001 }, 'batchSize', 'at most 10000'],
+        ['a batch of nobody', { batchSize: 0 }, 'batchSize', 'leave it out for no limit'],
         ['a wait beyond a minute', { batchSize: 1, batchWaitMs: 60_001 }, 'batchWaitMs', 'at most 60000'],
         ['a wait for no limit', { batchWaitMs: 1 }, 'batchWaitMs', 'only with batchSize'],
       ] as const

@@ -2,7 +2,15 @@ import { z } from 'zod'
 import { shapes } from '../access/check-input.js'
 import { modelName } from '../models/model.js'
 import { type Rule, ruleList } from './rule.js'
-import { deadlineDefaults, ratio, type Target, type TargetInput, targetList, totalTimeoutMs } from './target.js'
+import {
+  batchWaitMsDefault,
+  deadlineDefaults,
+  ratio,
+  type Target,
+  type TargetInput,
+  targetList,
+  totalTimeoutMs,
+} from './target.js'
 
 /**
  * What becomes of a setting (seed, penalties, logprobs, …) that a target's vendor has no word for. `refuse`: the target is
@@ -156,17 +164,23 @@ export const updateRouteInput = z.object({
   classifier: classifier.nullish(),
 })
 
-/** The route's total: as given, else what the targets of one rule may take together at most, ten minutes at the longest. */
+/**
+ * The route's total: as given, else what the targets of one rule may take together at most, with the waits for their places,
+ * ten minutes at the longest.
+ */
 export function completeTotal(
   given: number | null | undefined,
   rules: readonly { readonly targets: readonly TargetInput[] }[],
 ): number {
-  const totals = rules.map(({ targets }) => targets.map((target) => target.totalTimeoutMs))
-  const sums = totals.map((of) =>
-    of.reduce<number>((sum, total) => sum + (total ?? deadlineDefaults.totalTimeoutMs), 0),
+  const waitOf = ({ batchWaitMs }: TargetInput) => batchWaitMs ?? batchWaitMsDefault
+  const sums = rules.map(({ targets }) =>
+    targets.reduce(
+      (sum, target) => sum + (target.totalTimeoutMs ?? deadlineDefaults.totalTimeoutMs) + waitOf(target),
+      0,
+    ),
   )
-  const longest = Math.max(...totals.flat().map((total) => total ?? 0))
-  return given ?? Math.max(longest, Math.min(Math.max(...sums), routeTimeoutMsDefaultMax))
+  const asked = rules.flatMap(({ targets }) => targets.map((target) => (target.totalTimeoutMs ?? 0) + waitOf(target)))
+  return given ?? Math.max(...asked, Math.min(Math.max(...sums), routeTimeoutMsDefaultMax))
 }
 
 /** What the audit trail keeps of it. */

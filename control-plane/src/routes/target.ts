@@ -115,12 +115,12 @@ const targetMembers = z.object({
     .nullish(),
   breaker: breaker.nullish(),
   warmUp: z.object({ intervalMs: shapes.integer(1_000, 86_400_000) }).nullish(),
-  batchSize: shapes.integer(1, batchSizeMax).nullish(),
+  batchSize: shapes.integer(1, batchSizeMax, 'expected at least 1; leave it out for no limit').nullish(),
   batchWaitMs: shapes.integer(0, batchWaitMsMax).nullish(),
 })
 const targetInput = targetMembers.refine(({ batchSize, batchWaitMs }) => !batchWaitMs || batchSize != null, {
   path: ['batchWaitMs'],
-  message: 'only with batchSize: without it there is always a place, and nothing to wait for',
+  message: 'only with batchSize, without which there is always a place: give that, or leave this out',
 })
 
 export const targetList = z

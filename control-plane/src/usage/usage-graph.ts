@@ -39,7 +39,8 @@ export class HopGraph {
   upstreamModel!: string
 
   @Field(() => String, {
-    description: 'ok, or why it did not: connect_error, timeout_first_token, rate_limited, upstream_5xx, …',
+    description:
+      'ok, or why it did not: connect_error, timeout_first_token, rate_limited, upstream_5xx, busy (no place there), …',
   })
   outcome!: string
 
