@@ -257,6 +257,30 @@ describe('a place', () => {
     expect([broken.status >= 500, batchOf(agent), agent.left]).toEqual([true, nobody, nothingLeft])
   })
 
+  test('is there before a replica is picked: none is believed to have a prompt that it never gets', async () => {
+    const routing = { batchSize: 1, batchWaitMs: 0 }
+    const agent = new VirtualAgent([
+      { ...{ name: 'gpu', kind: 'vllm', replicas: ['http://gpu-0', 'http://gpu-1'] }, routing },
+      { name: 'cloud' },
+    ])
+    agent.upstreams.on('gpu', stalls)
+    agent.upstreams.on('cloud', answers)
+    const { pick } = ReplicaPicker.prototype
+    const picked: string[] = []
+    ReplicaPicker.prototype.pick = function (question) {
+      picked.push(question.target.provider.name)
+      return pick.call(this, question)
+    }
+    try {
+      await agent.ask()
+      const overflow = [await agent.ask(), await agent.ask()]
+      expect(overflow.map(({ said }) => said)).toEqual(['from cloud', 'from cloud'])
+      expect(picked).toEqual(['gpu', 'cloud', 'cloud'])
+    } finally {
+      ReplicaPicker.prototype.pick = pick
+    }
+  })
+
   test('of who could not reach its replica is the next that comes free: it came first', async () => {
     const agent = new VirtualAgent([
       {
