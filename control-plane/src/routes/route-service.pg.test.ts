@@ -430,7 +430,6 @@ describe('rules', () => {
     ],
     ...(
       [
-        
         ['a batch beyond any', { batchSize: 10_001 }, 'batchSize', 'at most 10000'],
         ['a batch of nobody', { batchSize: 0 }, 'batchSize', 'leave it out for no limit'],
         ['a wait beyond a minute', { batchSize: 1, batchWaitMs: 60_001 }, 'batchWaitMs', 'at most 60000'],
