@@ -150,11 +150,12 @@ function failed(outcome: VectorEnd['outcome'], httpStatus = 0): VectorEnd {
   return { outcome, httpStatus, vector: null, usage: null }
 }
 
-function endOf({ httpStatus, body }: WholeCall, end: CallEnd, question: VectorQuestion): VectorEnd {
+function endOf(call: WholeCall, end: CallEnd, question: VectorQuestion): VectorEnd {
+  const { httpStatus } = call
   if (end === 'timeout') return failed('timeout_total')
   if (end === 'connect_error' || end === 'aborted') return failed('connect_error')
   if (httpStatus !== 200) return failed(outcomeOf(httpStatus), httpStatus)
-  const { vector, usage } = end === 'too_large' ? { vector: null, usage: null } : question.read(body)
+  const { vector, usage } = end === 'too_large' ? { vector: null, usage: null } : question.read(call.body)
   return { outcome: vector === null ? 'malformed' : 'ok', httpStatus, vector, usage }
 }
 

@@ -158,6 +158,7 @@ interface EntryParts {
  */
 class Entry implements DatedAnswer {
   key = ''
+  // Begun with a fraction, instants are held in place; as whole numbers each new one would be an object of its own.
   bornUs = 0.5
   bytes = 0
   tenant: Tenant

@@ -71,6 +71,21 @@ describe('what is known of a target', () => {
     expect(healths.size).toBe(1)
   })
 
+  test('is forgotten once, with its last place: what ends there later leaves alone who came under the same id', () => {
+    const target = makeTarget({ origin: 'http://localhost:1', routing: { batchSize: 1 } })
+    const { tables, place } = worldOf([target])
+    const known = healths.of(target, place)
+    known.batch?.take()
+    healths.keepOnly({ ...tables, environments: new Map() })
+    expect(healths.find(target)).toBe(known)
+    known.batch?.giveBack()
+    healths.take(known, failed(), [])
+    expect(healths.find(target)).toBeNull()
+    const fresh = healths.of(target, place)
+    healths.take(known, failed(), [])
+    expect(healths.find(target)).toBe(fresh)
+  })
+
   test('ends as it would where the target is forgotten while something runs there', () => {
     const [target] = newTargets(1) as [TargetTable]
     const { tables, place } = worldOf([target])

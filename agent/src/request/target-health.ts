@@ -135,7 +135,11 @@ export class TargetHealths {
     nowUs: number = this.#clock.monotonicUs(),
   ) {
     const { breaker } = known
-    if (known.isGone && !known.hasPlacesTaken) return this.#forget(known)
+    if (known.isGone && !known.hasPlacesTaken) {
+      // Once: what ends there later (a count of tokens has no place) must not forget who has come under the same id.
+      known.isGone = false
+      return this.#forget(known)
+    }
     const wasOpen = breaker.open
     const cooldownUs = breaker.cooldownUs
     advance(breaker, event, nowUs, known.table)
